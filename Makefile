@@ -1,0 +1,84 @@
+# The verbs of a day. `make` alone lists them.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+DURATION ?= 0
+DIALECT ?= options
+SPEED ?= 1
+BIN := .venv/bin
+UV := $(BIN)/uv
+SERVICES := common deriv gateway bot metrics simulator cli
+STUBS := services/common/src/derivfleet/v1
+PROTOS := $(wildcard proto/derivfleet/v1/*.proto)
+
+.PHONY: help setup run test lint format typecheck proto bench lock clean
+
+help: ## list the verbs
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: .venv/ready ## make .venv with everything in it (needs only python3 >= 3.11)
+
+.venv/uv-$(UV_VERSION):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "derivfleet needs python3 >= 3.11, this is $$($(PYTHON) --version 2>&1): set PYTHON=/path/to/a/newer/python3" >&2; exit 2; }
+	@$(PYTHON) -m venv .venv || { echo "python3 cannot make a virtual environment: install its venv module" >&2; exit 2; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+.venv/ready: .venv/uv-$(UV_VERSION) locks/dev.txt $(wildcard services/*/pyproject.toml) $(PROTOS)
+	@$(UV) pip sync --quiet --require-hashes locks/dev.txt
+	@$(MAKE) --no-print-directory proto
+	@$(UV) pip install --quiet --no-deps $(SERVICES:%=-e services/%)
+	@touch $@
+
+proto: ## generate the gRPC stubs from proto/
+	@rm -rf $(STUBS) && mkdir -p $(STUBS)
+	@$(BIN)/python -m grpc_tools.protoc -Iproto --plugin=$(BIN)/protoc-gen-mypy --plugin=$(BIN)/protoc-gen-mypy_grpc \
+	  --python_out=services/common/src --grpc_python_out=services/common/src \
+	  --mypy_out=quiet:services/common/src --mypy_grpc_out=quiet:services/common/src $(PROTOS)
+	@touch $(STUBS)/__init__.py $(STUBS)/py.typed
+
+run: setup ## run ten bots against the built-in simulator (DURATION=60 stops by itself; DIALECT=legacy; SPEED=10)
+	@$(BIN)/derivfleet up fleet.yaml --simulator --dialect $(DIALECT) --duration $(DURATION) --speed $(SPEED)
+
+test: setup ## run all tests and print the coverage
+	@mkdir -p build/coverage && rm -f build/coverage/*
+	@$(BIN)/coverage run -m pytest -q
+	@$(BIN)/coverage combine -q && $(BIN)/coverage report
+
+lint: setup ## ruff, pyright, buf, and whether the locks are current
+	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
+	@$(BIN)/pyright --warnings
+	@cd proto && ../$(BIN)/buf lint
+	@$(MAKE) --no-print-directory check-locks
+
+format: setup ## let ruff rewrite the code
+	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --fix --quiet .
+
+typecheck: setup ## pyright alone
+	@$(BIN)/pyright --warnings
+
+bench: setup ## measure; figures go to build/bench/
+	@$(BIN)/python -m bench
+
+IMAGES := gateway bot metrics simulator cli
+COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
+  $(SERVICES:%=--no-emit-package derivfleet-%)
+
+lock: .venv/uv-$(UV_VERSION) ## bring the requirement locks up to date (UPGRADE=--upgrade for newer versions)
+	@mkdir -p locks
+	@$(COMPILE) $(UPGRADE) pyproject.toml --group dev -o locks/dev.txt
+	@for image in $(IMAGES); do $(COMPILE) $(UPGRADE) services/$$image/pyproject.toml -c locks/dev.txt -o locks/$$image.txt || exit 1; done
+
+.PHONY: check-locks
+check-locks:
+	@rm -rf build/locks && mkdir -p build && cp -r locks build/locks
+	@$(COMPILE) pyproject.toml --group dev -o build/locks/dev.txt
+	@for image in $(IMAGES); do $(COMPILE) services/$$image/pyproject.toml -c build/locks/dev.txt -o build/locks/$$image.txt || exit 1; done
+	@diff -r locks build/locks > /dev/null || { echo "locks/ is out of date: run make lock" >&2; exit 1; }
+
+clean: ## remove what was built
+	@rm -rf build .venv $(STUBS) .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,169 @@
+"""The fleet file: accounts, limits and bots in one YAML document. Secrets are never in it.
+
+``derivfleet up`` runs it as local processes; each service reads the part that concerns it.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+
+from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.settings import first_problem
+from derivfleet.common.strategies import STRATEGY_NAMES, StrategyParameters
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Account", "Bot", "Fleet", "Limits", "load_fleet"]
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+"""A DNS label, so that the same name serves as a pod's."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Limits(_Part):
+    """How much of Deriv's limits the gateway allows itself."""
+
+    headroom: float = Field(default=0.95, gt=0, le=1)
+    """Part of each published limit that is used; the rest covers what is not published."""
+
+
+class Account(_Part):
+    """One Deriv account. Its token and app id come from the environment."""
+
+    key: Name = "demo"
+    dialect: Literal["auto", "options", "legacy"] = "auto"
+    """auto: a numeric app id is a legacy one, any other belongs to the options API."""
+    login_id: str = ""
+    """Which account of the token, as DOT90000001; empty takes the only demo account."""
+    currency: str = "USD"
+    limits: Limits = Limits()
+
+
+class Bot(_Part):
+    """One bot: a strategy on some symbols."""
+
+    name: Name
+    account: str = ""
+    """Key of the account; empty takes the only one."""
+    symbols: tuple[str, ...] = Field(min_length=1)
+    parameters: StrategyParameters
+    stake: Decimal = Field(default=Decimal("0.35"), gt=0, max_digits=12, decimal_places=2)
+    pause_ticks: int = Field(default=0, ge=0, le=10_000)
+    """Ticks to let pass on a symbol after a trade before the next decision."""
+    weight: float = Field(default=1.0, gt=0, le=1000)
+    """Its share of the account's limits, relative to the other bots."""
+    replicas: Literal[1] = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _strategy_beside_parameters(cls, data: Any) -> Any:
+        """In the file the strategy's name stands beside its parameters; in the model it tells their type."""
+        if not isinstance(data, dict):
+            return data
+        rest = dict(cast("dict[str, Any]", data))
+        name = rest.pop("strategy", None)
+        if name is None:
+            return rest
+        if name not in STRATEGY_NAMES:
+            raise ValueError(f"strategy: unknown strategy {name!r}; known are {', '.join(STRATEGY_NAMES)}")
+        parameters: object = rest.get("parameters") or {}
+        if isinstance(parameters, dict):
+            rest["parameters"] = {**cast("dict[str, Any]", parameters), "strategy": name}
+        return rest
+
+    @field_validator("stake", mode="before")
+    @classmethod
+    def _stake_is_exact(cls, value: Any) -> Any:
+        # YAML reads 0.35 as a binary fraction; its shortest text is what the author wrote.
+        return str(value) if isinstance(value, float) else value
+
+    @field_validator("symbols")
+    @classmethod
+    def _symbols_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for symbol in value:
+            if value.count(symbol) > 1:
+                raise ValueError(f"symbol {symbol} is listed twice")
+        return value
+
+
+class Fleet(_Part):
+    """The whole file."""
+
+    fleet: Name = "fleet"
+    accounts: tuple[Account, ...] = Field(default=(Account(),), min_length=1, max_length=1)
+    bots: tuple[Bot, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Fleet:
+        keys = [account.key for account in self.accounts]
+        seen: set[str] = set()
+        for bot in self.bots:
+            if bot.name in seen:
+                raise ValueError(f"bots: the name {bot.name} is used twice")
+            if bot.name in ("operator", "metrics", "gateway"):
+                raise ValueError(f"bots: the name {bot.name} is taken by the fleet itself")
+            seen.add(bot.name)
+            if bot.account and bot.account not in keys:
+                raise ValueError(f"bots: {bot.name}: account {bot.account!r} is not in accounts ({', '.join(keys)})")
+        return self
+
+    def account_of(self, bot: Bot) -> Account:
+        """The account that a bot trades on."""
+        return next((account for account in self.accounts if account.key == bot.account), self.accounts[0])
+
+    def bot(self, name: str) -> Bot:
+        """One bot; raises ConfigurationError if there is none of that name."""
+        for bot in self.bots:
+            if bot.name == name:
+                return bot
+        raise ConfigurationError("bots", f"there is no bot {name!r} in the fleet file")
+
+
+def load_fleet(path: Path, known_symbols: frozenset[str] | None = None) -> Fleet:
+    """Read and check a fleet file.
+
+    ``known_symbols`` (if given) are the only ones allowed. Raises ConfigurationError naming the key: an unknown key,
+    a wrong type, an unknown strategy or symbol, a file that is not there or not YAML.
+    """
+    try:
+        data = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark is not None else ""
+        raise ConfigurationError(str(path), f"is not YAML{where}: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(data, dict):
+        raise ConfigurationError(str(path), "must be a mapping with the key `bots`")
+    try:
+        fleet = Fleet.model_validate(data)
+    except ValidationError as error:
+        key, message = first_problem(error)
+        raise ConfigurationError(f"{path.name}: {_readable(key, cast('dict[str, Any]', data))}", message) from None
+    for bot in fleet.bots:
+        for symbol in bot.symbols:
+            if known_symbols is not None and symbol not in known_symbols:
+                known = ", ".join(sorted(known_symbols))
+                raise ConfigurationError(
+                    f"{path.name}: bots.{bot.name}.symbols", f"unknown symbol {symbol}; known are {known}"
+                )
+    return fleet
+
+
+def _readable(key: str, data: dict[str, Any]) -> str:
+    """``bots.3.stake`` → ``bots.over-r100.stake``; the strategy's tag between parameters and key is dropped."""
+    parts = key.split(".")
+    if parts[0] == "bots" and len(parts) > 1 and parts[1].isdigit():
+        try:
+            parts[1] = str(data["bots"][int(parts[1])]["name"])
+        except (KeyError, TypeError, IndexError):
+            parts[1] = f"[{parts[1]}]"
+    return ".".join(part for part in parts if part not in STRATEGY_NAMES and part != "(all)") or "(all)"

@@ -1,0 +1,125 @@
+"""Who calls: a token names its bearer, and the bearer's role says what it may do."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from contextvars import ContextVar
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from derivfleet.common.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Identities", "Identity", "Role", "TokenFile", "caller", "issue_tokens", "read_token"]
+
+
+class Role(StrEnum):
+    """What a bearer may do: a bot trades, an observer reads, an operator may do all but trade."""
+
+    BOT = "bot"
+    OBSERVER = "observer"
+    OPERATOR = "operator"
+
+
+class Identity(BaseModel):
+    """A bearer: for a bot, ``name`` is the bot."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    role: Role
+
+
+class Identities(Protocol):
+    """Where tokens are checked."""
+
+    async def identify(self, token: str) -> Identity | None:
+        """The bearer of a token; None if nobody."""
+        ...
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    role: Role
+    sha256: str
+
+
+class _Entries(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    tokens: list[_Entry]
+
+
+class TokenFile:
+    """Identities from a file of hashes, as ``derivfleet up`` writes it for the servers. Tokens are ``name.secret``."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        """Read the file; raises ConfigurationError naming ``key`` if it cannot be read."""
+        try:
+            entries = _Entries.model_validate_json(path.read_text())
+        except OSError as error:
+            raise ConfigurationError(key, f"cannot read {path}: {error.strerror}") from None
+        except ValidationError:
+            raise ConfigurationError(key, f"{path} is not a token file; `derivfleet up` makes one") from None
+        self._entries = {entry.name: entry for entry in entries.tokens}
+
+    async def identify(self, token: str) -> Identity | None:
+        entry = self._entries.get(token.partition(".")[0])
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        if entry is None or not hmac.compare_digest(entry.sha256, digest):
+            return None
+        return Identity(name=entry.name, role=entry.role)
+
+
+def issue_tokens(bearers: dict[str, Role], folder: Path) -> Path:
+    """Make a fresh token for each bearer: ``folder/<name>.token`` for it, ``folder/tokens.json`` (hashes) for servers.
+
+    Only the owner can read the files. Returns the path of the hashes.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    entries: list[_Entry] = []
+    for name, role in bearers.items():
+        token = f"{name}.{secrets.token_urlsafe(24)}"
+        _write_private(folder / f"{name}.token", token)
+        entries.append(_Entry(name=name, role=role, sha256=hashlib.sha256(token.encode()).hexdigest()))
+    path = folder / "tokens.json"
+    _write_private(path, _Entries(tokens=entries).model_dump_json(indent=1))
+    return path
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(text)
+
+
+def read_token(path: Path, key: str) -> str:
+    """A bearer's own token; raises ConfigurationError naming ``key`` if there is none."""
+    try:
+        token = path.read_text().strip()
+    except OSError as error:
+        raise ConfigurationError(key, f"cannot read {path}: {error.strerror}") from None
+    if not token:
+        raise ConfigurationError(key, f"{path} is empty")
+    return token
+
+
+_caller: ContextVar[Identity] = ContextVar("caller")
+
+
+def set_caller(identity: Identity) -> None:
+    """Remember whom the current call comes from."""
+    _caller.set(identity)
+
+
+def caller() -> Identity:
+    """Whom the current call comes from; only inside a call that the server has let in."""
+    return _caller.get()

@@ -1,0 +1,146 @@
+"""A gRPC server as every service runs it: identity checked before any handler, health, reflection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+
+from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.rpc.identity import Role, set_caller
+from derivfleet.common.rpc.status import Problem, abort
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from derivfleet.common.rpc.identity import Identities, Identity
+
+__all__ = ["Server"]
+
+_log = structlog.get_logger()
+_OPEN = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
+_Q = TypeVar("_Q")
+_A = TypeVar("_A")
+
+
+class _Gate(grpc.aio.ServerInterceptor):
+    """Lets a call in if its bearer token is known and its role may use the service."""
+
+    def __init__(self, identities: Identities | None, roles: Mapping[str, frozenset[Role]]) -> None:
+        self._identities = identities
+        self._roles = roles
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[_Q, _A] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[_Q, _A] | None:
+        method = handler_call_details.method
+        if self._identities is None or method.startswith(_OPEN):
+            return await continuation(handler_call_details)
+        bearer = dict(handler_call_details.invocation_metadata or ()).get("authorization", "")
+        token = bearer.removeprefix("Bearer ") if isinstance(bearer, str) else ""
+        identity = await self._identities.identify(token) if token else None
+        problem = self._judge(identity, method)
+        if problem is not None:
+            _log.warning("call refused", method=method, reason=problem.reason, bearer=identity and identity.name)
+            return _refuse(await continuation(handler_call_details), problem)
+        if identity is not None:
+            set_caller(identity)
+        return await continuation(handler_call_details)
+
+    def _judge(self, identity: Identity | None, method: str) -> Problem | None:
+        if identity is None:
+            return Problem(
+                grpc.StatusCode.UNAUTHENTICATED,
+                "TOKEN_UNKNOWN",
+                "no valid token: send metadata `authorization: Bearer <token>`; `derivfleet up` makes tokens",
+            )
+        service = method.strip("/").partition("/")[0]
+        if identity.role not in self._roles.get(service, frozenset(Role)):
+            return Problem(
+                grpc.StatusCode.PERMISSION_DENIED,
+                "ROLE_NOT_ALLOWED",
+                f"{identity.name} has the role {identity.role}, which may not use {service}",
+            )
+        return None
+
+
+def _refuse(handler: grpc.RpcMethodHandler[_Q, _A] | None, problem: Problem) -> grpc.RpcMethodHandler[_Q, _A]:
+    """A handler of the same shape as the asked one that only says no."""
+
+    async def refuse(_request: _Q, context: grpc.aio.ServicerContext[_Q, _A]) -> _A:
+        return await abort(context, problem)
+
+    async def refuse_stream(_request: _Q, context: grpc.aio.ServicerContext[_Q, _A]) -> AsyncIterator[_A]:
+        yield await abort(context, problem)
+
+    make = grpc.unary_unary_rpc_method_handler
+    behaviour: Any = refuse  # the typed stubs know synchronous behaviours only
+    if handler is not None and handler.response_streaming:
+        make, behaviour = grpc.unary_stream_rpc_method_handler, refuse_stream
+    return make(behaviour)
+
+
+class Server:
+    """One listening gRPC server.
+
+    ``register`` adds servicers to it; ``roles`` says which roles may use which full service name (all, if absent);
+    ``identities`` None lets everybody in (for a receiver that takes spans from anywhere).
+    """
+
+    def __init__(
+        self,
+        address: str,
+        key: str,
+        identities: Identities | None,
+        roles: Mapping[str, frozenset[Role]] | None = None,
+        max_message_bytes: int = 16 * 1024 * 1024,
+    ) -> None:
+        self._address = address
+        self._key = key
+        self._names: list[str] = [health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME]
+        self._health = HealthServicer()
+        self._server = grpc.aio.server(
+            interceptors=[_Gate(identities, roles or {})],
+            options=[
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", max_message_bytes),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+            ],
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)  # pyright: ignore[reportUnknownMemberType] - untyped in its stubs
+
+    @property
+    def grpc_server(self) -> grpc.aio.Server:
+        """To add servicers to, before :meth:`start`."""
+        return self._server
+
+    def announce(self, *service_names: str) -> None:
+        """Make services visible to reflection."""
+        self._names.extend(service_names)
+
+    async def start(self) -> int:
+        """Listen; returns the port. Raises ConfigurationError naming the address's key if it is in use."""
+        reflection.enable_server_reflection(self._names, self._server)
+        try:
+            port = self._server.add_insecure_port(self._address)
+        except RuntimeError:
+            raise ConfigurationError(self._key, f"cannot listen on {self._address}: is the port in use?") from None
+        await self._server.start()
+        return port
+
+    async def set_serving(self, serving: bool) -> None:
+        """Say by the health service whether calls are welcome."""
+        state = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        await self._health.set("", state)
+
+    async def stop(self, grace_wall_s: float) -> None:
+        """Refuse new calls, let running ones finish for a while, then end them."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace_wall_s)

@@ -1,0 +1,71 @@
+"""How every service starts and ends: settings, logs, traces, then work until SIGTERM, then drain."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+
+from derivfleet.common.clock import clock_from_environment
+from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.logs import configure_logs, redact
+from derivfleet.common.settings import ServiceSettings, load_settings
+from derivfleet.common.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from derivfleet.common.clock import Clock
+
+__all__ = ["EXIT_CONFIGURATION", "run_service"]
+
+EXIT_CONFIGURATION = 2
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+async def _serve(
+    name: str,
+    settings: S,
+    clock: Clock,
+    work: Callable[[S, Clock, Telemetry, asyncio.Event], Awaitable[None]],
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    telemetry = Telemetry(name, clock, settings.otlp_endpoint)
+    try:
+        await work(settings, clock, telemetry, stop)
+    finally:
+        await asyncio.to_thread(telemetry.close)
+
+
+def run_service(
+    name: str,
+    model: type[S],
+    work: Callable[[S, Clock, Telemetry, asyncio.Event], Awaitable[None]],
+) -> int:
+    """Run a service to its end and return its exit code.
+
+    ``work`` serves until its event is set (SIGTERM or SIGINT), drains, and returns. A ConfigurationError from the
+    settings or from ``work`` ends in one line on standard error and exit code 2; anything unforeseen is logged with
+    its traceback and ends in exit code 1.
+    """
+    try:
+        clock = clock_from_environment()
+        settings = load_settings(model)
+        configure_logs(name, clock, settings.log_format, settings.log_level)
+        with suppress(KeyboardInterrupt):
+            asyncio.run(_serve(name, settings, clock, work))
+    except ConfigurationError as error:
+        sys.stderr.write(redact(f"{name}: {error.key}: {error.problem}\n"))
+        return EXIT_CONFIGURATION
+    except Exception as error:  # noqa: BLE001 - the outermost place: say it once, with all that is known, and end
+        structlog.get_logger().exception("ended by an unforeseen error", error=str(error))
+        return 1
+    return 0

@@ -1,0 +1,54 @@
+"""Settings of a service: one pydantic model each, read from the environment, unknown keys refused."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, TypeVar
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from derivfleet.common.errors import ConfigurationError
+
+__all__ = ["ServiceSettings", "first_problem", "load_settings"]
+
+T = TypeVar("T", bound="ServiceSettings")
+
+
+class ServiceSettings(BaseSettings):
+    """What all services can be told. A subclass sets ``env_prefix``."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+
+    log_format: Literal["json", "text"] = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    otlp_endpoint: str = ""
+    """host:port of an OTLP/gRPC receiver for traces; empty sends none."""
+
+
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """The key (dotted path) and text of the first thing wrong, in one line."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "unknown key"
+    elif first["type"] == "missing":
+        message = "is required"
+    return ".".join(str(part) for part in first["loc"]) or "(all)", message
+
+
+def load_settings(model: type[T]) -> T:
+    """Read a service's settings.
+
+    Raises ConfigurationError naming the environment variable that is unknown, missing or of the wrong type.
+    """
+    prefix = model.model_config.get("env_prefix") or ""
+    known = {f"{prefix}{name}".upper() for name in model.model_fields}
+    for name in os.environ:
+        if prefix and name.startswith(prefix.upper()) and name not in known:
+            raise ConfigurationError(name, f"unknown setting; known are {', '.join(sorted(known))}")
+    try:
+        return model()
+    except ValidationError as error:
+        key, message = first_problem(error)
+        raise ConfigurationError(f"{prefix}{key}".upper(), message) from None

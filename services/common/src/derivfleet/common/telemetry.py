@@ -1,0 +1,150 @@
+"""Traces: spans written by hand, stamped by the fleet's clock, exported over OTLP.
+
+Parents are passed explicitly: a trade's spans start and end in many tasks, and an explicit parent cannot be lost.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from derivfleet.common.logs import redact
+from derivfleet.common.spans import SPANS, Attribute, SpanKind, SpanName
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Mapping
+
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import SpanProcessor
+
+    from derivfleet.common.clock import Clock
+
+__all__ = ["OpenSpan", "Telemetry", "context_from", "metadata_of"]
+
+Value = str | int | bool
+_KINDS = {
+    SpanKind.INTERNAL: trace.SpanKind.INTERNAL,
+    SpanKind.CLIENT: trace.SpanKind.CLIENT,
+    SpanKind.SERVER: trace.SpanKind.SERVER,
+}
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+
+class OpenSpan:
+    """A span that has started. Ends once; setting attributes after that does nothing."""
+
+    def __init__(self, span: trace.Span, clock: Clock) -> None:
+        self._span = span
+        self._clock = clock
+
+    @property
+    def context(self) -> Context:
+        """To start children under."""
+        return trace.set_span_in_context(self._span)
+
+    @property
+    def trace_id(self) -> str:
+        """32 hex digits."""
+        return trace.format_trace_id(self._span.get_span_context().trace_id)
+
+    def set(self, attributes: Mapping[Attribute, Value]) -> None:
+        for name, value in attributes.items():
+            self._span.set_attribute(name, redact(value) if isinstance(value, str) else value)
+
+    def fail(self, code: str, message: str = "") -> None:
+        """Mark the span as failed with a code that can be counted."""
+        self._span.set_attribute(Attribute.ERROR_CODE, code)
+        self._span.set_status(Status(StatusCode.ERROR, redact(message) or code))
+
+    def end(self, end_ns: int | None = None) -> None:
+        self._span.end(self._clock.now_ns() if end_ns is None else end_ns)
+
+
+class Telemetry:
+    """The tracer of one process. ``endpoint`` is host:port of an OTLP/gRPC receiver; empty exports nothing."""
+
+    def __init__(
+        self, service: str, clock: Clock, endpoint: str = "", processors: Iterable[SpanProcessor] = ()
+    ) -> None:
+        self._clock = clock
+        self._provider = TracerProvider(
+            resource=Resource.create(
+                {
+                    "service.name": f"derivfleet-{service}",
+                    "service.instance.id": f"{socket.gethostname()}-{os.getpid()}",
+                }
+            ),
+            shutdown_on_exit=False,
+        )
+        if endpoint:
+            self._provider.add_span_processor(
+                BatchSpanProcessor(
+                    OTLPSpanExporter(endpoint=endpoint, insecure=True, timeout=5),
+                    schedule_delay_millis=max(100.0, 1000 / clock.speed),
+                    max_queue_size=20_000,
+                    export_timeout_millis=5_000,
+                )
+            )
+        for processor in processors:
+            self._provider.add_span_processor(processor)
+        self._tracer = self._provider.get_tracer("derivfleet")
+
+    def start(
+        self,
+        name: SpanName,
+        attributes: Mapping[Attribute, Value],
+        parent: Context | None = None,
+        start_ns: int | None = None,
+    ) -> OpenSpan:
+        """Start a span now, or at an earlier instant of fleet time; the caller ends it."""
+        span = self._tracer.start_span(
+            name,
+            context=parent if parent is not None else trace.set_span_in_context(trace.INVALID_SPAN),
+            kind=_KINDS[SPANS[name].kind],
+            start_time=self._clock.now_ns() if start_ns is None else start_ns,
+        )
+        opened = OpenSpan(span, self._clock)
+        opened.set(attributes)
+        return opened
+
+    @contextmanager
+    def span(
+        self, name: SpanName, attributes: Mapping[Attribute, Value], parent: Context | None = None
+    ) -> Generator[OpenSpan, None, None]:
+        """A span over a block; an exception fails it with the exception's name."""
+        opened = self.start(name, attributes, parent)
+        try:
+            yield opened
+        except BaseException as error:
+            opened.fail(type(error).__name__, str(error))
+            raise
+        finally:
+            opened.end()
+
+    def close(self) -> None:
+        """Send what is left, in at most five seconds."""
+        self._provider.force_flush(5_000)
+        self._provider.shutdown()
+
+
+def metadata_of(context: Context) -> tuple[tuple[str, str], ...]:
+    """The gRPC metadata that carries a trace to the next service (W3C trace context)."""
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier, context=context)
+    return tuple(carrier.items())
+
+
+def context_from(metadata: Iterable[tuple[str, str | bytes]] | None) -> Context:
+    """The trace that gRPC metadata carries; an empty one starts a new trace."""
+    carrier = {key: value for key, value in metadata or () if isinstance(value, str)}
+    return _PROPAGATOR.extract(carrier, context=trace.set_span_in_context(trace.INVALID_SPAN))
