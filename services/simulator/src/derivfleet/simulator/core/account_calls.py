@@ -1,0 +1,118 @@
+"""Answers about the account: its cash, its contracts, its past, and its login."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from derivfleet.deriv.answers import Authorized, Balance
+from derivfleet.deriv.errors import RequestRefused
+from derivfleet.deriv.vocabulary import Call, StreamType
+from derivfleet.simulator.core import histories
+from derivfleet.simulator.core.broadcasts import contract_frame
+from derivfleet.simulator.core.effects import Close
+
+if TYPE_CHECKING:
+    from derivfleet.deriv import requests
+    from derivfleet.deriv.dialects import Frame
+    from derivfleet.simulator.core.turn import Turn
+
+__all__ = [
+    "authorize",
+    "balance",
+    "logout",
+    "portfolio",
+    "profit_table",
+    "proposal_open_contract",
+    "statement",
+    "transaction",
+]
+
+POLICY_CODE = 1008
+_ACCOUNT_STREAMS = (StreamType.BALANCE, StreamType.PROPOSAL_OPEN_CONTRACT, StreamType.TRANSACTION)
+
+
+def authorize(turn: Turn, request: requests.Authorize) -> list[Frame]:
+    """Log a legacy socket in."""
+    exchange, connection = turn.exchange, turn.connection
+    if exchange.faults.on_login() or not exchange.logins.knows_token(request.authorize):
+        raise RequestRefused("InvalidToken", "The token is invalid.")
+    account = exchange.legacy_account
+    if connection.account is None and not exchange.has_room(account.loginid):
+        turn.pushes.append(Close(connection.number, POLICY_CODE, "too many connections"))
+        return []
+    connection.account = account.loginid
+    scopes = exchange.settings.scopes
+    return [
+        turn.codec.encode_authorize(
+            Authorized(account.loginid, account.currency, account.balance, account.is_demo, scopes)
+        )
+    ]
+
+
+def logout(turn: Turn, _request: requests.Logout) -> list[Frame]:
+    """End the login and its streams; the socket stays."""
+    turn.connection.streams.forget_all(_ACCOUNT_STREAMS)
+    turn.connection.account = None
+    return [turn.codec.encode_plain(Call.LOGOUT, 1)]
+
+
+def balance(turn: Turn, request: requests.Balance) -> list[Frame]:
+    """The cash now; with a subscription, after every change."""
+    account = turn.account
+    stream_id = None
+    if request.subscribe:
+        stream_id = turn.connection.streams.open(Call.BALANCE, ("balance",), StreamType.BALANCE, turn.echo).id
+    return [turn.codec.encode_balance(Balance(account.balance, account.currency, account.loginid, stream_id))]
+
+
+def transaction(turn: Turn, _request: requests.Transaction) -> list[Frame]:
+    """The stream of movements. Its first message carries only its id."""
+    key = ("transaction",)
+    turn.require_login()
+    stream = turn.connection.streams.open(Call.TRANSACTION, key, StreamType.TRANSACTION, turn.echo)
+    return [turn.codec.encode_transaction(None, stream.id)]
+
+
+def statement(turn: Turn, request: requests.Statement) -> list[Frame]:
+    """Movements, newest first."""
+    visible_until_s = turn.now_s - turn.exchange.settings.statement_lag_s
+    return [turn.codec.encode_statement(histories.statement(turn.account, request, visible_until_s))]
+
+
+def portfolio(turn: Turn, request: requests.Portfolio) -> list[Frame]:
+    """Open contracts."""
+    return [turn.codec.encode_portfolio(histories.portfolio(turn.account, request))]
+
+
+def profit_table(turn: Turn, request: requests.ProfitTable) -> list[Frame]:
+    """Closed contracts."""
+    visible_until_s = turn.now_s - turn.exchange.settings.statement_lag_s
+    return [turn.codec.encode_profit_table(histories.profit_table(turn.account, request, visible_until_s))]
+
+
+def proposal_open_contract(turn: Turn, request: requests.ProposalOpenContract) -> list[Frame]:
+    """One contract, or all that are open. A stream of a contract ends with the message that says it is sold."""
+    account, streams = turn.account, turn.connection.streams
+    if request.contract_id is not None:
+        contract = account.contracts.get(request.contract_id)
+        if contract is None:
+            raise RequestRefused("ContractNotFound", "Contract not found for this account.")
+        contracts = [contract]
+    else:
+        contracts = list(account.open.values())
+    if not request.subscribe:
+        states = [turn.exchange.state(contract, turn.now_s) for contract in contracts] or [None]
+        return [turn.codec.encode_contract(state) for state in states]
+    parent_id = None
+    if request.contract_id is None:
+        key, kind = ("contracts",), StreamType.PROPOSAL_OPEN_CONTRACT
+        parent_id = streams.open(Call.PROPOSAL_OPEN_CONTRACT, key, kind, turn.echo).id
+        contracts = [contract for contract in contracts if not streams.get(("contract", contract.contract_id))]
+    if not contracts:
+        return [turn.codec.encode_contract(None, parent_id)]
+    frames: list[Frame] = []
+    for contract in contracts:
+        key, kind = ("contract", contract.contract_id), StreamType.PROPOSAL_OPEN_CONTRACT
+        stream = streams.open(Call.PROPOSAL_OPEN_CONTRACT, key, kind, turn.echo)
+        frames.append(contract_frame(turn.exchange, turn.connection, stream, contract, turn.now_s))
+    return frames
