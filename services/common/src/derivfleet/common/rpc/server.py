@@ -30,9 +30,12 @@ _A = TypeVar("_A")
 class _Gate(grpc.aio.ServerInterceptor):
     """Lets a call in if its bearer token is known and its role may use the service."""
 
-    def __init__(self, identities: Identities | None, roles: Mapping[str, frozenset[Role]]) -> None:
+    def __init__(
+        self, identities: Identities | None, roles: Mapping[str, frozenset[Role]], open_services: frozenset[str]
+    ) -> None:
         self._identities = identities
         self._roles = roles
+        self._open = (*_OPEN, *(f"/{service}/" for service in open_services))
 
     async def intercept_service(
         self,
@@ -40,7 +43,7 @@ class _Gate(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[_Q, _A] | None:
         method = handler_call_details.method
-        if self._identities is None or method.startswith(_OPEN):
+        if self._identities is None or method.startswith(self._open):
             return await continuation(handler_call_details)
         bearer = dict(handler_call_details.invocation_metadata or ()).get("authorization", "")
         token = bearer.removeprefix("Bearer ") if isinstance(bearer, str) else ""
@@ -90,7 +93,8 @@ class Server:
     """One listening gRPC server.
 
     ``register`` adds servicers to it; ``roles`` says which roles may use which full service name (all, if absent);
-    ``identities`` None lets everybody in (for a receiver that takes spans from anywhere).
+    ``identities`` None lets everybody in; ``open_services`` are full names of services that ask for no token (for a
+    receiver that takes spans from anywhere, beside a service that does ask).
     """
 
     def __init__(
@@ -100,13 +104,14 @@ class Server:
         identities: Identities | None,
         roles: Mapping[str, frozenset[Role]] | None = None,
         max_message_bytes: int = 16 * 1024 * 1024,
+        open_services: frozenset[str] = frozenset(),
     ) -> None:
         self._address = address
         self._key = key
         self._names: list[str] = [health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME]
         self._health = HealthServicer()
         self._server = grpc.aio.server(
-            interceptors=[_Gate(identities, roles or {})],
+            interceptors=[_Gate(identities, roles or {}, open_services)],
             options=[
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", max_message_bytes),

@@ -1,0 +1,161 @@
+"""Server, channel, identity and errors together, over real sockets."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.rpc.channel import bearer, open_channel
+from derivfleet.common.rpc.identity import Role, TokenFile, caller, issue_tokens, read_token
+from derivfleet.common.rpc.server import Server
+from derivfleet.common.rpc.status import Problem, abort, problem_of
+from derivfleet.v1 import trading_pb2, trading_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+    from pathlib import Path
+
+TRADING = "derivfleet.v1.TradingService"
+LIMITED = Problem(
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "LIMIT_REACHED",
+    "would start in 7.4 s",
+    field="terms.stake",
+    limit="trade/60s",
+    retry_after_s=7.4,
+    metadata={"order_id": "o1"},
+)
+
+
+class Servicer(trading_pb2_grpc.TradingServiceServicer):
+    async def Check(  # noqa: N802 - the contract's name
+        self, request: trading_pb2.CheckRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> trading_pb2.CheckResponse:
+        if request.order_id == "limited":
+            await abort(context, LIMITED)
+        response = trading_pb2.CheckResponse()
+        response.order.bot = caller().name
+        return response
+
+    async def StreamTicks(  # noqa: N802 - the contract's name
+        self, request: trading_pb2.StreamTicksRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[trading_pb2.StreamTicksResponse]:
+        del request, context
+        yield trading_pb2.StreamTicksResponse()
+
+
+SERVICER = Servicer()  # pyright: ignore[reportAbstractUsage] - two methods are enough to be called
+
+
+@asynccontextmanager
+async def serving(
+    folder: Path,
+) -> AsyncGenerator[tuple[grpc.aio.Channel, trading_pb2_grpc.TradingServiceAsyncStub], None]:
+    path = issue_tokens({"one": Role.BOT, "metrics": Role.OBSERVER}, folder)
+    roles = {TRADING: frozenset({Role.BOT})}
+    server = Server("127.0.0.1:0", "LISTEN", TokenFile(path, "TOKENS"), roles)
+    trading_pb2_grpc.add_TradingServiceServicer_to_server(SERVICER, server.grpc_server)
+    server.announce(TRADING)
+    port = await server.start()
+    await server.set_serving(serving=True)
+    async with open_channel(f"127.0.0.1:{port}") as channel:
+        yield channel, trading_pb2_grpc.TradingServiceStub(channel)
+    await server.stop(1)
+
+
+async def test_the_name_in_the_token_is_the_caller(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (_, stub):
+        metadata = bearer(read_token(tmp_path / "one.token", "TOKEN_FILE"))
+        response = await stub.Check(trading_pb2.CheckRequest(), metadata=metadata)
+        assert response.order.bot == "one"
+        assert [item async for item in stub.StreamTicks(trading_pb2.StreamTicksRequest(), metadata=metadata)]
+
+
+@pytest.mark.parametrize("token", ["", "one.wrong", "nobody.x", "one", "ünïcode"])
+async def test_without_a_valid_token_nothing_is_done(tmp_path: Path, token: str) -> None:
+    async with serving(tmp_path) as (_, stub):
+        metadata = bearer(token) if token.isascii() and token else ()
+        with pytest.raises(grpc.aio.AioRpcError) as unary:
+            await stub.Check(trading_pb2.CheckRequest(), metadata=metadata)
+        with pytest.raises(grpc.aio.AioRpcError) as stream:
+            await anext(aiter(stub.StreamTicks(trading_pb2.StreamTicksRequest(), metadata=metadata)))
+    for error in (unary.value, stream.value):
+        assert problem_of(error).reason == "TOKEN_UNKNOWN"
+        assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_a_role_may_only_use_its_services(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (_, stub):
+        metadata = bearer(read_token(tmp_path / "metrics.token", "TOKEN_FILE"))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.Check(trading_pb2.CheckRequest(), metadata=metadata)
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert "metrics has the role observer" in (caught.value.details() or "")
+
+
+async def test_an_error_carries_all_its_details(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (_, stub):
+        metadata = bearer(read_token(tmp_path / "one.token", "TOKEN_FILE"))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.Check(trading_pb2.CheckRequest(order_id="limited"), metadata=metadata)
+    assert problem_of(caught.value) == LIMITED
+
+
+async def test_health_and_reflection_need_no_token(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (channel, _):
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        answer = await health.Check(health_pb2.HealthCheckRequest())
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        reflected: Any = reflection_pb2_grpc.ServerReflectionStub(channel)  # pyright: ignore[reportArgumentType] - its stub knows blocking channels only
+        requests = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+        async for response in reflected.ServerReflectionInfo(requests):
+            names = {service.name for service in response.list_services_response.service}
+            assert {TRADING, "grpc.health.v1.Health"} <= names
+
+
+async def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    identities = TokenFile(issue_tokens({}, tmp_path), "TOKENS")
+    first = Server("127.0.0.1:0", "LISTEN", identities)
+    port = await first.start()
+    with pytest.raises(ConfigurationError, match=rf"LISTEN: cannot listen on 127.0.0.1:{port}"):
+        await Server(f"127.0.0.1:{port}", "LISTEN", identities).start()
+    await first.stop(0)
+
+
+async def test_a_server_that_is_away_can_be_asked_again(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (channel, _):
+        del channel
+    async with open_channel("127.0.0.1:1") as channel:
+        stub = trading_pb2_grpc.TradingServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.Check(trading_pb2.CheckRequest(), timeout=2)
+    problem = problem_of(caught.value)
+    assert problem.reason == "UNAVAILABLE"
+    assert problem.retry_after_s == 1.0
+
+
+def test_tokens_are_private_and_kept_as_hashes(tmp_path: Path) -> None:
+    path = issue_tokens({"one": Role.BOT}, tmp_path)
+    token = read_token(tmp_path / "one.token", "TOKEN_FILE")
+    assert token.startswith("one.")
+    assert token.partition(".")[2] not in path.read_text()
+    assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o600}
+
+
+def test_a_missing_or_broken_token_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="TOKENS: cannot read"):
+        TokenFile(tmp_path / "none", "TOKENS")
+    (tmp_path / "broken").write_text("{}")
+    with pytest.raises(ConfigurationError, match="is not a token file"):
+        TokenFile(tmp_path / "broken", "TOKENS")
+    with pytest.raises(ConfigurationError, match="TOKEN_FILE: cannot read"):
+        read_token(tmp_path / "none", "TOKEN_FILE")
+    (tmp_path / "empty").write_text("\n")
+    with pytest.raises(ConfigurationError, match="is empty"):
+        read_token(tmp_path / "empty", "TOKEN_FILE")

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from derivfleet.common.clock import FleetClock, ManualClock, clock_from_environment
+from derivfleet.common.errors import ConfigurationError
+
+
+def test_an_unhurried_clock_shows_the_wall() -> None:
+    assert abs(FleetClock().now_ns() - time.time_ns()) < 50_000_000
+
+
+def test_two_fast_clocks_with_one_origin_agree() -> None:
+    origin_ns = time.time_ns()
+    first, second = FleetClock(60, origin_ns), FleetClock(60, origin_ns)
+    assert abs(first.now_ns() - second.now_ns()) < 60 * 50_000_000
+    assert first.wall_s(60) == 1
+    assert first.fleet_s(1) == 60
+
+
+async def test_a_fast_clock_waits_less() -> None:
+    clock = FleetClock(100, time.time_ns())
+    wall_start = time.monotonic()
+    start_ns = clock.now_ns()
+    await clock.sleep_until_ns(start_ns + 2_000_000_000)
+    assert clock.now_ns() - start_ns >= 2_000_000_000
+    await clock.sleep(1)
+    with pytest.raises(TimeoutError):
+        async with clock.timeout(1):
+            await asyncio.Event().wait()
+    assert time.monotonic() - wall_start < 2
+
+
+async def test_no_timeout_is_for_ever() -> None:
+    async with FleetClock().timeout(None):
+        await asyncio.sleep(0)
+
+
+async def test_virtual_time_stands_still_until_it_is_moved() -> None:
+    clock = ManualClock(1000)
+    woken: list[tuple[str, float]] = []
+
+    async def sleeper(name: str, seconds: float) -> None:
+        await clock.sleep(seconds)
+        woken.append((name, clock.now_s()))
+
+    tasks = [asyncio.create_task(sleeper(name, span)) for name, span in (("late", 5), ("early", 2), ("never", 99))]
+    await clock.advance(10)
+    assert woken == [("early", 1002), ("late", 1005)]
+    assert clock.now_s() == 1010
+    tasks[2].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await clock.advance(100)
+    assert len(woken) == 2
+
+
+async def test_virtual_timeouts_expire_by_virtual_time() -> None:
+    clock = ManualClock()
+    outcomes: list[str] = []
+
+    async def wait() -> None:
+        try:
+            async with clock.timeout(3):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            outcomes.append("expired")
+        async with clock.timeout(3):
+            outcomes.append("in time")
+        async with clock.timeout(None):
+            outcomes.append("for ever")
+
+    task = asyncio.create_task(wait())
+    await clock.advance(2)
+    assert outcomes == []
+    await clock.advance(2)
+    await asyncio.wait_for(task, 5)
+    assert outcomes == ["expired", "in time", "for ever"]
+    assert (clock.speed, clock.wall_s(3), clock.fleet_s(3)) == (1.0, 3, 3)
+
+
+async def test_a_wait_that_is_over_returns_at_once() -> None:
+    clock = ManualClock()
+    await clock.sleep(0)
+    await clock.sleep_until_ns(0)
+
+
+@pytest.mark.parametrize("speed", ["fast", "0", "-1", "1e9", "nan"])
+def test_a_wrong_speed_is_named(speed: str) -> None:
+    with pytest.raises(ConfigurationError, match="SPEED: must be a number"):
+        clock_from_environment({"SPEED": speed})
+
+
+def test_a_fast_clock_needs_the_shared_origin() -> None:
+    with pytest.raises(ConfigurationError, match="DERIVFLEET_CLOCK_ORIGIN_NS"):
+        clock_from_environment({"SPEED": "60"})
+    assert clock_from_environment({"SPEED": "60", "DERIVFLEET_CLOCK_ORIGIN_NS": "5"}).speed == 60
+    assert clock_from_environment({}).speed == 1

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import yaml
+
+from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.fleet import load_fleet
+from derivfleet.common.strategies import DigitFrequency, MovingAverage
+
+DEMO = Path(__file__).parents[3] / "fleet.yaml"
+BOT = {"name": "one", "strategy": "digit_frequency", "symbols": ["R_100"]}
+
+
+def write(folder: Path, document: object) -> Path:
+    path = folder / "fleet.yaml"
+    path.write_text(document if isinstance(document, str) else yaml.safe_dump(document))
+    return path
+
+
+def problem(folder: Path, document: object, known: frozenset[str] | None = None) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        load_fleet(write(folder, document), known)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_the_shipped_fleet_has_ten_bots_of_two_strategies() -> None:
+    fleet = load_fleet(DEMO)
+    assert len(fleet.bots) == 10
+    assert {type(bot.parameters) for bot in fleet.bots} == {DigitFrequency, MovingAverage}
+    assert fleet.account_of(fleet.bots[0]).key == "demo"
+
+
+def test_a_stake_is_what_the_author_wrote(tmp_path: Path) -> None:
+    fleet = load_fleet(write(tmp_path, {"bots": [{**BOT, "stake": 0.35}]}))
+    assert fleet.bot("one").stake == Decimal("0.35")
+    assert fleet.bots[0].parameters == DigitFrequency()
+
+
+@pytest.mark.parametrize(
+    ("bot", "named"),
+    [
+        ({"stakes": 1}, "fleet.yaml: bots.one.stakes: unknown key"),
+        ({"stake": "much"}, "bots.one.stake: "),
+        ({"stake": 0.355}, "bots.one.stake: "),
+        ({"stake": -1}, "bots.one.stake: "),
+        ({"strategy": "martingale"}, "bots.one: strategy: unknown strategy 'martingale'; known are digit_frequency"),
+        ({"symbols": []}, "bots.one.symbols: "),
+        ({"symbols": ["R_10", "R_10"]}, "bots.one.symbols: symbol R_10 is listed twice"),
+        ({"parameters": {"barier": 3}}, "bots.one.parameters.barier: unknown key"),
+        ({"parameters": {"barrier": "x"}}, "bots.one.parameters.barrier: "),
+        ({"parameters": {"barrier": 9}}, "bots.one.parameters: barrier 9 can never win over"),
+        ({"parameters": 5}, "bots.one.parameters: "),
+        ({"replicas": 3}, "bots.one.replicas: "),
+        ({"name": "Not A Name"}, "bots.Not A Name.name: "),
+        ({"name": "gateway"}, "the name gateway is taken"),
+        ({"account": "real"}, "bots: one: account 'real' is not in accounts (demo)"),
+    ],
+)
+def test_a_wrong_bot_is_named_with_its_key(tmp_path: Path, bot: dict[str, object], named: str) -> None:
+    assert named in problem(tmp_path, {"bots": [{**BOT, **bot}]})
+
+
+@pytest.mark.parametrize(
+    ("document", "named"),
+    [
+        ("bots: [", "is not YAML in line"),
+        ("- 1", "must be a mapping"),
+        ({}, "bots: is required"),
+        ({"bots": []}, "bots: "),
+        ({"bots": [BOT, BOT]}, "the name one is used twice"),
+        ({"bots": [{"strategy": "digit_frequency"}]}, "bots.[0]."),
+        ({"bots": ["one"]}, "bots.[0]: "),
+        ({"bots": [BOT], "acounts": []}, "acounts: unknown key"),
+        ({"bots": [BOT], "accounts": [{"limits": {"headroom": 1.5}}]}, "accounts.0.limits.headroom"),
+        ({"bots": [{**BOT, "strategy": "moving_average", "parameters": {"fast_ticks": 20}}]}, "must be less than"),
+    ],
+)
+def test_a_wrong_file_is_named_with_its_key(tmp_path: Path, document: object, named: str) -> None:
+    assert named in problem(tmp_path, document)
+
+
+def test_an_unknown_symbol_is_named(tmp_path: Path) -> None:
+    text = problem(tmp_path, {"bots": [BOT]}, frozenset({"R_10"}))
+    assert text == "fleet.yaml: bots.one.symbols: unknown symbol R_100; known are R_10"
+
+
+def test_a_missing_file_and_a_missing_bot_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+        load_fleet(tmp_path / "none.yaml")
+    with pytest.raises(ConfigurationError, match="there is no bot 'two'"):
+        load_fleet(write(tmp_path, {"bots": [BOT]})).bot("two")

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from derivfleet.common.clock import ManualClock
+from derivfleet.common.logs import hide
+from derivfleet.common.spans import Attribute, SpanName
+from derivfleet.common.telemetry import Telemetry, context_from, metadata_of
+
+
+@pytest.fixture
+def seen() -> InMemorySpanExporter:
+    return InMemorySpanExporter()
+
+
+def telemetry(clock: ManualClock, seen: InMemorySpanExporter) -> Telemetry:
+    return Telemetry("test", clock, processors=[SimpleSpanProcessor(seen)])
+
+
+async def test_spans_are_stamped_by_the_fleet_clock(seen: InMemorySpanExporter) -> None:
+    clock = ManualClock(100)
+    tracer = telemetry(clock, seen)
+    span = tracer.start(SpanName.TRADE, {Attribute.BOT: "one"}, start_ns=99 * 10**9)
+    await clock.advance(2)
+    span.end()
+    span.end()
+    (ended,) = seen.get_finished_spans()
+    assert (ended.start_time, ended.end_time) == (99 * 10**9, 102 * 10**9)
+    assert ended.attributes == {"derivfleet.bot": "one"}
+    assert ended.resource.attributes["service.name"] == "derivfleet-test"
+
+
+def test_a_trace_goes_on_in_the_next_service(seen: InMemorySpanExporter) -> None:
+    tracer = telemetry(ManualClock(), seen)
+    with tracer.span(SpanName.BUY, {}) as here:
+        there = tracer.start(SpanName.GATEWAY_BUY, {}, context_from(metadata_of(here.context)))
+        there.end()
+        assert there.trace_id == here.trace_id
+    child, parent = seen.get_finished_spans()
+    assert child.parent is not None
+    assert parent.context is not None
+    assert child.parent.span_id == parent.context.span_id
+
+
+def test_without_a_trace_a_new_one_begins(seen: InMemorySpanExporter) -> None:
+    tracer = telemetry(ManualClock(), seen)
+    with tracer.span(SpanName.TRADE, {}):
+        tracer.start(SpanName.TRADE, {}).end()
+        tracer.start(SpanName.TRADE, {}, context_from(None)).end()
+    assert len({span.context.trace_id for span in seen.get_finished_spans() if span.context}) == 3
+
+
+def test_a_failure_is_counted_by_its_code_and_tells_no_secret(seen: InMemorySpanExporter) -> None:
+    hide("canary-551d0c")
+    tracer = telemetry(ManualClock(), seen)
+
+    def work() -> None:
+        with tracer.span(SpanName.DERIV_CALL, {Attribute.CALL: "canary-551d0c"}):
+            raise RuntimeError("canary-551d0c")
+
+    with pytest.raises(RuntimeError):
+        work()
+    (span,) = seen.get_finished_spans()
+    assert span.attributes is not None
+    assert span.attributes["derivfleet.error_code"] == "RuntimeError"
+    assert "canary" not in span.to_json()
+    tracer.close()

@@ -1,0 +1,87 @@
+"""The gateway's process: ``python -m derivfleet.gateway``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+
+from derivfleet.common.fleet import load_fleet
+from derivfleet.common.logs import hide
+from derivfleet.common.rpc.identity import Role, TokenFile
+from derivfleet.common.rpc.server import Server
+from derivfleet.common.service import run_service
+from derivfleet.gateway.accounts import AccountRoom
+from derivfleet.gateway.journal.feed import Feed
+from derivfleet.gateway.journal.sqlite import Journal
+from derivfleet.gateway.rpc.control import ControlServicer
+from derivfleet.gateway.rpc.trading import TradingServicer
+from derivfleet.gateway.settings import GatewaySettings
+from derivfleet.gateway.upstream.pool import Role as Seat
+from derivfleet.v1 import control_pb2, control_pb2_grpc, trading_pb2, trading_pb2_grpc
+
+if TYPE_CHECKING:
+    from derivfleet.common.clock import Clock
+    from derivfleet.common.telemetry import Telemetry
+
+_log = structlog.get_logger()
+TRADING = trading_pb2.DESCRIPTOR.services_by_name["TradingService"].full_name
+CONTROL = control_pb2.DESCRIPTOR.services_by_name["ControlService"].full_name
+DRAIN_WALL_S = 3.0
+
+
+async def serve(settings: GatewaySettings, clock: Clock, telemetry: Telemetry, stop: asyncio.Event) -> None:
+    """Open the journal, listen, connect to Deriv, serve until told to stop, drain."""
+    hide(settings.token)
+    fleet = load_fleet(settings.fleet)
+    identities = TokenFile(settings.tokens, "DERIVFLEET_GATEWAY_TOKENS")
+    journal = Journal(settings.journal, "DERIVFLEET_GATEWAY_JOURNAL")
+    feed = Feed(journal)
+    rooms = {account.key: AccountRoom(account, fleet, settings, clock, telemetry, feed) for account in fleet.accounts}
+    server = Server(
+        settings.listen,
+        "DERIVFLEET_GATEWAY_LISTEN",
+        identities,
+        {TRADING: frozenset({Role.BOT}), CONTROL: frozenset({Role.OBSERVER, Role.OPERATOR})},
+    )
+    trading_pb2_grpc.add_TradingServiceServicer_to_server(TradingServicer(rooms, clock, telemetry), server.grpc_server)
+    control_pb2_grpc.add_ControlServiceServicer_to_server(ControlServicer(rooms, feed, clock), server.grpc_server)
+    server.announce(TRADING, CONTROL)
+    await server.set_serving(serving=False)
+    await server.start()
+    opening = asyncio.create_task(_open(rooms, server))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if opening.done():
+            opening.result()
+        await stopping
+        _log.info("draining")
+    finally:
+        opening.cancel()
+        stopping.cancel()
+        feed.close()
+        await asyncio.gather(*(room.stop() for room in rooms.values()))
+        await server.stop(DRAIN_WALL_S)
+        journal.close()
+
+
+async def _open(rooms: dict[str, AccountRoom], server: Server) -> None:
+    for room in rooms.values():
+        await room.start()
+    for room in rooms.values():
+        await room.pool.ready(Seat.ORDERS)
+        await room.learn_limits()
+    await server.set_serving(serving=True)
+    _log.info("serving", accounts=list(rooms))
+
+
+def main() -> int:
+    """Run until SIGTERM; returns the exit code."""
+    return run_service("gateway", GatewaySettings, serve)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

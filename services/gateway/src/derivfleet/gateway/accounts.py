@@ -1,0 +1,122 @@
+"""One account with all that serves it: pool, limits, desk, feeds, reconciling."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from derivfleet.common.errors import ConfigurationError
+from derivfleet.deriv import requests
+from derivfleet.deriv.errors import MalformedAnswer
+from derivfleet.deriv.limits import LEGACY_LIMITS, OPTIONS_LIMITS, with_website_status
+from derivfleet.deriv.vocabulary import Dialect
+from derivfleet.gateway.core.schedule import GATEWAY, Schedule
+from derivfleet.gateway.desk import Desk
+from derivfleet.gateway.feeds import Feeds
+from derivfleet.gateway.reconciler import Reconciler
+from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
+from derivfleet.gateway.upstream.entrance import CredentialError, LegacyEntrance, OptionsEntrance, kind_of
+from derivfleet.gateway.upstream.line import Line, Standing
+from derivfleet.gateway.upstream.pool import Pool
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from derivfleet.common.clock import Clock
+    from derivfleet.common.fleet import Account, Fleet
+    from derivfleet.common.telemetry import Telemetry
+    from derivfleet.gateway.journal.feed import Feed
+    from derivfleet.gateway.settings import GatewaySettings
+    from derivfleet.gateway.upstream.connection import Frame
+    from derivfleet.gateway.upstream.entrance import Entrance
+
+__all__ = ["AccountRoom"]
+
+_log = structlog.get_logger()
+
+MARGIN_S = 0.25
+"""Added to every window: two calls may arrive this much closer together than they left. Wall time, for networks do not
+run faster when the clock does."""
+
+
+class AccountRoom:
+    """Everything of one account. ``start`` before use."""
+
+    def __init__(
+        self, account: Account, fleet: Fleet, settings: GatewaySettings, clock: Clock, telemetry: Telemetry, feed: Feed
+    ) -> None:
+        self.key = account.key
+        self.dialect = kind_of(settings.app_id) if account.dialect == "auto" else Dialect(account.dialect)
+        self.bots = frozenset(bot.name for bot in fleet.bots if fleet.account_of(bot) is account)
+        limits = LEGACY_LIMITS if self.dialect is Dialect.LEGACY else OPTIONS_LIMITS
+        weights = {bot.name: bot.weight for bot in fleet.bots if bot.name in self.bots}
+        self.schedule = Schedule(limits, account.limits.headroom, weights, clock.fleet_s(MARGIN_S))
+        self.pool = Pool(account.key, _entrance(self.dialect, account, settings, clock), clock)
+        self.line = Line(self.pool, self.schedule, clock, telemetry)
+        self.desk = Desk(self.line, feed, telemetry, account.currency)
+        self.feeds = Feeds(self.line)
+        self.balance: Decimal | None = None
+        self._currency = account.currency
+        self._standing: list[Standing] = []
+        self._reconciler: Reconciler | None = None
+
+    async def start(self) -> None:
+        """Connect, take up open orders, listen to the account.
+
+        Raises ConfigurationError if the credential is wrong or the account holds real money.
+        """
+        self.desk.recover()
+        try:
+            await self.pool.start()
+        except CredentialError as error:
+            await self.pool.close()
+            raise ConfigurationError(error.key, error.problem) from None
+        facts = self.pool.facts
+        if facts is not None and facts.currency != self._currency:
+            await self.pool.close()
+            raise ConfigurationError(
+                f"accounts.{self.key}.currency", f"is {self._currency}, but {facts.login_id} holds {facts.currency}"
+            )
+        transactions = requests.Transaction(transaction=1, subscribe=1)
+        self._standing.append(Standing(self.line, transactions, self.desk.on_transaction, self._listening))
+        balance = requests.Balance(balance=1, subscribe=1)
+        self._standing.append(Standing(self.line, balance, self._take_balance, self._take_balance))
+        self._reconciler = Reconciler(self.desk)
+
+    async def learn_limits(self) -> None:
+        """Ask a legacy server for its limits; the new API has no such call."""
+        if self.dialect is not Dialect.LEGACY:
+            return
+        try:
+            frame = await self.line.call(GATEWAY, requests.WebsiteStatus(website_status=1))
+            told = self.pool.entrance.codec.decode_call_limits(frame)
+        except (AnswerLostError, CallRefusedError, MalformedAnswer) as error:
+            _log.warning("Deriv did not tell its limits, keeping the built-in ones", problem=str(error))
+            return
+        self.schedule.adopt(with_website_status(self.schedule.table, told))
+
+    async def stop(self) -> None:
+        """Let purchases under way end, then close."""
+        await self.desk.drain(5.0)
+        if self._reconciler is not None:
+            await self._reconciler.stop()
+        for standing in self._standing:
+            standing.cancel()
+        await self.feeds.stop()
+        await self.pool.close()
+
+    def _listening(self, _first: Frame) -> None:
+        _log.info("listening to the account's transactions", account=self.key)
+
+    def _take_balance(self, frame: Frame) -> None:
+        try:
+            self.balance = self.pool.entrance.codec.decode_balance(frame).balance
+        except MalformedAnswer as error:
+            _log.warning("balance without use", problem=str(error))
+
+
+def _entrance(dialect: Dialect, account: Account, settings: GatewaySettings, clock: Clock) -> Entrance:
+    if dialect is Dialect.LEGACY:
+        return LegacyEntrance(settings.legacy_url, settings.app_id, settings.token, account.login_id, clock)
+    return OptionsEntrance(settings.deriv_url, settings.app_id, settings.token, account.login_id, clock)

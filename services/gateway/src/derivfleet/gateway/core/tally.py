@@ -1,0 +1,78 @@
+"""What each bot has done so far, counted from the transitions of its orders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from derivfleet.gateway.core.orders import FINAL, State
+
+if TYPE_CHECKING:
+    from derivfleet.gateway.core.orders import Order
+
+__all__ = ["BotTally", "Tallies"]
+
+
+@dataclass(slots=True)
+class BotTally:
+    """One bot's counts. ``ops`` are its calls to the gateway, ``errors`` its denied and rejected orders."""
+
+    ops: int = 0
+    buys: int = 0
+    confirmed: int = 0
+    settled: int = 0
+    wins: int = 0
+    unknown: int = 0
+    errors: int = 0
+    open: int = 0
+    profit: Decimal = Decimal(0)
+    last_seen_time_ns: int = 0
+
+
+@dataclass(slots=True)
+class Tallies:
+    """All bots of one account."""
+
+    bots: dict[str, BotTally] = field(default_factory=dict[str, BotTally])
+
+    def of(self, bot: str) -> BotTally:
+        return self.bots.setdefault(bot, BotTally())
+
+    def called(self, bot: str, now_ns: int) -> None:
+        """A bot made a call."""
+        tally = self.of(bot)
+        tally.ops += 1
+        tally.last_seen_time_ns = now_ns
+
+    def count(self, before: State | None, order: Order) -> None:
+        """An order moved on; ``before`` is None for a new one."""
+        tally = self.of(order.bot)
+        was_open = before is not None and before not in FINAL
+        tally.open += (order.state not in FINAL) - was_open
+        if before is State.UNKNOWN:
+            tally.unknown -= 1
+        match order.state:
+            case State.INTENDED:
+                tally.buys += 1
+            case State.DENIED | State.REJECTED:
+                tally.errors += 1
+            case State.UNKNOWN:
+                tally.unknown += 1
+            case State.CONFIRMED:
+                tally.confirmed += 1
+            case State.SETTLED:
+                tally.settled += 1
+                profit = order.profit or Decimal(0)
+                tally.profit += profit
+                tally.wins += profit > 0
+            case _:
+                return
+
+    def replay(self, order: Order) -> None:
+        """Count an order of an earlier run, as it stands now."""
+        self.count(None, replace(order, state=State.INTENDED))
+        if order.contract_id and order.state is not State.CONFIRMED:
+            self.of(order.bot).confirmed += 1
+        if order.state is not State.INTENDED:
+            self.count(State.INTENDED, order)

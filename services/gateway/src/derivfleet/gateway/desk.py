@@ -1,0 +1,338 @@
+"""The trading desk of one account: carries orders from intent to settlement.
+
+Each transition is decided by ``core/orders``, written to the journal, and only then acted upon. A purchase runs in a
+task of its own: the caller may give up waiting, the order goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from derivfleet.common.spans import Attribute, SpanName
+from derivfleet.common.telemetry import context_from
+from derivfleet.deriv import requests
+from derivfleet.deriv.errors import MalformedAnswer, outcome_of
+from derivfleet.deriv.vocabulary import Basis, Call, DurationUnit
+from derivfleet.gateway.core.orders import (
+    FINAL,
+    Confirmed,
+    Denied,
+    Event,
+    Lost,
+    Order,
+    OrderTerms,
+    Rejected,
+    Sent,
+    Settled,
+    State,
+    advance,
+    differing_field,
+)
+from derivfleet.gateway.core.tally import Tallies
+from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
+from derivfleet.gateway.upstream.line import TurnRefusedError
+from derivfleet.gateway.upstream.pool import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from decimal import Decimal
+
+    from derivfleet.common.telemetry import OpenSpan, Telemetry
+    from derivfleet.deriv.answers import ContractState, Transaction
+    from derivfleet.gateway.journal.feed import Feed
+    from derivfleet.gateway.upstream.connection import Frame
+    from derivfleet.gateway.upstream.line import Line
+
+__all__ = ["Desk", "DifferentOrderError", "SellRefusedError"]
+
+_log = structlog.get_logger()
+
+EARLY_SALES_KEPT = 10_000
+"""Sales heard of before the receipt of their purchase, or of trades that are not the fleet's."""
+
+
+class DifferentOrderError(Exception):
+    """The order id is taken by an order that differs in ``field``."""
+
+    def __init__(self, order_id: str, field: str) -> None:
+        super().__init__(f"order {order_id} exists with another {field}: an order id belongs to one order only")
+        self.field = field
+
+
+class SellRefusedError(Exception):
+    """Deriv, or the order's state, does not allow the sale."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(slots=True)
+class _Purchase:
+    """A purchase under way."""
+
+    task: asyncio.Task[Order]
+    refused_wait_ns: int | None = None
+
+
+class Desk:
+    """Buys, sells and settles the orders of one account."""
+
+    def __init__(self, line: Line, feed: Feed, telemetry: Telemetry, currency: str) -> None:
+        self.line = line
+        self.feed = feed
+        self.tallies = Tallies()
+        self.foreign_trades = 0
+        self.open: dict[str, Order] = {}
+        self.lost_time_ns: dict[str, int] = {}
+        """When the answer to each unknown order was given up."""
+        self._account = line.account
+        self._codec = line.pool.entrance.codec
+        self._clock = line.clock
+        self._telemetry = telemetry
+        self._currency = currency
+        self._purchases: dict[str, _Purchase] = {}
+        self._by_contract: dict[int, str] = {}
+        self._early: OrderedDict[int, Settled] = OrderedDict()
+        self._settling: dict[str, OpenSpan] = {}
+
+    def recover(self) -> None:
+        """Take up the orders of an earlier run: what was being sent is unknown now, what was not sent never will be."""
+        now_ns = self._clock.now_ns()
+        for order in self.feed.journal.all_orders(self._account):
+            self.tallies.replay(order)
+        for order in self.feed.journal.open_orders(self._account):
+            self.open[order.order_id] = order
+            match order.state:
+                case State.INTENDED:
+                    self._move(order, Denied("GATEWAY_RESTARTED", "the gateway ended before it was sent"))
+                case State.SENT:
+                    self._lose(order, "GATEWAY_RESTARTED", "the gateway ended before the answer came")
+                case State.UNKNOWN:
+                    self.lost_time_ns[order.order_id] = now_ns
+                case _:
+                    self._by_contract[order.contract_id] = order.order_id
+
+    def find(self, order_id: str) -> Order | None:
+        """An order of this account, whatever became of it."""
+        return self.open.get(order_id) or self.feed.journal.order(self._account, order_id)
+
+    async def buy(
+        self, bot: str, order_id: str, terms: OrderTerms, deadline_ns: int, trace: Mapping[str, str]
+    ) -> tuple[Order, int | None]:
+        """Buy once; returns the order as far as it is known, and if its turn was refused now, how long that was away.
+
+        Raises DifferentOrderError if the id is taken by another order.
+        """
+        known = self.find(order_id)
+        if known is not None:
+            field = differing_field(known, bot, terms)
+            if field is not None:
+                raise DifferentOrderError(order_id, field)
+        purchase = self._purchases.get(order_id)
+        if purchase is None:
+            if known is not None:
+                return known, None
+            order = Order(
+                account=self._account,
+                order_id=order_id,
+                bot=bot,
+                terms=terms,
+                state=State.INTENDED,
+                intended_time_ns=self._clock.now_ns(),
+                traceparent=trace.get("traceparent", ""),
+            )
+            self._write(None, order)
+            task = asyncio.create_task(self._purchase(order, deadline_ns), name=f"buy {order_id}")
+            purchase = self._purchases[order_id] = _Purchase(task)
+            task.add_done_callback(lambda _: self._purchases.pop(order_id, None))
+        order = await asyncio.shield(purchase.task)
+        return order, purchase.refused_wait_ns
+
+    async def sell(self, order: Order, min_price: Decimal, deadline_ns: int, trace: Mapping[str, str]) -> Order:
+        """Sell the contract of a confirmed order; returns the order after it.
+
+        Raises SellRefusedError, TurnRefusedError (nothing was sent) or AnswerLostError (the records will tell).
+        """
+        if order.state is not State.CONFIRMED:
+            raise SellRefusedError("ORDER_NOT_OPEN", f"order {order.order_id} is {order.state}, nothing to sell")
+        request = requests.Sell(sell=order.contract_id, price=min_price)
+        parent = context_from(trace.items())
+        try:
+            frame = await self.line.call(order.bot, request, Role.ORDERS, deadline_ns, parent)
+            receipt = self._codec.decode_sell(frame)
+        except CallRefusedError as error:
+            raise SellRefusedError(error.code, error.message) from None
+        except MalformedAnswer:
+            raise AnswerLostError("sell", "MalformedAnswer", handed_over=True) from None
+        self.settle(order.contract_id, Settled(receipt.sold_for, int(self._clock.now_s())))
+        return self.find(order.order_id) or order
+
+    async def drain(self, patience_s: float) -> None:
+        """Wait a while for the purchases under way."""
+        tasks = [purchase.task for purchase in self._purchases.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._clock.wall_s(patience_s))
+
+    def on_transaction(self, frame: Frame) -> None:
+        """A movement of the account's money, as its own stream tells it."""
+        try:
+            movement: Transaction | None = self._codec.decode_transaction(frame)
+        except MalformedAnswer as error:
+            _log.warning("transaction without use", account=self._account, problem=str(error))
+            return
+        if movement is not None and movement.action == "sell" and movement.contract_id:
+            self.settle(movement.contract_id, Settled(movement.amount, movement.transaction_time_s))
+
+    def on_contract(self, order: Order, contract: ContractState) -> None:
+        """What a contract looks like at Deriv: the end of it settles the order."""
+        if contract.is_sold and contract.sell_price is not None:
+            self.settle(order.contract_id, Settled(contract.sell_price, contract.sell_time_s or 0))
+
+    def settle(self, contract_id: int, event: Settled) -> None:
+        """A contract has ended. What is not known yet is remembered: sales can overtake receipts."""
+        order_id = self._by_contract.get(contract_id)
+        order = self.open.get(order_id) if order_id else None
+        if order is None:
+            awaiting_receipt = any(order.state in (State.SENT, State.UNKNOWN) for order in self.open.values())
+            if not awaiting_receipt:
+                self.foreign_trades += not self.feed.journal.claimed(self._account, [contract_id])
+                return
+            self._early[contract_id] = event
+            if len(self._early) > EARLY_SALES_KEPT:
+                self._early.popitem(last=False)
+            return
+        self._move(order, event)
+
+    def confirm(self, order: Order, receipt: Confirmed) -> Order:
+        """An order was bought: by Deriv's receipt, or by a record that stands for it."""
+        order = self._move(order, receipt)
+        self._by_contract[order.contract_id] = order.order_id
+        attributes = {
+            Attribute.ACCOUNT: order.account,
+            Attribute.BOT: order.bot,
+            Attribute.ORDER_ID: order.order_id,
+            Attribute.CONTRACT_ID: order.contract_id,
+        }
+        parent = context_from([("traceparent", order.traceparent)])
+        self._settling[order.order_id] = self._telemetry.start(SpanName.SETTLE, attributes, parent)
+        early = self._early.pop(order.contract_id, None)
+        return order if early is None else self._move(order, early)
+
+    def conclude(self, order: Order, event: Event) -> Order:
+        """What reconciling has found out about an unknown order."""
+        return self._move(order, event)
+
+    async def _purchase(self, order: Order, deadline_ns: int) -> Order:
+        terms = order.terms
+        parameters = requests.BuyParameters(
+            amount=terms.stake,
+            basis=Basis.STAKE,
+            contract_type=terms.contract_type,
+            currency=self._currency,
+            duration=terms.duration,
+            duration_unit=DurationUnit(terms.duration_unit),
+            barrier=terms.barrier or None,
+            underlying_symbol=terms.symbol,
+        )
+        request = requests.Buy(buy="1", price=terms.stake, parameters=parameters)
+        parent = context_from([("traceparent", order.traceparent)])
+        order_id = order.order_id
+
+        def sending() -> None:
+            self._move(self.open[order_id], Sent())
+
+        try:
+            frame = await self.line.call(
+                order.bot, request, Role.ORDERS, deadline_ns, parent, sending, lambda late: self._late(order_id, late)
+            )
+        except TurnRefusedError as error:
+            purchase = self._purchases.get(order_id)
+            if purchase is not None:
+                purchase.refused_wait_ns = error.refusal.wait_ns
+            return self._move(self.open[order_id], Denied("LIMIT_REACHED", str(error)))
+        except CallRefusedError as error:
+            return self._refused(self.open[order_id], error.code, error.message)
+        except AnswerLostError as error:
+            if not error.handed_over:
+                message = "the socket closed before it was sent"
+                return self._move(self.open[order_id], Denied("NOT_SENT", message))
+            return self._lose(self.open[order_id], error.code, "the answer was lost; the account's records will tell")
+        return self._received(self.open[order_id], frame)
+
+    def _received(self, order: Order, frame: Frame) -> Order:
+        try:
+            receipt = self._codec.decode_buy(frame)
+        except MalformedAnswer as error:
+            # Such an answer may stand for a purchase. If it comes late, the order is unknown already.
+            return self._lose(order, "MalformedAnswer", str(error)) if order.state is State.SENT else order
+        return self.confirm(
+            order,
+            Confirmed(
+                receipt.contract_id,
+                receipt.transaction_id,
+                receipt.buy_price,
+                receipt.payout,
+                receipt.purchase_time_s,
+            ),
+        )
+
+    def _refused(self, order: Order, code: str, message: str) -> Order:
+        if outcome_of(Call.BUY, code, message).certainly_not_executed:
+            return self._move(order, Rejected(code, message))
+        return self._lose(order, code, message) if order.state is State.SENT else order
+
+    def _late(self, order_id: str, frame: Frame) -> None:
+        """The answer to a purchase that was given up: as good as any, if nothing else has told yet."""
+        order = self.open.get(order_id)
+        if order is None or order.state is not State.UNKNOWN:
+            return
+        _log.info("late answer", order_id=order_id, trace_id=order.trace_id)
+        error = self._codec.decode_error(frame)
+        if error is not None:
+            self._refused(order, error.code, error.message)
+        else:
+            self._received(order, frame)
+
+    def _lose(self, order: Order, code: str, message: str) -> Order:
+        self.lost_time_ns[order.order_id] = self._clock.now_ns()
+        return self._move(order, Lost(code, message))
+
+    def _move(self, order: Order, event: Event) -> Order:
+        moved = advance(order, event, self._clock.now_ns())
+        self._write(order.state, moved)
+        return moved
+
+    def _write(self, before: State | None, order: Order) -> None:
+        self.feed.write(order, self._clock.now_ns())
+        self.tallies.count(before, order)
+        if order.state is not State.UNKNOWN:
+            self.lost_time_ns.pop(order.order_id, None)
+        if order.state in FINAL:
+            self.open.pop(order.order_id, None)
+            self._by_contract.pop(order.contract_id, None)
+            self._end_settling(order)
+        else:
+            self.open[order.order_id] = order
+        level = _log.warning if order.state in (State.UNKNOWN, State.DENIED, State.REJECTED) else _log.info
+        level(
+            f"order {order.state}",
+            order_id=order.order_id,
+            bot=order.bot,
+            trace_id=order.trace_id,
+            contract_id=order.contract_id or None,
+            profit=None if order.profit is None else str(order.profit),
+            error_code=order.error_code or None,
+            problem=order.error_message or None,
+        )
+
+    def _end_settling(self, order: Order) -> None:
+        span = self._settling.pop(order.order_id, None)
+        if span is not None:
+            span.set({Attribute.STATE: order.state, Attribute.PROFIT: str(order.profit)})
+            span.end()

@@ -1,0 +1,146 @@
+"""What many may watch at once: ticks of a symbol, the state of a contract. One stream at Deriv serves all watchers."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import structlog
+
+from derivfleet.deriv import requests
+from derivfleet.deriv.errors import MalformedAnswer
+from derivfleet.gateway.upstream.line import Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from derivfleet.deriv.answers import ContractState
+    from derivfleet.deriv.requests import Request
+    from derivfleet.deriv.ticks import Tick
+    from derivfleet.gateway.upstream.connection import CallRefusedError, Frame
+    from derivfleet.gateway.upstream.line import Line
+
+__all__ = ["Feeds", "Watch"]
+
+_log = structlog.get_logger()
+T = TypeVar("T")
+
+WATCHER_BACKLOG = 1000
+"""Messages kept for a watcher who does not read; then it is told that it has fallen behind, and nobody waits for it."""
+
+
+class Watch(Generic[T]):
+    """One watcher's view of one or more streams."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[T | CallRefusedError | None] = asyncio.Queue(WATCHER_BACKLOG)
+        self.fell_behind = False
+
+    def put(self, item: T | CallRefusedError | None) -> None:
+        try:
+            self._queue.put_nowait(item)
+        except asyncio.QueueFull:
+            self.fell_behind = True
+
+    async def next(self) -> T | CallRefusedError | None:
+        """The next message, the refusal that ended the stream, or None when the gateway stops."""
+        return await self._queue.get()
+
+
+class _Source(Generic[T]):
+    """One stream at Deriv and its watchers."""
+
+    def __init__(self, line: Line, request: Request, decode: Callable[[Frame], T | None]) -> None:
+        self._decode = decode
+        self._latest: T | None = None
+        self._refusal: CallRefusedError | None = None
+        self.watchers: set[Watch[T]] = set()
+        self.standing = Standing(line, request, self._take, self._take, self._refused)
+
+    def join(self, watch: Watch[T]) -> None:
+        self.watchers.add(watch)
+        if self._refusal is not None:
+            watch.put(self._refusal)
+        elif self._latest is not None:
+            watch.put(self._latest)
+
+    def _take(self, frame: Frame) -> None:
+        try:
+            item = self._decode(frame)
+        except MalformedAnswer as error:
+            _log.warning("stream message without use", problem=str(error))
+            return
+        if item is None:
+            return
+        self._latest = item
+        for watch in self.watchers:
+            watch.put(item)
+
+    def end(self) -> None:
+        """Tell the watchers that nothing more will come."""
+        for watch in self.watchers:
+            watch.put(None)
+
+    def _refused(self, error: CallRefusedError) -> None:
+        self._refusal = error
+        for watch in self.watchers:
+            watch.put(error)
+
+
+class Feeds:
+    """The streams of one account that somebody watches."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._codec = line.pool.entrance.codec
+        self._ticks: dict[str, _Source[Tick]] = {}
+        self._contracts: dict[int, _Source[ContractState]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+
+    @contextmanager
+    def ticks(self, symbols: list[str]) -> Generator[Watch[Tick], None, None]:
+        """Watch symbols; each begins with its latest tick if one is known."""
+        watch: Watch[Tick] = Watch()
+        for symbol in symbols:
+            if symbol not in self._ticks:
+                request = requests.Ticks(ticks=symbol, subscribe=1)
+                self._ticks[symbol] = _Source(self._line, request, lambda frame: self._codec.decode_tick(frame).tick)
+            self._ticks[symbol].join(watch)
+        try:
+            yield watch
+        finally:
+            for symbol in symbols:
+                self._leave(self._ticks, symbol, watch)
+
+    @contextmanager
+    def contract(self, contract_id: int) -> Generator[Watch[ContractState], None, None]:
+        """Watch one contract until it is sold."""
+        watch: Watch[ContractState] = Watch()
+        if contract_id not in self._contracts:
+            request = requests.ProposalOpenContract(proposal_open_contract=1, contract_id=contract_id, subscribe=1)
+            self._contracts[contract_id] = _Source(self._line, request, self._codec.decode_contract)
+        self._contracts[contract_id].join(watch)
+        try:
+            yield watch
+        finally:
+            self._leave(self._contracts, contract_id, watch)
+
+    def _leave(self, sources: dict[str, _Source[T]] | dict[int, _Source[T]], key: str | int, watch: Watch[T]) -> None:
+        table: dict[str | int, _Source[T]] = sources  # pyright: ignore[reportAssignmentType] - keys are of one kind in each
+        source = table[key]
+        source.watchers.discard(watch)
+        if not source.watchers:
+            del table[key]
+            task = asyncio.create_task(source.standing.stop())
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+    async def stop(self) -> None:
+        """Stop listening to all streams, when the sockets are about to close."""
+        for source in [*self._ticks.values(), *self._contracts.values()]:
+            source.standing.cancel()
+            source.end()
+        for task in self._ending:
+            task.cancel()
+        await asyncio.gather(*self._ending, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""The durable log of orders: every transition is written before anything is done about it."""

@@ -1,0 +1,1 @@
+"""The gateway's gRPC services: thin, every decision lies behind them."""

@@ -1,0 +1,127 @@
+"""Status, orders and the order feed for operators and the metrics service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from derivfleet.common.rpc.status import ProblemError, abort
+from derivfleet.gateway.rpc import messages
+from derivfleet.v1 import control_pb2, control_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from derivfleet.common.clock import Clock
+    from derivfleet.gateway.accounts import AccountRoom
+    from derivfleet.gateway.journal.feed import Feed
+
+__all__ = ["ControlServicer"]
+
+Context = grpc.aio.ServicerContext[Any, Any]
+DEFAULT_PAGE = 100
+LARGEST_PAGE = 1000
+
+
+class ControlServicer(control_pb2_grpc.ControlServiceServicer):
+    """What the gateway knows, for those who may know it."""
+
+    def __init__(self, rooms: Mapping[str, AccountRoom], feed: Feed, clock: Clock) -> None:
+        self._rooms = rooms
+        self._feed = feed
+        self._clock = clock
+        self._started_ns = clock.now_ns()
+
+    async def GetStatus(  # noqa: N802
+        self, request: control_pb2.GetStatusRequest, context: Context
+    ) -> control_pb2.GetStatusResponse:
+        await self._check_account(request.account, context)
+        return control_pb2.GetStatusResponse(
+            accounts=[self._account_status(room) for room in self._rooms.values() if request.account in ("", room.key)],
+            time_ns=self._clock.now_ns(),
+            started_time_ns=self._started_ns,
+        )
+
+    async def ListOrders(  # noqa: N802
+        self, request: control_pb2.ListOrdersRequest, context: Context
+    ) -> control_pb2.ListOrdersResponse:
+        await self._check_account(request.account, context)
+        try:
+            state = messages.state_of(request.state)
+            if not 0 <= request.limit <= LARGEST_PAGE:
+                raise messages.invalid("limit", f"must be 0 to {LARGEST_PAGE}")
+            if request.page_token and not request.page_token.isdigit():
+                raise messages.invalid("page_token", "must be empty or the next_page_token of an earlier answer")
+        except ProblemError as error:
+            await abort(context, error.problem)
+        orders, more = self._feed.journal.page(
+            request.account, request.bot, state or "", int(request.page_token or 0), request.limit or DEFAULT_PAGE
+        )
+        return control_pb2.ListOrdersResponse(
+            orders=[messages.order_message(order) for order in orders], next_page_token=str(more) if more else ""
+        )
+
+    async def StreamOrderFeed(  # noqa: N802
+        self, request: control_pb2.StreamOrderFeedRequest, context: Context
+    ) -> AsyncIterator[control_pb2.StreamOrderFeedResponse]:
+        await self._check_account(request.account, context)
+        if request.after_position < 0:
+            await abort(context, messages.invalid("after_position", "must not be negative").problem)
+        async for event in self._feed.follow(request.account, request.after_position):
+            if event is None:
+                yield control_pb2.StreamOrderFeedResponse()
+            else:
+                yield control_pb2.StreamOrderFeedResponse(event=messages.event_message(event))
+
+    async def _check_account(self, account: str, context: Context) -> None:
+        if account and account not in self._rooms:
+            known = ", ".join(self._rooms)
+            problem = messages.invalid("account", f"unknown account {account[:40]!r}; known are {known}").problem
+            await abort(context, problem)
+
+    def _account_status(self, room: AccountRoom) -> control_pb2.AccountStatus:
+        now_ns = self._clock.now_ns()
+        facts = room.pool.facts
+        return control_pb2.AccountStatus(
+            account=room.key,
+            dialect=room.dialect,
+            login_id="" if facts is None else facts.login_id,
+            currency="" if facts is None else facts.currency,
+            balance="" if room.balance is None else f"{room.balance:f}",
+            is_demo=facts is not None and facts.is_demo,
+            connections=[
+                control_pb2.ConnectionStatus(
+                    role=seat.role,
+                    state=seat.state,
+                    since_time_ns=seat.since_time_ns,
+                    ping_ms=seat.ping_ms,
+                    reconnects=seat.reconnects,
+                    open_calls=0 if seat.connection is None else seat.connection.open_calls,
+                    streams=0 if seat.connection is None else seat.connection.stream_count,
+                    problem=seat.problem,
+                )
+                for seat in room.pool.seats.values()
+            ],
+            windows=messages.window_messages(room.schedule, now_ns),
+            shares=messages.share_messages(room.schedule, now_ns),
+            bots=[
+                control_pb2.BotStatus(
+                    bot=bot,
+                    ops=tally.ops,
+                    buys=tally.buys,
+                    confirmed=tally.confirmed,
+                    settled=tally.settled,
+                    wins=tally.wins,
+                    unknown=tally.unknown,
+                    errors=tally.errors,
+                    profit=f"{tally.profit:f}",
+                    open=tally.open,
+                    last_seen_time_ns=tally.last_seen_time_ns,
+                )
+                for bot, tally in ((bot, room.desk.tallies.of(bot)) for bot in sorted(room.bots))
+            ],
+            rejected_by_deriv=room.line.rejected_by_deriv,
+            calls_sent=room.line.calls_sent,
+            foreign_trades=room.desk.foreign_trades,
+        )

@@ -1,0 +1,205 @@
+"""Between the gateway's values and the messages of the contract."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING
+
+import grpc
+
+from derivfleet.common.rpc.status import Problem, ProblemError
+from derivfleet.deriv.contracts import Terms, check_terms
+from derivfleet.deriv.errors import RequestRefused
+from derivfleet.deriv.symbols import SYMBOLS
+from derivfleet.deriv.vocabulary import ContractType, DurationUnit
+from derivfleet.gateway.core.orders import Order, OrderTerms, State
+from derivfleet.v1 import market_pb2, orders_pb2, quota_pb2
+
+if TYPE_CHECKING:
+    from derivfleet.deriv.answers import ContractState
+    from derivfleet.deriv.ticks import Tick
+    from derivfleet.gateway.core.schedule import Schedule
+    from derivfleet.gateway.journal.sqlite import JournalEvent
+
+__all__ = [
+    "amount_of",
+    "check_order_id",
+    "contract_message",
+    "event_message",
+    "invalid",
+    "order_message",
+    "share_messages",
+    "state_message",
+    "state_of",
+    "terms_of",
+    "tick_message",
+    "window_messages",
+]
+
+_ORDER_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_STATES = {state: orders_pb2.OrderState.Value(f"ORDER_STATE_{state.name}") for state in State}
+_UNITS = frozenset({"t", "s", "m", "h"})
+
+
+def invalid(field: str, message: str) -> ProblemError:
+    """The caller's request is wrong in one field."""
+    return ProblemError(Problem(grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID", f"{field}: {message}", field=field))
+
+
+def check_order_id(order_id: str) -> str:
+    """The id, if it is one. Raises ProblemError."""
+    if not _ORDER_ID.fullmatch(order_id):
+        raise invalid("order_id", "must be 1 to 64 of A-Z a-z 0-9 . _ : -")
+    return order_id
+
+
+def amount_of(field: str, text: str) -> Decimal:
+    """A decimal string as an amount of money. Raises ProblemError."""
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        raise invalid(field, f"must be a decimal string, not {text[:20]!r}") from None
+    if not amount.is_finite() or amount.normalize().as_tuple().exponent < -2:  # type: ignore[operator]  # noqa: PLR2004
+        raise invalid(field, "must be a finite amount with at most two decimals")
+    return amount
+
+
+def terms_of(message: orders_pb2.ContractTerms) -> OrderTerms:
+    """What is to be bought, checked as far as that is possible without asking Deriv. Raises ProblemError."""
+    try:
+        kind = ContractType(message.contract_type)
+    except ValueError:
+        known = ", ".join(ContractType)
+        raise invalid(
+            "terms.contract_type", f"unknown type {message.contract_type[:20]!r}; known are {known}"
+        ) from None
+    if message.duration_unit not in _UNITS:
+        raise invalid("terms.duration_unit", "must be t, s, m or h")
+    if not re.fullmatch(r"\w{2,30}", message.symbol, re.ASCII):
+        raise invalid("terms.symbol", "must be a symbol of Deriv, as R_100")
+    stake = amount_of("terms.stake", message.stake)
+    if stake <= 0:
+        raise invalid("terms.stake", "must be above 0")
+    if message.symbol in SYMBOLS:
+        # Deriv offers more symbols than are known here, and is the judge of those.
+        unit = DurationUnit(message.duration_unit)
+        try:
+            check_terms(Terms(kind, message.symbol, message.duration, unit, stake, barrier=message.barrier or None))
+        except RequestRefused as error:
+            raise invalid(f"terms.{error.details.get('field', 'contract_type')}", error.message) from None
+    return OrderTerms(
+        contract_type=kind,
+        symbol=message.symbol,
+        stake=stake,
+        duration=message.duration,
+        duration_unit=message.duration_unit,
+        barrier=message.barrier,
+    )
+
+
+def _money(amount: Decimal | None) -> str:
+    return "" if amount is None else f"{amount:f}"
+
+
+def state_message(state: State) -> orders_pb2.OrderState.ValueType:
+    return _STATES[state]
+
+
+def state_of(message: orders_pb2.OrderState.ValueType) -> State | None:
+    """The state that a message names; None for unspecified. Raises ProblemError for a number that is none."""
+    if message == orders_pb2.ORDER_STATE_UNSPECIFIED:
+        return None
+    for state, value in _STATES.items():
+        if value == message:
+            return state
+    raise invalid("state", f"{message} is no state of an order")
+
+
+def order_message(order: Order) -> orders_pb2.Order:
+    terms = order.terms
+    return orders_pb2.Order(
+        account=order.account,
+        order_id=order.order_id,
+        bot=order.bot,
+        terms=orders_pb2.ContractTerms(
+            contract_type=terms.contract_type,
+            symbol=terms.symbol,
+            stake=_money(terms.stake),
+            duration=terms.duration,
+            duration_unit=terms.duration_unit,
+            barrier=terms.barrier,
+        ),
+        state=state_message(order.state),
+        contract_id=order.contract_id,
+        buy_transaction_id=order.buy_transaction_id,
+        buy_price=_money(order.buy_price),
+        payout=_money(order.payout),
+        sell_price=_money(order.sell_price),
+        profit=_money(order.profit),
+        purchase_epoch_s=order.purchase_epoch_s,
+        sell_epoch_s=order.sell_epoch_s,
+        error_code=order.error_code,
+        error_message=order.error_message,
+        reconciled=order.reconciled,
+        intended_time_ns=order.intended_time_ns,
+        sent_time_ns=order.sent_time_ns,
+        answered_time_ns=order.answered_time_ns,
+        settled_time_ns=order.settled_time_ns,
+        trace_id=order.trace_id,
+    )
+
+
+def event_message(event: JournalEvent) -> orders_pb2.OrderEvent:
+    return orders_pb2.OrderEvent(position=event.position, time_ns=event.time_ns, order=order_message(event.order))
+
+
+def contract_message(account: str, contract: ContractState) -> orders_pb2.Contract:
+    return orders_pb2.Contract(
+        account=account,
+        contract_id=contract.contract_id,
+        status=contract.status or "",
+        is_sold=contract.is_sold,
+        is_valid_to_sell=contract.is_valid_to_sell,
+        buy_price=_money(contract.buy_price),
+        bid_price=_money(contract.bid_price),
+        sell_price=_money(contract.sell_price),
+        payout=_money(contract.payout),
+        profit=_money(contract.profit),
+        entry_spot=_money(contract.entry_spot),
+        exit_spot=_money(contract.exit_spot),
+        current_spot=_money(contract.current_spot),
+        current_spot_epoch_s=contract.current_spot_s or 0,
+        sell_epoch_s=contract.sell_time_s or 0,
+    )
+
+
+def tick_message(tick: Tick) -> market_pb2.Tick:
+    return market_pb2.Tick(
+        symbol=tick.symbol,
+        epoch_s=tick.epoch_s,
+        quote=f"{tick.quote:.{tick.decimals}f}",
+        pip_decimals=tick.decimals,
+    )
+
+
+def window_messages(schedule: Schedule, now_ns: int) -> list[quota_pb2.QuotaWindow]:
+    return [
+        quota_pb2.QuotaWindow(
+            bucket=use.bucket,
+            window_s=use.window_s,
+            limit=use.limit,
+            used=use.used,
+            deriv_limit=schedule.table.buckets[use.bucket].windows[use.window_s],
+        )
+        for use in schedule.use(now_ns)
+    ]
+
+
+def share_messages(schedule: Schedule, now_ns: int, only_bot: str = "") -> list[quota_pb2.QuotaShare]:
+    return [
+        quota_pb2.QuotaShare(bot=bot, bucket=use.bucket, window_s=use.window_s, share=use.limit, used=use.used)
+        for bot, uses in schedule.share_use(now_ns).items()
+        if not only_bot or bot == only_bot
+        for use in uses
+    ]

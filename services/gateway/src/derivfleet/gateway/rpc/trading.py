@@ -1,0 +1,354 @@
+"""Trading for bots over gRPC. The bot is the bearer of the token, never a field."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import grpc
+
+from derivfleet.common.rpc.identity import caller
+from derivfleet.common.rpc.status import Problem, ProblemError, abort
+from derivfleet.common.spans import Attribute, SpanName
+from derivfleet.common.telemetry import context_from, metadata_of
+from derivfleet.deriv import requests
+from derivfleet.deriv.errors import MalformedAnswer, Outcome, outcome_of
+from derivfleet.deriv.requests import GRANULARITIES_S
+from derivfleet.deriv.ticks import Tick
+from derivfleet.deriv.vocabulary import Call, HistoryStyle
+from derivfleet.gateway.core.orders import Order, State
+from derivfleet.gateway.desk import DifferentOrderError, SellRefusedError
+from derivfleet.gateway.rpc import messages
+from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
+from derivfleet.gateway.upstream.line import TurnRefusedError
+from derivfleet.v1 import market_pb2, quota_pb2, trading_pb2, trading_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+
+    from derivfleet.common.clock import Clock
+    from derivfleet.common.telemetry import OpenSpan, Telemetry
+    from derivfleet.deriv.answers import ContractState
+    from derivfleet.gateway.accounts import AccountRoom
+
+__all__ = ["TradingServicer"]
+
+Context = grpc.aio.ServicerContext[Any, Any]
+DEFAULT_DEADLINE_S = 30.0
+"""For callers who set none."""
+MOST_TICKS = 5000
+"""Deriv's own cap."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """One call: who, about which account, until when."""
+
+    bot: str
+    room: AccountRoom
+    span: OpenSpan
+    deadline_ns: int
+
+    @property
+    def trace(self) -> Mapping[str, str]:
+        """The trace context under which the call's work is done."""
+        return dict(metadata_of(self.span.context))
+
+
+class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
+    """Every method: check, ask the account's room, answer or explain."""
+
+    def __init__(self, rooms: Mapping[str, AccountRoom], clock: Clock, telemetry: Telemetry) -> None:
+        self._rooms = rooms
+        self._clock = clock
+        self._telemetry = telemetry
+
+    async def Buy(self, request: trading_pb2.BuyRequest, context: Context) -> trading_pb2.BuyResponse:  # noqa: N802
+        attributes = {
+            Attribute.ORDER_ID: request.order_id[:64],
+            Attribute.SYMBOL: request.terms.symbol[:30],
+            Attribute.CONTRACT_TYPE: request.terms.contract_type[:30],
+        }
+        async with self._visit(SpanName.GATEWAY_BUY, request.account, context, attributes) as visit:
+            order_id = messages.check_order_id(request.order_id)
+            terms = messages.terms_of(request.terms)
+            desk = visit.room.desk
+            try:
+                order, refused_wait_ns = await desk.buy(visit.bot, order_id, terms, visit.deadline_ns, visit.trace)
+            except DifferentOrderError as error:
+                code = grpc.StatusCode.FAILED_PRECONDITION
+                problem = Problem(code, "ORDER_DIFFERS", str(error), field=f"terms.{error.field}")
+                raise ProblemError(problem) from None
+            visit.span.set({Attribute.STATE: order.state})
+            if order.state is State.DENIED:
+                raise ProblemError(self._denied(order, visit, refused_wait_ns))
+            if order.error_code:
+                visit.span.fail(order.error_code, order.error_message)
+            waited_ms = max(0, order.sent_time_ns - order.intended_time_ns) // 10**6
+            return trading_pb2.BuyResponse(
+                order=messages.order_message(order), forecast=self._forecast(visit, Call.BUY, waited_ms)
+            )
+        raise AssertionError("a visit answers or aborts")
+
+    async def Sell(self, request: trading_pb2.SellRequest, context: Context) -> trading_pb2.SellResponse:  # noqa: N802
+        attributes = {Attribute.ORDER_ID: request.order_id[:64]}
+        async with self._visit(SpanName.GATEWAY_SELL, request.account, context, attributes) as visit:
+            order = self._own_order(visit, request.order_id)
+            min_price = messages.amount_of("min_price", request.min_price or "0")
+            if min_price < 0:
+                raise messages.invalid("min_price", "must not be negative")
+            try:
+                order = await visit.room.desk.sell(order, min_price, visit.deadline_ns, visit.trace)
+            except SellRefusedError as error:
+                problem = Problem(grpc.StatusCode.FAILED_PRECONDITION, error.code, str(error))
+                raise ProblemError(problem) from None
+            visit.span.set({Attribute.STATE: order.state})
+            return trading_pb2.SellResponse(
+                order=messages.order_message(order), forecast=self._forecast(visit, Call.SELL, 0)
+            )
+        raise AssertionError("a visit answers or aborts")
+
+    async def Check(self, request: trading_pb2.CheckRequest, context: Context) -> trading_pb2.CheckResponse:  # noqa: N802
+        attributes = {Attribute.ORDER_ID: request.order_id[:64]}
+        async with self._visit(SpanName.GATEWAY_CHECK, request.account, context, attributes) as visit:
+            order = self._own_order(visit, request.order_id)
+            if not request.live:
+                return trading_pb2.CheckResponse(order=messages.order_message(order))
+            contract = await self._live_contract(visit, order)
+            visit.room.desk.on_contract(order, contract)
+            order = self._own_order(visit, request.order_id)
+            return trading_pb2.CheckResponse(
+                order=messages.order_message(order),
+                contract=messages.contract_message(visit.room.key, contract),
+            )
+        raise AssertionError("a visit answers or aborts")
+
+    async def History(  # noqa: N802
+        self, request: trading_pb2.HistoryRequest, context: Context
+    ) -> trading_pb2.HistoryResponse:
+        attributes = {Attribute.SYMBOL: request.symbol[:30]}
+        async with self._visit(SpanName.GATEWAY_HISTORY, request.account, context, attributes) as visit:
+            if not 1 <= request.count <= MOST_TICKS:
+                raise messages.invalid("count", f"must be 1 to {MOST_TICKS}, not {request.count}")
+            if request.granularity_s and request.granularity_s not in GRANULARITIES_S:
+                raise messages.invalid("granularity_s", f"must be 0 or one of {', '.join(map(str, GRANULARITIES_S))}")
+            if not request.symbol.isascii() or not request.symbol.replace("_", "").isalnum():
+                raise messages.invalid("symbol", "must be a symbol of Deriv, as R_100")
+            return await self._history(visit, request)
+        raise AssertionError("a visit answers or aborts")
+
+    async def GetQuota(  # noqa: N802
+        self, request: trading_pb2.GetQuotaRequest, context: Context
+    ) -> trading_pb2.GetQuotaResponse:
+        async with self._visit(SpanName.GATEWAY_QUOTA, request.account, context, {}) as visit:
+            now_ns = self._clock.now_ns()
+            return trading_pb2.GetQuotaResponse(
+                windows=messages.window_messages(visit.room.schedule, now_ns),
+                shares=messages.share_messages(visit.room.schedule, now_ns, visit.bot),
+            )
+        raise AssertionError("a visit answers or aborts")
+
+    async def StreamTicks(  # noqa: N802
+        self, request: trading_pb2.StreamTicksRequest, context: Context
+    ) -> AsyncIterator[trading_pb2.StreamTicksResponse]:
+        async with self._visit(SpanName.GATEWAY_STREAM, request.account, context, {}) as visit:
+            symbols = list(dict.fromkeys(request.symbols))
+            if not symbols:
+                raise messages.invalid("symbols", "must name at least one symbol")
+            with visit.room.feeds.ticks(symbols) as watch:
+                while (tick := await watch.next()) is not None:
+                    visit.span.end()
+                    if isinstance(tick, CallRefusedError):
+                        raise ProblemError(_refused(Call.TICKS, tick))
+                    if watch.fell_behind:
+                        raise ProblemError(_fell_behind())
+                    yield trading_pb2.StreamTicksResponse(tick=messages.tick_message(tick))
+
+    async def StreamOrders(  # noqa: N802
+        self, request: trading_pb2.StreamOrdersRequest, context: Context
+    ) -> AsyncIterator[trading_pb2.StreamOrdersResponse]:
+        async with self._visit(SpanName.GATEWAY_STREAM, request.account, context, {}) as visit:
+            feed = visit.room.desk.feed
+            position = feed.last_position
+            yield trading_pb2.StreamOrdersResponse()
+            visit.span.end()
+            async for event in feed.follow(visit.room.key, position):
+                if event is not None and event.order.bot == visit.bot:
+                    yield trading_pb2.StreamOrdersResponse(event=messages.event_message(event))
+
+    async def StreamContract(  # noqa: N802
+        self, request: trading_pb2.StreamContractRequest, context: Context
+    ) -> AsyncIterator[trading_pb2.StreamContractResponse]:
+        async with self._visit(SpanName.GATEWAY_STREAM, request.account, context, {}) as visit:
+            order = self._own_order(visit, request.order_id)
+            if not order.contract_id:
+                raise ProblemError(_no_contract(order))
+            with visit.room.feeds.contract(order.contract_id) as watch:
+                while (contract := await watch.next()) is not None:
+                    visit.span.end()
+                    if isinstance(contract, CallRefusedError):
+                        raise ProblemError(_refused(Call.PROPOSAL_OPEN_CONTRACT, contract))
+                    visit.room.desk.on_contract(order, contract)
+                    message = messages.contract_message(visit.room.key, contract)
+                    yield trading_pb2.StreamContractResponse(contract=message)
+                    if contract.is_sold:
+                        return
+
+    @asynccontextmanager
+    async def _visit(
+        self, name: SpanName, account: str, context: Context, attributes: Mapping[Attribute, str]
+    ) -> AsyncGenerator[_Visit, None]:
+        """Check who calls about what, span the call, and turn every foreseen error into a status."""
+        bot = caller().name
+        span = self._telemetry.start(
+            name,
+            {Attribute.ACCOUNT: account[:40], Attribute.BOT: bot, **attributes},
+            context_from(context.invocation_metadata()),
+        )
+        left_s = cast("float | None", context.time_remaining())  # its stub forgets the None of a call without deadline
+        left_fleet_s = DEFAULT_DEADLINE_S if left_s is None else self._clock.fleet_s(left_s)
+        try:
+            room = self._room(account, bot)
+            room.desk.tallies.called(bot, self._clock.now_ns())
+            yield _Visit(bot, room, span, self._clock.now_ns() + round(left_fleet_s * 1e9))
+        except ProblemError as error:
+            span.fail(error.problem.reason, error.problem.message)
+            await abort(context, error.problem)
+        except TurnRefusedError as error:
+            span.fail("LIMIT_REACHED", str(error))
+            await abort(context, self._turn_refused(error))
+        except AnswerLostError as error:
+            span.fail(error.code, str(error))
+            problem = Problem(
+                grpc.StatusCode.UNAVAILABLE, "ANSWER_LOST", f"Deriv's answer was lost ({error})", retry_after_s=1.0
+            )
+            await abort(context, problem)
+        finally:
+            span.end()
+
+    def _room(self, account: str, bot: str) -> AccountRoom:
+        room = self._rooms.get(account)
+        if room is None:
+            raise messages.invalid("account", f"unknown account {account[:40]!r}; known are {', '.join(self._rooms)}")
+        if bot not in room.bots:
+            code = grpc.StatusCode.PERMISSION_DENIED
+            raise ProblemError(Problem(code, "BOT_UNKNOWN", f"bot {bot} is not in the fleet file of {account}"))
+        return room
+
+    def _own_order(self, visit: _Visit, order_id: str) -> Order:
+        order = visit.room.desk.find(messages.check_order_id(order_id))
+        if order is None or order.bot != visit.bot:
+            code = grpc.StatusCode.NOT_FOUND
+            raise ProblemError(Problem(code, "ORDER_UNKNOWN", f"bot {visit.bot} has no order {order_id}"))
+        return order
+
+    async def _live_contract(self, visit: _Visit, order: Order) -> ContractState:
+        if not order.contract_id:
+            raise ProblemError(_no_contract(order))
+        request = requests.ProposalOpenContract(proposal_open_contract=1, contract_id=order.contract_id)
+        line = visit.room.line
+        try:
+            frame = await line.call(visit.bot, request, deadline_ns=visit.deadline_ns, parent=visit.span.context)
+            contract = line.pool.entrance.codec.decode_contract(frame)
+        except CallRefusedError as error:
+            raise ProblemError(_refused(Call.PROPOSAL_OPEN_CONTRACT, error)) from None
+        except MalformedAnswer:
+            raise AnswerLostError("proposal_open_contract", "MalformedAnswer", handed_over=True) from None
+        if contract is None:
+            raise ProblemError(_no_contract(order))
+        return contract
+
+    async def _history(self, visit: _Visit, request: trading_pb2.HistoryRequest) -> trading_pb2.HistoryResponse:
+        asked = requests.TicksHistory(
+            ticks_history=request.symbol,
+            end=str(request.end_epoch_s) if request.end_epoch_s else "latest",
+            count=request.count,
+            style=HistoryStyle.CANDLES if request.granularity_s else HistoryStyle.TICKS,
+            granularity=cast("Any", request.granularity_s or None),  # one of the literals: checked by the caller
+        )
+        line = visit.room.line
+        try:
+            frame = await line.call(visit.bot, asked, deadline_ns=visit.deadline_ns, parent=visit.span.context)
+            history = line.pool.entrance.codec.decode_history(frame)
+        except CallRefusedError as error:
+            raise ProblemError(_refused(Call.TICKS_HISTORY, error)) from None
+        except MalformedAnswer:
+            raise AnswerLostError("ticks_history", "MalformedAnswer", handed_over=True) from None
+        decimals = history.decimals or 0
+        return trading_pb2.HistoryResponse(
+            ticks=[
+                messages.tick_message(Tick(request.symbol, epoch_s, quote, decimals))
+                for epoch_s, quote in history.prices
+            ],
+            candles=[
+                market_pb2.Candle(
+                    symbol=request.symbol,
+                    open_epoch_s=candle.epoch_s,
+                    granularity_s=request.granularity_s,
+                    open=f"{candle.open:f}",
+                    high=f"{candle.high:f}",
+                    low=f"{candle.low:f}",
+                    close=f"{candle.close:f}",
+                )
+                for candle in history.candles
+            ],
+        )
+
+    def _forecast(self, visit: _Visit, call: Call, waited_ms: int) -> quota_pb2.Forecast:
+        now_ns = self._clock.now_ns()
+        schedule = visit.room.schedule
+        remaining, wait_ns, binding = schedule.forecast(visit.bot, call, now_ns)
+        bucket = schedule.table.bucket_of(call)
+        name = "" if bucket is None else bucket.name
+        minute = [use for use in schedule.share_use(now_ns).get(visit.bot, []) if use.bucket == name]
+        return quota_pb2.Forecast(
+            bucket=name,
+            remaining=remaining,
+            share=min((use.limit for use in minute), default=0),
+            waited_ms=waited_ms,
+            wait_ms=wait_ns // 10**6,
+            binding_window=binding,
+        )
+
+    def _denied(self, order: Order, visit: _Visit, refused_wait_ns: int | None) -> Problem:
+        return Problem(
+            grpc.StatusCode.RESOURCE_EXHAUSTED if order.error_code == "LIMIT_REACHED" else grpc.StatusCode.ABORTED,
+            order.error_code,
+            f"order {order.order_id} was not sent: {order.error_message}",
+            limit=visit.room.key if order.error_code == "LIMIT_REACHED" else "",
+            retry_after_s=None if refused_wait_ns is None else self._clock.wall_s(refused_wait_ns / 1e9),
+            metadata={"order_id": order.order_id, "final": "true"},
+        )
+
+    def _turn_refused(self, error: TurnRefusedError) -> Problem:
+        refusal = error.refusal
+        return Problem(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "LIMIT_REACHED",
+            str(error),
+            limit=refusal.binding,
+            retry_after_s=self._clock.wall_s(refusal.wait_ns / 1e9),
+        )
+
+
+def _refused(call: Call, error: CallRefusedError) -> Problem:
+    """Deriv's refusal of a read."""
+    later = outcome_of(call, error.code, error.message) is Outcome.LATER
+    return Problem(
+        grpc.StatusCode.UNAVAILABLE if later else grpc.StatusCode.INVALID_ARGUMENT,
+        error.code,
+        f"Deriv refused {call}: {error.code}: {error.message}",
+        field="" if later else "symbol" if "Symbol" in error.code else "request",
+        retry_after_s=2.0 if later else None,
+    )
+
+
+def _no_contract(order: Order) -> Problem:
+    message = f"order {order.order_id} is {order.state}: it has no contract to look at"
+    return Problem(grpc.StatusCode.FAILED_PRECONDITION, "NO_CONTRACT", message)
+
+
+def _fell_behind() -> Problem:
+    message = "the stream was not read fast enough and was ended: open it again"
+    return Problem(grpc.StatusCode.RESOURCE_EXHAUSTED, "STREAM_NOT_READ", message, retry_after_s=0.0)

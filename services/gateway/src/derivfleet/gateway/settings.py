@@ -1,0 +1,39 @@
+"""What the gateway can be told."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - pydantic reads the annotation at run time
+from typing import Annotated
+
+from pydantic import Field, SecretStr, StringConstraints, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from derivfleet.common.settings import ServiceSettings
+
+__all__ = ["GatewaySettings"]
+
+
+class GatewaySettings(ServiceSettings):
+    """The gateway's environment: ``DERIVFLEET_GATEWAY_…``, and the account's credential without a prefix."""
+
+    model_config = SettingsConfigDict(env_prefix="DERIVFLEET_GATEWAY_", populate_by_name=True)
+
+    listen: str = "127.0.0.1:7700"
+    fleet: Path
+    tokens: Path
+    journal: Path
+    deriv_url: str = "https://api.derivws.com"
+    legacy_url: str = "wss://ws.derivws.com"
+    deriv_token: Annotated[SecretStr, Field(validation_alias="DERIV_TOKEN")]
+    app_id: Annotated[str, StringConstraints(min_length=1), Field(validation_alias="DERIV_APP_ID")]
+
+    @field_validator("deriv_token")
+    @classmethod
+    def _not_empty(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value():
+            raise ValueError("is empty: set it to the account's API token")
+        return value
+
+    @property
+    def token(self) -> str:
+        return self.deriv_token.get_secret_value()

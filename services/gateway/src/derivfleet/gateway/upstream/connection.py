@@ -1,0 +1,227 @@
+"""One socket to Deriv: calls, streams, late answers, and a clear end.
+
+Our reader sees every frame first. A call ends in one of three ways: a result, Deriv's refusal, or a lost answer; and a
+lost answer says whether its frame had been handed to the socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+from websockets.exceptions import ConnectionClosed
+
+from derivfleet.deriv.dialects import Frame, from_json
+from derivfleet.deriv.errors import MalformedFrame
+from derivfleet.gateway.upstream.library import LibraryClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from websockets.asyncio.client import ClientConnection
+
+    from derivfleet.common.clock import Clock
+    from derivfleet.deriv.dialects import Codec
+    from derivfleet.deriv.requests import Request
+
+__all__ = ["AnswerLostError", "CallRefusedError", "Connection", "Frame", "Stream"]
+
+_log = structlog.get_logger()
+FIRST_REQ_ID = 1_000_000_000
+"""Far above the library's own counter, which starts at 1: an id used twice hangs the first call."""
+
+LATE_ANSWERS_KEPT = 10_000
+
+
+class CallRefusedError(Exception):
+    """Deriv answered with an error."""
+
+    def __init__(self, call: str, code: str, message: str) -> None:
+        super().__init__(f"{call}: {code}: {message}")
+        self.code = code
+        self.message = message
+
+
+class AnswerLostError(Exception):
+    """No usable answer came. ``handed_over`` False proves that Deriv never saw the call."""
+
+    def __init__(self, call: str, code: str, *, handed_over: bool) -> None:
+        super().__init__(f"{call}: {code}")
+        self.code = code
+        self.handed_over = handed_over
+
+
+@dataclass(slots=True)
+class _Open:
+    call: str
+    on_late: Callable[[Frame], None] | None
+    handed_over: bool = False
+    answer: Frame | None = None
+
+
+@dataclass(slots=True)
+class Stream:
+    """A running subscription; ``first`` is the answer that opened it."""
+
+    req_id: int
+    first: Frame
+    stream_id: str
+    sink: Callable[[Frame], None] = field(repr=False)
+
+
+class Connection:
+    """A socket that is open. It is used until it closes, then thrown away."""
+
+    def __init__(self, name: str, socket: ClientConnection, codec: Codec, clock: Clock) -> None:
+        self.name = name
+        self._socket = socket
+        self._codec = codec
+        self._clock = clock
+        self._library = LibraryClient(self)
+        self._req_ids = itertools.count(FIRST_REQ_ID)
+        self._open: dict[int, _Open] = {}
+        self._late: OrderedDict[int, Callable[[Frame], None]] = OrderedDict()
+        self._streams: dict[int, Callable[[Frame], None]] = {}
+        self._closed = asyncio.Event()
+        self._reader = asyncio.create_task(self._read(), name=f"read {name}")
+
+    @property
+    def is_open(self) -> bool:
+        return not self._closed.is_set()
+
+    @property
+    def open_calls(self) -> int:
+        return len(self._open)
+
+    @property
+    def stream_count(self) -> int:
+        return len(self._streams)
+
+    async def closed(self) -> None:
+        """Wait for the end of the socket."""
+        await self._closed.wait()
+
+    async def call(self, request: Request, timeout_s: float, on_late: Callable[[Frame], None] | None = None) -> Frame:
+        """Make one call and return its answer.
+
+        ``timeout_s`` is fleet time. ``on_late`` gets the answer if it comes after the timeout. Raises CallRefusedError
+        for Deriv's error, AnswerLostError for everything else; no call is ever sent twice.
+        """
+        return await self._call(request, timeout_s, on_late, None)
+
+    async def subscribe(self, request: Request, timeout_s: float, sink: Callable[[Frame], None]) -> Stream:
+        """Open a stream: ``sink`` gets every frame after the first. Raises as :meth:`call` does."""
+        first = await self._call(request, timeout_s, None, sink)
+        return Stream(first["req_id"], first, self._codec.stream_id_of(first) or "", sink)
+
+    def drop(self, stream: Stream) -> None:
+        """Stop listening to a stream; what still arrives of it goes nowhere."""
+        self._streams.pop(stream.req_id, None)
+
+    async def close(self) -> None:
+        """Close the socket; open calls end as lost."""
+        await self._socket.close()
+        await self._reader
+
+    def abort(self) -> None:
+        """Give up a socket that does not answer, without waiting for its closing handshake."""
+        self._socket.transport.abort()
+
+    async def transmit(self, req_id: int, text: str) -> None:
+        """Called by the library: from here on the frame may have reached Deriv."""
+        entry = self._open.get(req_id)
+        if entry is None or not self.is_open:
+            raise ConnectionError("the socket is closed")
+        entry.handed_over = True
+        await self._socket.send(text)
+
+    async def _call(
+        self,
+        request: Request,
+        timeout_s: float,
+        on_late: Callable[[Frame], None] | None,
+        sink: Callable[[Frame], None] | None,
+    ) -> Frame:
+        req_id = next(self._req_ids)
+        frame = self._codec.encode_request(request, req_id)
+        call = request.call
+        if not self.is_open:
+            raise AnswerLostError(call, "ConnectionClosed", handed_over=False)
+        entry = self._open[req_id] = _Open(call, on_late)
+        if sink is not None:
+            self._streams[req_id] = sink
+        try:
+            async with self._clock.timeout(timeout_s):
+                await self._library.send(frame)
+        except TimeoutError:
+            self._streams.pop(req_id, None)
+            raise AnswerLostError(call, "Timeout", handed_over=entry.handed_over) from None
+        except (ConnectionError, ConnectionClosed):
+            self._streams.pop(req_id, None)
+            raise AnswerLostError(call, "ConnectionClosed", handed_over=entry.handed_over) from None
+        finally:
+            del self._open[req_id]
+            if entry.answer is None and entry.on_late is not None:
+                self._late[req_id] = entry.on_late
+                if len(self._late) > LATE_ANSWERS_KEPT:
+                    self._late.popitem(last=False)
+        return self._judge(call, req_id, entry)
+
+    def _judge(self, call: str, req_id: int, entry: _Open) -> Frame:
+        answer = entry.answer
+        if answer is None:
+            self._streams.pop(req_id, None)
+            raise AnswerLostError(call, "ConnectionClosed", handed_over=entry.handed_over)
+        error = self._codec.decode_error(answer)
+        if error is not None:
+            self._streams.pop(req_id, None)
+            raise CallRefusedError(call, error.code, error.message)
+        if not isinstance(answer.get("msg_type"), str):
+            self._streams.pop(req_id, None)
+            raise AnswerLostError(call, "MalformedAnswer", handed_over=True)
+        return answer
+
+    async def _read(self) -> None:
+        try:
+            async for data in self._socket:
+                text = data if isinstance(data, str) else data.decode(errors="replace")
+                self._take(text)
+        except ConnectionClosed:
+            pass  # how it ended is in the socket's close code, logged below
+        finally:
+            self._closed.set()
+            for req_id, entry in self._open.items():
+                if entry.answer is None:
+                    self._library.fail(req_id, "ConnectionClosed")
+            self._library.close()
+            self._streams.clear()
+            _log.info("socket closed", connection=self.name, close_code=self._socket.close_code)
+
+    def _take(self, text: str) -> None:
+        try:
+            frame = from_json(text)
+        except MalformedFrame:
+            _log.warning("garbage from Deriv ignored", connection=self.name, length=len(text))
+            return
+        req_id = frame.get("req_id")
+        entry = self._open.get(req_id) if isinstance(req_id, int) else None
+        if isinstance(req_id, int) and entry is not None and entry.answer is None:
+            entry.answer = frame
+            self._library.deliver(req_id, text, frame)
+        elif isinstance(req_id, int) and req_id in self._late:
+            self._give(self._late.pop(req_id), frame)
+        elif isinstance(req_id, int) and req_id in self._streams:
+            self._give(self._streams[req_id], frame)
+        elif entry is None:
+            _log.debug("frame without a taker", connection=self.name, msg_type=frame.get("msg_type"))
+
+    def _give(self, sink: Callable[[Frame], None], frame: Frame) -> None:
+        """Hand a frame on. A taker's mistake must not end the socket that everybody else reads from."""
+        try:
+            sink(frame)
+        except Exception:  # noqa: BLE001 - whatever it is, it is the taker's, and is logged with its traceback
+            _log.exception("a frame's taker failed", connection=self.name, msg_type=frame.get("msg_type"))

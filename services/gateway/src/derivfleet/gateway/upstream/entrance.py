@@ -1,0 +1,248 @@
+"""The way in: from a credential to an open, authenticated connection. One for each dialect.
+
+Only demo accounts are let in: until orders are proven to happen once and losses are bounded, real money stays out.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import aiohttp
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidHandshake, InvalidURI
+
+from derivfleet.common.logs import hide
+from derivfleet.deriv import requests
+from derivfleet.deriv.dialects import dialect
+from derivfleet.deriv.errors import MalformedAnswer
+from derivfleet.deriv.vocabulary import Dialect
+from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError, Connection
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
+
+    from derivfleet.common.clock import Clock
+    from derivfleet.deriv.dialects import Codec
+
+__all__ = ["AccountFacts", "CredentialError", "Entrance", "EntryError", "LegacyEntrance", "OptionsEntrance", "kind_of"]
+
+ENTRY_TIMEOUT_S = 30.0
+MAX_FRAME_BYTES = 2_000_000
+"""Answers are capped at 600 kB by the server; three times that leaves room without leaving it open."""
+
+HTTP_UNAUTHORIZED = 401
+HTTP_TOO_MANY = 429
+HTTP_SERVER_ERROR = 500
+
+
+@dataclass(frozen=True, slots=True)
+class AccountFacts:
+    """Whom a connection speaks for."""
+
+    login_id: str
+    currency: str
+    balance: Decimal
+    is_demo: bool
+
+
+class CredentialError(Exception):
+    """The credential or the choice of account is wrong: trying again is useless until a person changes it."""
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"{key}: {problem}")
+        self.key = key
+        self.problem = problem
+
+
+class EntryError(Exception):
+    """Deriv could not be entered now; a later try may work."""
+
+
+class Entrance(Protocol):
+    """One dialect's way in."""
+
+    @property
+    def codec(self) -> Codec:
+        """The dialect that its connections speak."""
+        ...
+
+    async def enter(self, name: str) -> tuple[Connection, AccountFacts]:
+        """Open a connection. Raises CredentialError or EntryError."""
+        ...
+
+    async def close(self) -> None:
+        """Give back what it holds."""
+        ...
+
+
+def kind_of(app_id: str) -> Dialect:
+    """Which dialect a credential belongs to: app ids of the legacy API are numbers, those of the new one are not."""
+    return Dialect.LEGACY if app_id.isdigit() else Dialect.OPTIONS
+
+
+def refuse_real_money(facts: AccountFacts) -> None:
+    """Raise CredentialError unless the account is a demo one."""
+    if not facts.is_demo:
+        raise CredentialError(
+            "DERIV_TOKEN",
+            f"account {facts.login_id} holds real money, which this version does not trade: use a demo account",
+        )
+
+
+async def _open_socket(url: str, clock: Clock) -> ClientConnection:
+    try:
+        return await connect(
+            url,
+            ping_interval=None,  # the API's own ping is used, because Deriv answers and counts it
+            open_timeout=clock.wall_s(ENTRY_TIMEOUT_S),
+            close_timeout=1,
+            max_size=MAX_FRAME_BYTES,
+            compression=None,
+        )
+    except InvalidURI:
+        raise EntryError("Deriv named an address that is none") from None
+    except InvalidHandshake as error:
+        raise EntryError(f"the WebSocket handshake was refused: {type(error).__name__}: {error}") from None
+    except (OSError, TimeoutError) as error:
+        raise EntryError(f"no connection: {error or type(error).__name__}") from None
+
+
+class LegacyEntrance:
+    """API v3: open the socket, then ``authorize``."""
+
+    def __init__(self, url: str, app_id: str, token: str, login_id: str, clock: Clock) -> None:
+        self._url = f"{url}/websockets/v3?app_id={app_id}&l=EN"
+        self._token = token
+        self._login_id = login_id
+        self._clock = clock
+        self.codec = dialect(Dialect.LEGACY)
+
+    async def enter(self, name: str) -> tuple[Connection, AccountFacts]:
+        socket = await _open_socket(self._url, self._clock)
+        connection = Connection(name, socket, self.codec, self._clock)
+        try:
+            facts = self._facts(await connection.call(requests.Authorize(authorize=self._token), ENTRY_TIMEOUT_S))
+        except CallRefusedError as error:
+            await connection.close()
+            if error.code in ("InvalidToken", "InvalidAppID", "AuthorizationRequired", "InputValidationFailed"):
+                key = "DERIV_APP_ID" if error.code == "InvalidAppID" else "DERIV_TOKEN"
+                raise CredentialError(key, f"Deriv does not accept it ({error.code}: {error.message})") from None
+            raise EntryError(f"authorize was refused: {error.code}: {error.message}") from None
+        except (AnswerLostError, MalformedAnswer) as error:
+            await connection.close()
+            raise EntryError(f"authorize was not answered: {error}") from None
+        except CredentialError:
+            await connection.close()
+            raise
+        return connection, facts
+
+    def _facts(self, frame: dict[str, Any]) -> AccountFacts:
+        answer = self.codec.decode_authorize(frame)
+        facts = AccountFacts(answer.loginid, answer.currency, answer.balance, answer.is_virtual)
+        if "trade" not in answer.scopes:
+            raise CredentialError("DERIV_TOKEN", "lacks the scope `trade`: make one with the scopes read and trade")
+        if self._login_id and facts.login_id != self._login_id:
+            raise CredentialError(
+                "accounts.login_id", f"is {self._login_id}, but the token belongs to {facts.login_id}"
+            )
+        refuse_real_money(facts)
+        return facts
+
+    async def close(self) -> None:
+        """Nothing is held between entries."""
+
+
+class OptionsEntrance:
+    """The new API: a one-time URL from REST for every socket; no ``authorize``."""
+
+    def __init__(self, url: str, app_id: str, token: str, login_id: str, clock: Clock) -> None:
+        self._base = f"{url.rstrip('/')}/trading/v1/options"
+        self._headers = {"Authorization": f"Bearer {token}", "Deriv-App-ID": app_id}
+        self._login_id = login_id
+        self._clock = clock
+        self._session: aiohttp.ClientSession | None = None
+        self._account: dict[str, Any] | None = None
+        self.codec = dialect(Dialect.OPTIONS)
+
+    async def enter(self, name: str) -> tuple[Connection, AccountFacts]:
+        account = self._account or await self._choose_account()
+        self._account = account
+        account_id = str(account["account_id"])
+        answer = await self._rest("POST", f"/accounts/{account_id}/otp")
+        url = str(answer.get("url", ""))
+        # The one-time password is in the URL, so no part of it may be shown.
+        hide(url, url.partition("otp=")[2])
+        if "/ws/demo" not in url:
+            raise CredentialError(
+                "accounts.login_id", f"Deriv gave no demo address for {account_id}: refusing to connect"
+            )
+        connection = Connection(name, await _open_socket(url, self._clock), self.codec, self._clock)
+        try:
+            balance = self.codec.decode_balance(await connection.call(requests.Balance(balance=1), ENTRY_TIMEOUT_S))
+        except (AnswerLostError, CallRefusedError, MalformedAnswer) as error:
+            await connection.close()
+            raise EntryError(f"the first call was not answered: {error}") from None
+        if balance.loginid != account_id:
+            await connection.close()
+            raise CredentialError(
+                "accounts.login_id", f"the socket speaks for {balance.loginid}, asked for {account_id}"
+            )
+        return connection, AccountFacts(account_id, balance.currency, balance.balance, is_demo=True)
+
+    async def _choose_account(self) -> dict[str, Any]:
+        answer: Any = await self._rest("GET", "/accounts")
+        listed: list[dict[str, Any]] = [row for row in answer if isinstance(row, dict)]
+        if self._login_id:
+            chosen = [row for row in listed if row.get("account_id") == self._login_id]
+        else:
+            chosen = [row for row in listed if row.get("account_type") == "demo"] or listed
+        if len(chosen) != 1:
+            names = ", ".join(str(row.get("account_id")) for row in listed) or "none"
+            raise CredentialError(
+                "accounts.login_id", f"must name one account of the token ({names}), not {self._login_id or 'empty'}"
+            )
+        account = chosen[0]
+        refuse_real_money(
+            AccountFacts(
+                str(account.get("account_id")),
+                str(account.get("currency")),
+                Decimal(str(account.get("balance", 0))),
+                is_demo=account.get("account_type") == "demo",
+            )
+        )
+        return account
+
+    async def _rest(self, method: str, path: str) -> Any:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=self._clock.wall_s(ENTRY_TIMEOUT_S))
+            self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
+        try:
+            async with self._session.request(method, self._base + path) as response:
+                status = response.status
+                body: Any = await response.json(content_type=None, loads=partial(json.loads, parse_float=Decimal))
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise EntryError(f"{method} {path.rpartition('/')[2]}: {error or type(error).__name__}") from None
+        if status < 400 and isinstance(body, dict) and "data" in body:  # noqa: PLR2004 - HTTP's own border
+            return cast("dict[str, Any]", body)["data"]
+        code, message = _rest_error(body)
+        text = f"Deriv answered {status} {code}: {message}"
+        if status == HTTP_TOO_MANY or status >= HTTP_SERVER_ERROR or status < 400:  # noqa: PLR2004 - as above
+            raise EntryError(text)
+        key = "DERIV_TOKEN" if status == HTTP_UNAUTHORIZED else "accounts.login_id"
+        raise CredentialError(key, text)
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+
+def _rest_error(body: Any) -> tuple[str, str]:
+    try:
+        first = body["errors"][0]
+        return str(first["code"]), str(first["message"])
+    except (KeyError, IndexError, TypeError):
+        return "(no code)", "(no message)"

@@ -1,0 +1,228 @@
+"""An account's line to Deriv: a call gets its turn, its connection and its span here, and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from derivfleet.common.backoff import backoff_s
+from derivfleet.common.spans import Attribute, SpanName
+from derivfleet.deriv import requests
+from derivfleet.gateway.core.schedule import GATEWAY, Refusal
+from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
+from derivfleet.gateway.upstream.pool import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.context import Context
+
+    from derivfleet.common.clock import Clock
+    from derivfleet.common.telemetry import Telemetry
+    from derivfleet.deriv.requests import Request
+    from derivfleet.gateway.core.schedule import Schedule
+    from derivfleet.gateway.upstream.connection import Connection, Frame
+    from derivfleet.gateway.upstream.pool import Pool
+
+__all__ = ["Line", "Standing", "TurnRefusedError"]
+
+_log = structlog.get_logger()
+
+CALL_PATIENCE_S = 15.0
+"""How long an answer is waited for; a single user has reported 7 s for a buy."""
+LEAST_PATIENCE_WALL_S = 5.0
+RATE_CODES = frozenset({"RateLimit", "RateLimitExceeded"})
+
+
+class TurnRefusedError(Exception):
+    """The call cannot start before its deadline. It was not sent."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(f"would start in {refusal.wait_ns / 1e9:.1f} s, bound by {refusal.binding or 'connection'}")
+        self.refusal = refusal
+
+
+class Line:
+    """Calls and streams of one account, within its limits."""
+
+    def __init__(self, pool: Pool, schedule: Schedule, clock: Clock, telemetry: Telemetry) -> None:
+        self.pool = pool
+        self.schedule = schedule
+        self.clock = clock
+        self._telemetry = telemetry
+        self.calls_sent = 0
+        self.rejected_by_deriv = 0
+
+    @property
+    def account(self) -> str:
+        return self.pool.account
+
+    async def call(
+        self,
+        bot: str,
+        request: Request,
+        role: Role = Role.READS,
+        deadline_ns: int | None = None,
+        parent: Context | None = None,
+        on_sending: Callable[[], None] | None = None,
+        on_late: Callable[[Frame], None] | None = None,
+    ) -> Frame:
+        """Make one call when it is its turn.
+
+        ``on_sending`` runs right before the frame is handed over. Raises TurnRefusedError (not sent), CallRefusedError
+        (Deriv's error) or AnswerLostError (see ``handed_over``).
+        """
+        connection = await self._turn(bot, request, role, deadline_ns, parent)
+        if on_sending is not None:
+            on_sending()
+        return await self._send(bot, request, connection, None, parent, on_late)
+
+    async def subscribe(
+        self,
+        bot: str,
+        request: Request,
+        sink: Callable[[Frame], None],
+        deadline_ns: int | None = None,
+        parent: Context | None = None,
+    ) -> tuple[Connection, Frame]:
+        """Open a stream when it is its turn; ``sink`` gets every frame after the first. Raises as :meth:`call`."""
+        connection = await self._turn(bot, request, Role.READS, deadline_ns, parent)
+        return connection, await self._send(bot, request, connection, sink, parent, None)
+
+    async def _turn(
+        self, bot: str, request: Request, role: Role, deadline_ns: int | None, parent: Context | None
+    ) -> Connection:
+        attributes = {Attribute.ACCOUNT: self.account, Attribute.BOT: bot, Attribute.CALL: request.call}
+        span = self._telemetry.start(SpanName.QUOTA_WAIT, attributes, parent)
+        turn = self.schedule.reserve(bot, request.call, self.clock.now_ns(), deadline_ns)
+        if isinstance(turn, Refusal):
+            error = TurnRefusedError(turn)
+            span.fail("TurnRefused", str(error))
+            span.end()
+            raise error
+        try:
+            span.set({Attribute.BUCKET: turn.binding or turn.bucket})
+            try:
+                await self.clock.sleep_until_ns(turn.start_ns)
+                connection = self.pool.connection(role)
+                if connection is not None:
+                    return connection
+                left_s = None if deadline_ns is None else (deadline_ns - self.clock.now_ns()) / 1e9
+                async with self.clock.timeout(left_s):
+                    return await self.pool.ready(role)
+            except TimeoutError:
+                self.schedule.give_back(turn)
+                span.fail("NoConnection")
+                waited_ns = self.clock.now_ns() - turn.start_ns
+                raise TurnRefusedError(Refusal(turn.bucket, waited_ns, "no connection to Deriv")) from None
+            except asyncio.CancelledError:
+                self.schedule.give_back(turn)
+                raise
+        finally:
+            span.end()
+
+    async def _send(
+        self,
+        bot: str,
+        request: Request,
+        connection: Connection,
+        sink: Callable[[Frame], None] | None,
+        parent: Context | None,
+        on_late: Callable[[Frame], None] | None,
+    ) -> Frame:
+        attributes = {
+            Attribute.ACCOUNT: self.account,
+            Attribute.BOT: bot,
+            Attribute.CALL: request.call,
+            Attribute.CONNECTION: connection.name,
+        }
+        patience_s = max(CALL_PATIENCE_S, self.clock.fleet_s(LEAST_PATIENCE_WALL_S))
+        span = self._telemetry.start(SpanName.DERIV_CALL, attributes, parent)
+        self.calls_sent += 1
+        try:
+            if sink is None:
+                return await connection.call(request, patience_s, on_late)
+            return (await connection.subscribe(request, patience_s, sink)).first
+        except CallRefusedError as error:
+            span.fail(error.code, error.message)
+            if error.code in RATE_CODES:
+                span.set({Attribute.RATE_REFUSED: True})
+                self.rejected_by_deriv += 1
+                self.schedule.refused_by_deriv(request.call, self.clock.now_ns())
+                _log.error("Deriv refused a call for rate", account=self.account, call=request.call)
+            raise
+        except AnswerLostError as error:
+            span.fail(error.code)
+            raise
+        finally:
+            span.end()
+
+    async def forget(self, connection: Connection, stream_id: str) -> None:
+        """End a stream at Deriv; on a dead socket it has ended anyway."""
+        if not connection.is_open or not stream_id:
+            return
+        try:
+            await self._turn(GATEWAY, requests.Forget(forget=stream_id), Role.READS, None, None)
+            await connection.call(requests.Forget(forget=stream_id), CALL_PATIENCE_S)
+        except (AnswerLostError, CallRefusedError) as error:
+            _log.debug("a stream could not be ended", problem=str(error))
+
+
+class Standing:
+    """A stream that outlives sockets: opened again on the next one whenever its socket dies."""
+
+    def __init__(
+        self,
+        line: Line,
+        request: Request,
+        sink: Callable[[Frame], None],
+        on_open: Callable[[Frame], None],
+        on_refused: Callable[[CallRefusedError], None] | None = None,
+    ) -> None:
+        """``on_open`` gets the first answer each time: what happened in between has to be caught up by then.
+
+        ``on_refused`` gets Deriv's refusal for anything but rate; the stream is then given up.
+        """
+        self._line = line
+        self._request = request
+        self._sink = sink
+        self._on_open = on_open
+        self._on_refused = on_refused
+        self._connection: Connection | None = None
+        self._stream_id = ""
+        self._task = asyncio.create_task(self._run(), name=f"standing {line.account}/{request.call}")
+
+    async def _run(self) -> None:
+        attempt = 0
+        while True:
+            try:
+                self._connection, first = await self._line.subscribe(GATEWAY, self._request, self._sink)
+            except CallRefusedError as error:
+                _log.warning("stream refused", call=self._request.call, code=error.code, problem=error.message)
+                if error.code not in RATE_CODES and self._on_refused is not None:
+                    self._on_refused(error)
+                    return
+                await self._line.clock.sleep(backoff_s(attempt, self._request.call))
+                attempt += 1
+                continue
+            except AnswerLostError:
+                await self._line.clock.sleep(backoff_s(attempt, self._request.call))
+                attempt += 1
+                continue
+            attempt = 0
+            self._stream_id = self._line.pool.entrance.codec.stream_id_of(first) or ""
+            self._on_open(first)
+            await self._connection.closed()
+
+    def cancel(self) -> None:
+        """Stop listening, when the sockets are about to close anyway."""
+        self._task.cancel()
+
+    async def stop(self) -> None:
+        """End the stream here and at Deriv."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        if self._connection is not None:
+            await self._line.forget(self._connection, self._stream_id)

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from derivfleet.gateway.core.orders import (
+    FINAL,
+    Confirmed,
+    Denied,
+    Event,
+    Lost,
+    NotFound,
+    Order,
+    OrderTerms,
+    Rejected,
+    Sent,
+    Settled,
+    State,
+    TransitionError,
+    advance,
+    differing_field,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TERMS = OrderTerms("DIGITOVER", "1HZ100V", Decimal("0.35"), 1, "t", "4")
+ORDER = Order("demo", "o1", "bot", TERMS, State.INTENDED, 1, traceparent=f"00-{'a' * 32}-{'b' * 16}-01")
+RECEIPT = Confirmed(301234567888, 601234567868, Decimal("0.35"), Decimal("0.68"), 1_795_161_602)
+EVENTS: tuple[Event, ...] = (
+    Denied("LIMIT_REACHED", "too late"),
+    Sent(),
+    RECEIPT,
+    Rejected("InsufficientBalance", "no money"),
+    Lost("Timeout", "no answer"),
+    NotFound(),
+    Settled(Decimal("0.68"), 1_795_161_604),
+)
+ARROWS = {
+    "intended": {"denied", "sent"},
+    "sent": {"confirmed", "rejected", "unknown", "denied"},
+    "unknown": {"confirmed", "rejected", "not_found"},
+    "not_found": {"confirmed"},
+    "confirmed": {"settled"},
+}
+"""The picture in the module's docstring, written another way."""
+
+
+def after(*events: Event) -> Order:
+    order = ORDER
+    for time_ns, event in enumerate(events, start=2):
+        order = advance(order, event, time_ns)
+    return order
+
+
+def test_a_won_order_knows_its_profit() -> None:
+    order = after(Sent(), RECEIPT, Settled(Decimal("0.68"), 1_795_161_604))
+    assert order.state is State.SETTLED
+    assert order.profit == Decimal("0.33")
+    assert (order.sent_time_ns, order.answered_time_ns, order.settled_time_ns) == (2, 3, 4)
+    assert not order.reconciled
+
+
+def test_a_lost_answer_is_unknown_and_can_be_found() -> None:
+    lost = after(Sent(), Lost("Timeout", "no answer"))
+    assert lost.state is State.UNKNOWN
+    assert lost.profit is None
+    found = advance(lost, RECEIPT, 9)
+    assert found.state is State.CONFIRMED
+    assert found.reconciled
+    assert found.error_code == ""
+
+
+def test_not_found_is_corrected_by_a_later_record() -> None:
+    order = after(Sent(), Lost("Timeout", "no answer"), NotFound())
+    assert order.state in FINAL
+    assert advance(order, RECEIPT, 9).state is State.CONFIRMED
+
+
+def test_an_order_carries_the_trace_of_its_decision() -> None:
+    assert ORDER.trace_id == "a" * 32
+    assert replace(ORDER, traceparent="").trace_id == ""
+
+
+@given(st.lists(st.sampled_from(EVENTS), max_size=8))
+def test_only_the_drawn_arrows_exist(events: Sequence[Event]) -> None:
+    order = ORDER
+    for event in events:
+        before = order
+        try:
+            order = advance(order, event, 5)
+        except TransitionError:
+            continue
+        assert order.state in ARROWS[before.state]
+
+
+def test_every_drawn_arrow_is_taken_by_some_event() -> None:
+    taken: set[tuple[str, str]] = set()
+    for state in State:
+        for event in EVENTS:
+            try:
+                taken.add((state, advance(replace(ORDER, state=state), event, 5).state))
+            except TransitionError:
+                continue
+    assert taken == {(state, target) for state, targets in ARROWS.items() for target in targets}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"stake": Decimal("0.36")}, "stake"),
+        ({"symbol": "R_100"}, "symbol"),
+        ({"barrier": "5"}, "barrier"),
+        ({"duration": 2}, "duration"),
+        ({"duration_unit": "s"}, "duration_unit"),
+        ({"contract_type": "DIGITUNDER"}, "contract_type"),
+    ],
+)
+def test_another_body_under_the_same_id_is_named(change: dict[str, object], field: str) -> None:
+    assert differing_field(ORDER, "bot", replace(TERMS, **change)) == field  # pyright: ignore[reportArgumentType] - fields by name
+
+
+def test_the_same_body_under_the_same_id_is_the_same_order() -> None:
+    assert differing_field(ORDER, "bot", replace(TERMS, stake=Decimal("0.350"))) is None
+    assert differing_field(ORDER, "other", TERMS) == "bot"

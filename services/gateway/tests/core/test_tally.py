@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+from derivfleet.gateway.core.orders import (
+    Confirmed,
+    Denied,
+    Event,
+    Lost,
+    NotFound,
+    Order,
+    OrderTerms,
+    Rejected,
+    Sent,
+    Settled,
+    State,
+    advance,
+)
+from derivfleet.gateway.core.tally import Tallies
+
+TERMS = OrderTerms("DIGITEVEN", "R_100", Decimal(1), 1, "t")
+RECEIPT = Confirmed(8, 18, Decimal(1), Decimal("1.95"), 1)
+STORIES: dict[str, tuple[Event, ...]] = {
+    "won": (Sent(), RECEIPT, Settled(Decimal("1.95"), 2)),
+    "lost": (Sent(), RECEIPT, Settled(Decimal(0), 2)),
+    "found": (Sent(), Lost("Timeout", ""), RECEIPT, Settled(Decimal(0), 2)),
+    "absent": (Sent(), Lost("Timeout", ""), NotFound()),
+    "denied": (Denied("LIMIT_REACHED", ""),),
+    "rejected": (Sent(), Rejected("InsufficientBalance", "")),
+    "open": (Sent(), RECEIPT),
+    "unknown": (Sent(), Lost("Timeout", "")),
+}
+
+
+def test_counts_follow_the_transitions_and_a_replay_gives_the_same() -> None:
+    live, replayed = Tallies(), Tallies()
+    for name, events in STORIES.items():
+        order = Order("demo", name, "bot", TERMS, State.INTENDED, 1)
+        live.count(None, order)
+        for event in events:
+            before, order = order, advance(order, event, 2)
+            live.count(before.state, order)
+        replayed.replay(order)
+    tally = live.of("bot")
+    assert (tally.buys, tally.confirmed, tally.settled, tally.wins) == (8, 4, 3, 1)
+    assert (tally.errors, tally.unknown, tally.open) == (2, 1, 2)
+    assert tally.profit == Decimal("-1.05")
+    assert replayed.of("bot") == tally
+
+
+def test_calls_are_counted_with_their_time() -> None:
+    tallies = Tallies()
+    tallies.called("bot", 5)
+    tallies.called("bot", 7)
+    assert (tallies.of("bot").ops, tallies.of("bot").last_seen_time_ns) == (2, 7)
