@@ -41,7 +41,7 @@ def test_a_secret_reaches_no_line_whatever_way_it_takes(capsys: pytest.CaptureFi
     hide(CANARY)
     configure_logs("gateway", ManualClock())
     log = structlog.get_logger()
-    log.warning("token " + CANARY, url=f"wss://host/ws/demo?otp={CANARY}", nested={"deep": [CANARY]})
+    log.warning("token %s", CANARY, url=f"wss://host/ws/demo?otp={CANARY}", nested={"deep": [CANARY]})
     logging.getLogger("some.library").error("failed with %s", CANARY)
     try:
         int(CANARY)

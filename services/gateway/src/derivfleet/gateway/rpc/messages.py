@@ -39,6 +39,9 @@ __all__ = [
 
 _ORDER_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _STATES = {state: orders_pb2.OrderState.Value(f"ORDER_STATE_{state.name}") for state in State}
+LONGEST_AMOUNT = 32
+LARGEST_AMOUNT = 10**9
+"""Far above every stake that Deriv takes; a short text such as 1e999999 is a very long number."""
 _UNITS = frozenset({"t", "s", "m", "h"})
 
 
@@ -56,12 +59,14 @@ def check_order_id(order_id: str) -> str:
 
 def amount_of(field: str, text: str) -> Decimal:
     """A decimal string as an amount of money. Raises ProblemError."""
+    if len(text) > LONGEST_AMOUNT:
+        raise invalid(field, f"must have at most {LONGEST_AMOUNT} characters")
     try:
         amount = Decimal(text)
     except InvalidOperation:
         raise invalid(field, f"must be a decimal string, not {text[:20]!r}") from None
-    if not amount.is_finite() or amount.normalize().as_tuple().exponent < -2:  # type: ignore[operator]  # noqa: PLR2004
-        raise invalid(field, "must be a finite amount with at most two decimals")
+    if not amount.is_finite() or abs(amount) > LARGEST_AMOUNT or amount.normalize().as_tuple().exponent < -2:  # type: ignore[operator]  # noqa: PLR2004
+        raise invalid(field, "must be at most 10^9 and have at most two decimals")
     return amount
 
 
