@@ -51,4 +51,6 @@ def load_settings(model: type[T]) -> T:
         return model()
     except ValidationError as error:
         key, message = first_problem(error)
-        raise ConfigurationError(f"{prefix}{key}".upper(), message) from None
+        # A field with an alias is read from the variable of that name, without the prefix.
+        name = f"{prefix}{key}" if key.partition(".")[0] in model.model_fields else key
+        raise ConfigurationError(name.upper(), message) from None

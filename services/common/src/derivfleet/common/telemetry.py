@@ -89,10 +89,10 @@ class Telemetry:
         if endpoint:
             self._provider.add_span_processor(
                 BatchSpanProcessor(
-                    OTLPSpanExporter(endpoint=endpoint, insecure=True, timeout=5),
+                    OTLPSpanExporter(endpoint=endpoint, insecure=True, timeout=3),
                     schedule_delay_millis=max(100.0, 1000 / clock.speed),
                     max_queue_size=20_000,
-                    export_timeout_millis=5_000,
+                    export_timeout_millis=3_000,
                 )
             )
         for processor in processors:
@@ -132,8 +132,8 @@ class Telemetry:
             opened.end()
 
     def close(self) -> None:
-        """Send what is left, in at most five seconds."""
-        self._provider.force_flush(5_000)
+        """Send what is left, in at most three seconds."""
+        self._provider.force_flush(3_000)
         self._provider.shutdown()
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 TRADING = trading_pb2.DESCRIPTOR.services_by_name["TradingService"].full_name
 CONTROL = control_pb2.DESCRIPTOR.services_by_name["ControlService"].full_name
-DRAIN_WALL_S = 3.0
+GRACE_WALL_S = 1.0
 
 
 async def serve(settings: GatewaySettings, clock: Clock, telemetry: Telemetry, stop: asyncio.Event) -> None:
@@ -40,6 +40,8 @@ async def serve(settings: GatewaySettings, clock: Clock, telemetry: Telemetry, s
     journal = Journal(settings.journal, "DERIVFLEET_GATEWAY_JOURNAL")
     feed = Feed(journal)
     rooms = {account.key: AccountRoom(account, fleet, settings, clock, telemetry, feed) for account in fleet.accounts}
+    for room in rooms.values():
+        room.recover()
     server = Server(
         settings.listen,
         "DERIVFLEET_GATEWAY_LISTEN",
@@ -64,7 +66,7 @@ async def serve(settings: GatewaySettings, clock: Clock, telemetry: Telemetry, s
         stopping.cancel()
         feed.close()
         await asyncio.gather(*(room.stop() for room in rooms.values()))
-        await server.stop(DRAIN_WALL_S)
+        await server.stop(GRACE_WALL_S)
         journal.close()
 
 

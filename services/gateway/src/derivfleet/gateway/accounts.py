@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
     from derivfleet.common.fleet import Account, Fleet
     from derivfleet.common.telemetry import Telemetry
+    from derivfleet.deriv.vocabulary import Call
     from derivfleet.gateway.journal.feed import Feed
     from derivfleet.gateway.settings import GatewaySettings
     from derivfleet.gateway.upstream.connection import Frame
@@ -35,13 +36,14 @@ __all__ = ["AccountRoom"]
 
 _log = structlog.get_logger()
 
+DRAIN_WALL_S = 4.0
 MARGIN_S = 0.25
 """Added to every window: two calls may arrive this much closer together than they left. Wall time, for networks do not
 run faster when the clock does."""
 
 
 class AccountRoom:
-    """Everything of one account. ``start`` before use."""
+    """Everything of one account. ``recover``, then ``start`` before use."""
 
     def __init__(
         self, account: Account, fleet: Fleet, settings: GatewaySettings, clock: Clock, telemetry: Telemetry, feed: Feed
@@ -52,21 +54,25 @@ class AccountRoom:
         limits = LEGACY_LIMITS if self.dialect is Dialect.LEGACY else OPTIONS_LIMITS
         weights = {bot.name: bot.weight for bot in fleet.bots if bot.name in self.bots}
         self.schedule = Schedule(limits, account.limits.headroom, weights, clock.fleet_s(MARGIN_S))
-        self.pool = Pool(account.key, _entrance(self.dialect, account, settings, clock), clock)
+        self.pool = Pool(account.key, _entrance(self.dialect, account, settings, clock), clock, self._count_entry)
         self.line = Line(self.pool, self.schedule, clock, telemetry)
         self.desk = Desk(self.line, feed, telemetry, account.currency)
         self.feeds = Feeds(self.line)
         self.balance: Decimal | None = None
+        self._clock = clock
         self._currency = account.currency
         self._standing: list[Standing] = []
         self._reconciler: Reconciler | None = None
 
+    def recover(self) -> None:
+        """Take up the orders of an earlier run; before any call is served."""
+        self.desk.recover()
+
     async def start(self) -> None:
-        """Connect, take up open orders, listen to the account.
+        """Connect and listen to the account.
 
         Raises ConfigurationError if the credential is wrong or the account holds real money.
         """
-        self.desk.recover()
         try:
             await self.pool.start()
         except CredentialError as error:
@@ -98,13 +104,18 @@ class AccountRoom:
 
     async def stop(self) -> None:
         """Let purchases under way end, then close."""
-        await self.desk.drain(5.0)
+        await self.desk.drain(self._clock.fleet_s(DRAIN_WALL_S))
         if self._reconciler is not None:
             await self._reconciler.stop()
         for standing in self._standing:
             standing.cancel()
         await self.feeds.stop()
         await self.pool.close()
+
+    def _count_entry(self, calls: tuple[Call, ...]) -> None:
+        # Entries are not held back: without a connection nothing else goes either, and backoff bounds them.
+        for call in calls:
+            self.schedule.reserve(GATEWAY, call, self._clock.now_ns())
 
     def _listening(self, _first: Frame) -> None:
         _log.info("listening to the account's transactions", account=self.key)

@@ -35,7 +35,7 @@ from derivfleet.gateway.core.orders import (
 )
 from derivfleet.gateway.core.tally import Tallies
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
-from derivfleet.gateway.upstream.line import TurnRefusedError
+from derivfleet.gateway.upstream.line import NotConnectedError, TurnRefusedError
 from derivfleet.gateway.upstream.pool import Role
 
 if TYPE_CHECKING:
@@ -255,7 +255,8 @@ class Desk:
             purchase = self._purchases.get(order_id)
             if purchase is not None:
                 purchase.refused_wait_ns = error.refusal.wait_ns
-            return self._move(self.open[order_id], Denied("LIMIT_REACHED", str(error)))
+            code = "NOT_CONNECTED" if isinstance(error, NotConnectedError) else "LIMIT_REACHED"
+            return self._move(self.open[order_id], Denied(code, str(error)))
         except CallRefusedError as error:
             return self._refused(self.open[order_id], error.code, error.message)
         except AnswerLostError as error:

@@ -71,8 +71,8 @@ class _Source(Generic[T]):
         except MalformedAnswer as error:
             _log.warning("stream message without use", problem=str(error))
             return
-        if item is None:
-            return
+        if item is None or item == self._latest:
+            return  # a stream that is opened again begins with what it ended with
         self._latest = item
         for watch in self.watchers:
             watch.put(item)

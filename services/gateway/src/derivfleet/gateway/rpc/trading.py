@@ -21,7 +21,7 @@ from derivfleet.gateway.core.orders import Order, State
 from derivfleet.gateway.desk import DifferentOrderError, SellRefusedError
 from derivfleet.gateway.rpc import messages
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
-from derivfleet.gateway.upstream.line import TurnRefusedError
+from derivfleet.gateway.upstream.line import NotConnectedError, TurnRefusedError
 from derivfleet.v1 import market_pb2, quota_pb2, trading_pb2, trading_pb2_grpc
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             span.fail(error.problem.reason, error.problem.message)
             await abort(context, error.problem)
         except TurnRefusedError as error:
-            span.fail("LIMIT_REACHED", str(error))
+            span.fail("TURN_REFUSED", str(error))
             await abort(context, self._turn_refused(error))
         except AnswerLostError as error:
             span.fail(error.code, str(error))
@@ -323,6 +323,8 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
 
     def _turn_refused(self, error: TurnRefusedError) -> Problem:
         refusal = error.refusal
+        if isinstance(error, NotConnectedError):
+            return Problem(grpc.StatusCode.UNAVAILABLE, "NOT_CONNECTED", str(error), retry_after_s=1.0)
         return Problem(
             grpc.StatusCode.RESOURCE_EXHAUSTED,
             "LIMIT_REACHED",

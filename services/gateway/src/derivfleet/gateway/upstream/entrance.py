@@ -19,7 +19,7 @@ from derivfleet.common.logs import hide
 from derivfleet.deriv import requests
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.errors import MalformedAnswer
-from derivfleet.deriv.vocabulary import Dialect
+from derivfleet.deriv.vocabulary import Call, Dialect
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError, Connection
 
 if TYPE_CHECKING:
@@ -70,6 +70,11 @@ class Entrance(Protocol):
         """The dialect that its connections speak."""
         ...
 
+    @property
+    def entry_calls(self) -> tuple[Call, ...]:
+        """The calls that an entry makes, for they count like any other."""
+        ...
+
     async def enter(self, name: str) -> tuple[Connection, AccountFacts]:
         """Open a connection. Raises CredentialError or EntryError."""
         ...
@@ -113,6 +118,8 @@ async def _open_socket(url: str, clock: Clock) -> ClientConnection:
 
 class LegacyEntrance:
     """API v3: open the socket, then ``authorize``."""
+
+    entry_calls = (Call.AUTHORIZE,)
 
     def __init__(self, url: str, app_id: str, token: str, login_id: str, clock: Clock) -> None:
         self._url = f"{url}/websockets/v3?app_id={app_id}&l=EN"
@@ -158,6 +165,8 @@ class LegacyEntrance:
 
 class OptionsEntrance:
     """The new API: a one-time URL from REST for every socket; no ``authorize``."""
+
+    entry_calls = (Call.BALANCE,)
 
     def __init__(self, url: str, app_id: str, token: str, login_id: str, clock: Clock) -> None:
         self._base = f"{url.rstrip('/')}/trading/v1/options"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from derivfleet.gateway.upstream.connection import Connection, Frame
     from derivfleet.gateway.upstream.pool import Pool
 
-__all__ = ["Line", "Standing", "TurnRefusedError"]
+__all__ = ["Line", "NotConnectedError", "Standing", "TurnRefusedError"]
 
 _log = structlog.get_logger()
 
@@ -40,8 +40,16 @@ class TurnRefusedError(Exception):
     """The call cannot start before its deadline. It was not sent."""
 
     def __init__(self, refusal: Refusal) -> None:
-        super().__init__(f"would start in {refusal.wait_ns / 1e9:.1f} s, bound by {refusal.binding or 'connection'}")
+        super().__init__(
+            f"would start in {refusal.wait_ns / 1e9:.1f} s because of {refusal.binding}"
+            if refusal.binding
+            else "there is no connection to Deriv"
+        )
         self.refusal = refusal
+
+
+class NotConnectedError(TurnRefusedError):
+    """There was no connection to Deriv before the deadline. The call was not sent."""
 
 
 class Line:
@@ -99,7 +107,7 @@ class Line:
         turn = self.schedule.reserve(bot, request.call, self.clock.now_ns(), deadline_ns)
         if isinstance(turn, Refusal):
             error = TurnRefusedError(turn)
-            span.fail("TurnRefused", str(error))
+            span.fail("TURN_REFUSED", str(error))
             span.end()
             raise error
         try:
@@ -114,9 +122,9 @@ class Line:
                     return await self.pool.ready(role)
             except TimeoutError:
                 self.schedule.give_back(turn)
-                span.fail("NoConnection")
+                span.fail("NOT_CONNECTED")
                 waited_ns = self.clock.now_ns() - turn.start_ns
-                raise TurnRefusedError(Refusal(turn.bucket, waited_ns, "no connection to Deriv")) from None
+                raise NotConnectedError(Refusal(turn.bucket, waited_ns, "")) from None
             except asyncio.CancelledError:
                 self.schedule.give_back(turn)
                 raise
@@ -164,8 +172,9 @@ class Line:
         if not connection.is_open or not stream_id:
             return
         try:
-            await self._turn(GATEWAY, requests.Forget(forget=stream_id), Role.READS, None, None)
-            await connection.call(requests.Forget(forget=stream_id), CALL_PATIENCE_S)
+            request = requests.Forget(forget=stream_id)
+            await self._turn(GATEWAY, request, Role.READS, None, None)
+            await self._send(GATEWAY, request, connection, None, None, None)
         except (AnswerLostError, CallRefusedError) as error:
             _log.debug("a stream could not be ended", problem=str(error))
 

@@ -19,7 +19,10 @@ from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedE
 from derivfleet.gateway.upstream.entrance import AccountFacts, CredentialError, Entrance, EntryError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from derivfleet.common.clock import Clock
+    from derivfleet.deriv.vocabulary import Call
 
 __all__ = ["Pool", "Role", "Seat", "SeatState"]
 
@@ -69,8 +72,12 @@ class Seat:
 class Pool:
     """The seats of one account."""
 
-    def __init__(self, account: str, entrance: Entrance, clock: Clock) -> None:
+    def __init__(
+        self, account: str, entrance: Entrance, clock: Clock, on_entry: Callable[[tuple[Call, ...]], None]
+    ) -> None:
+        """``on_entry`` hears of the calls that each entry makes, so that they are counted."""
         self.account = account
+        self._on_entry = on_entry
         self.entrance = entrance
         self._clock = clock
         self.seats = {role: Seat(role, clock.now_ns()) for role in Role}
@@ -128,6 +135,7 @@ class Pool:
         # One at a time: each entry costs a call of the user's REST budget, and two at once would be a stampede.
         async with self._entering:
             seat.become(SeatState.CONNECTING, self._clock.now_ns())
+            self._on_entry(self.entrance.entry_calls)
             connection, facts = await self.entrance.enter(f"{self.account}/{seat.role}")
         if self.facts is not None and facts.login_id != self.facts.login_id:
             await connection.close()
