@@ -1,0 +1,1 @@
+"""Benchmarks. Each compares in one run, prints a table and writes ``build/bench/<name>.json``."""
