@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from typing import Annotated
+
 import pytest
+from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from derivfleet.common.errors import ConfigurationError
@@ -11,6 +14,22 @@ class ThingSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="DERIVFLEET_THING_")
 
     port: int
+    token: Annotated[str, Field(validation_alias="THING_TOKEN")] = ""
+
+
+class PickyThing(ThingSettings):
+    @field_validator("token")
+    @classmethod
+    def _never(cls, value: str) -> str:
+        raise ValueError(f"{value} is not good enough")
+
+
+def test_a_variable_without_the_prefix_is_named_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DERIVFLEET_THING_PORT", "7")
+    monkeypatch.setenv("THING_TOKEN", "x")
+    assert load_settings(ThingSettings).token == "x"
+    with pytest.raises(ConfigurationError, match="THING_TOKEN: x is not good enough"):
+        load_settings(PickyThing)
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,8 @@ def load_settings(model: type[T]) -> T:
     Raises ConfigurationError naming the environment variable that is unknown, missing or of the wrong type.
     """
     prefix = model.model_config.get("env_prefix") or ""
-    known = {f"{prefix}{name}".upper() for name in model.model_fields}
+    # A field with an alias is read from the variable of that name, without the prefix.
+    known = {f"{prefix}{name}".upper() for name, field in model.model_fields.items() if not field.validation_alias}
     for name in os.environ:
         if prefix and name.startswith(prefix.upper()) and name not in known:
             raise ConfigurationError(name, f"unknown setting; known are {', '.join(sorted(known))}")
@@ -51,6 +52,5 @@ def load_settings(model: type[T]) -> T:
         return model()
     except ValidationError as error:
         key, message = first_problem(error)
-        # A field with an alias is read from the variable of that name, without the prefix.
         name = f"{prefix}{key}" if key.partition(".")[0] in model.model_fields else key
         raise ConfigurationError(name.upper(), message) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotation at run time
 from typing import Annotated
 
-from pydantic import Field, SecretStr, StringConstraints, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from derivfleet.common.settings import ServiceSettings
@@ -25,13 +25,20 @@ class GatewaySettings(ServiceSettings):
     deriv_url: str = "https://api.derivws.com"
     legacy_url: str = "wss://ws.derivws.com"
     deriv_token: Annotated[SecretStr, Field(validation_alias="DERIV_TOKEN")]
-    app_id: Annotated[str, StringConstraints(min_length=1), Field(validation_alias="DERIV_APP_ID")]
+    app_id: Annotated[str, Field(validation_alias="DERIV_APP_ID")]
 
     @field_validator("deriv_token")
     @classmethod
-    def _not_empty(cls, value: SecretStr) -> SecretStr:
+    def _has_token(cls, value: SecretStr) -> SecretStr:
         if not value.get_secret_value():
             raise ValueError("is empty: set it to the account's API token")
+        return value
+
+    @field_validator("app_id")
+    @classmethod
+    def _has_app(cls, value: str) -> str:
+        if not value:
+            raise ValueError("is empty: set it to the id of the app that you registered with Deriv")
         return value
 
     @property
