@@ -284,14 +284,14 @@ class Desk:
         )
 
     def _refused(self, order: Order, code: str, message: str) -> Order:
-        if outcome_of(Call.BUY, code, message).certainly_not_executed:
+        if order.state is not State.NOT_FOUND and outcome_of(Call.BUY, code, message).certainly_not_executed:
             return self._move(order, Rejected(code, message))
         return self._lose(order, code, message) if order.state is State.SENT else order
 
     def _late(self, order_id: str, frame: Frame) -> None:
-        """The answer to a purchase that was given up: as good as any, if nothing else has told yet."""
-        order = self.open.get(order_id)
-        if order is None or order.state is not State.UNKNOWN:
+        """The answer to a purchase that was given up: as good as any, if nothing else has told what became of it."""
+        order = self.find(order_id)
+        if order is None or order.state not in (State.UNKNOWN, State.NOT_FOUND):
             return
         _log.info("late answer", order_id=order_id, trace_id=order.trace_id)
         error = self._codec.decode_error(frame)

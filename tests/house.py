@@ -1,0 +1,261 @@
+"""A whole fleet in one test: real services on real sockets, in one process, with a wire tap before Deriv's stand-in."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import aiohttp
+import grpc
+import yaml
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from recorder import Recorder, tapped
+
+from derivfleet.bot.__main__ import serve as serve_bot
+from derivfleet.bot.settings import BotSettings
+from derivfleet.common.clock import FleetClock
+from derivfleet.common.rpc.channel import bearer
+from derivfleet.common.rpc.identity import Role, issue_tokens, read_token
+from derivfleet.common.telemetry import Telemetry
+from derivfleet.deriv.vocabulary import Dialect
+from derivfleet.gateway.__main__ import serve as serve_gateway
+from derivfleet.gateway.settings import GatewaySettings
+from derivfleet.metrics.service import serve as serve_metrics
+from derivfleet.metrics.settings import MetricsSettings
+from derivfleet.simulator.__main__ import serve as serve_simulator
+from derivfleet.simulator.settings import SimulatorService
+from derivfleet.v1 import control_pb2, control_pb2_grpc, reports_pb2_grpc, trading_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from pathlib import Path
+
+    from derivfleet.v1 import orders_pb2
+
+__all__ = ["House", "eventually", "house", "one_bot"]
+
+T = TypeVar("T")
+TOKEN = "canary-3b1f0c77d2"
+APP_IDS = {Dialect.OPTIONS: "testApp", Dialect.LEGACY: "12345"}
+PATIENCE_S = 60.0
+
+
+async def eventually(ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool], patience_s: float = PATIENCE_S) -> T:
+    """Ask until the answer holds; fails with the last answer."""
+    end = time.monotonic() + patience_s
+    while True:
+        answer = await ask()
+        if holds(answer):
+            return answer
+        assert time.monotonic() < end, f"not within {patience_s} s: {answer}"
+        await asyncio.sleep(0.1)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def one_bot(name: str = "one", **change: Any) -> dict[str, Any]:
+    """A bot that trades at nearly every tick."""
+    parameters = {"side": "over", "barrier": 4, "window_ticks": 5, "deficit": -1.0}
+    return {"name": name, "strategy": "digit_frequency", "symbols": ["1HZ100V"], "parameters": parameters, **change}
+
+
+@dataclass
+class House:
+    """A running fleet and the ways into it."""
+
+    folder: Path
+    clock: FleetClock
+    recorder: Recorder
+    simulator_url: str
+    trading: trading_pb2_grpc.TradingServiceAsyncStub
+    control: control_pb2_grpc.ControlServiceAsyncStub
+    reports: reports_pb2_grpc.ReportsServiceAsyncStub
+    web_url: str
+    restart_gateway: Callable[[], Awaitable[None]]
+
+    def as_bot(self, name: str) -> tuple[tuple[str, str], ...]:
+        return bearer(read_token(self.folder / f"tokens/{name}.token", "token"))
+
+    @property
+    def as_operator(self) -> tuple[tuple[str, str], ...]:
+        return self.as_bot("operator")
+
+    async def ledger(self) -> dict[str, Any]:
+        return await self.fetch(f"{self.simulator_url}/ledger")
+
+    async def account_in_ledger(self) -> dict[str, Any]:
+        (account,) = [
+            account
+            for account in (await self.ledger())["accounts"]
+            if account["loginid"] == (await self.account()).login_id
+        ]
+        found: dict[str, Any] = account
+        return found
+
+    async def fetch(self, url: str) -> dict[str, Any]:
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            assert answer.status == 200, await answer.text()
+            body: dict[str, Any] = await answer.json()
+            return body
+
+    async def fault(self, rule: dict[str, Any]) -> None:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{self.simulator_url}/faults", json=rule) as answer,
+        ):
+            assert answer.status < 300, await answer.text()
+
+    async def orders(self) -> list[orders_pb2.Order]:
+        answer = await self.control.ListOrders(control_pb2.ListOrdersRequest(limit=1000), metadata=self.as_operator)
+        return list(answer.orders)
+
+    async def account(self) -> control_pb2.AccountStatus:
+        answer = await self.control.GetStatus(control_pb2.GetStatusRequest(), metadata=self.as_operator)
+        return answer.accounts[0]
+
+
+class _Part:
+    """One service under way."""
+
+    def __init__(self, start: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+        self._stop = asyncio.Event()
+        self._task = asyncio.ensure_future(start(self._stop))
+
+    async def end(self) -> None:
+        self._stop.set()
+        await asyncio.wait_for(self._task, 15)
+
+
+async def _serving(address: str) -> None:
+    async with grpc.aio.insecure_channel(address) as channel:
+        health: Any = health_pb2_grpc.HealthStub(channel)  # pyright: ignore[reportArgumentType] - its stub knows blocking channels only
+
+        async def ask() -> int:
+            try:
+                answer = await health.Check(health_pb2.HealthCheckRequest())
+            except grpc.aio.AioRpcError:
+                return 0
+            return int(answer.status)
+
+        await eventually(ask, lambda status: status == health_pb2.HealthCheckResponse.SERVING)
+
+
+@asynccontextmanager
+async def house(
+    folder: Path,
+    dialect: Dialect = Dialect.OPTIONS,
+    bots: list[dict[str, Any]] | None = None,
+    accounts: list[dict[str, Any]] | None = None,
+    running: tuple[str, ...] = (),
+    speed: float = 10,
+    simulator: dict[str, Any] | None = None,
+    with_metrics: bool = False,
+) -> AsyncGenerator[House, None]:
+    """Start a fleet: ``bots`` are in the fleet file, ``running`` of them run; the others can be played by the test."""
+    bots = bots or [one_bot()]
+    folder.mkdir(exist_ok=True)
+    fleet = folder / "fleet.yaml"
+    fleet.write_text(yaml.safe_dump({"fleet": "test", "accounts": accounts or [{"key": "demo"}], "bots": bots}))
+    bearers = {bot["name"]: Role.BOT for bot in bots} | {"operator": Role.OPERATOR, "metrics": Role.OBSERVER}
+    tokens = issue_tokens(bearers, folder / "tokens")
+    clock = FleetClock(speed, time.time_ns())
+    ports = {name: free_port() for name in ("simulator", "gateway", "metrics", "web")}
+    at = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+    settings_file = folder / "simulator.yaml"
+    settings_file.write_text(yaml.safe_dump(simulator or {}))
+    otlp = at["metrics"] if with_metrics else ""
+
+    def part(serve: Callable[..., Awaitable[None]], name: str, settings: object) -> _Part:
+        async def start(stop: asyncio.Event) -> None:
+            telemetry = Telemetry(name, clock, otlp)
+            try:
+                await serve(settings, clock, telemetry, stop)
+            finally:
+                await asyncio.to_thread(telemetry.close)
+
+        return _Part(start)
+
+    async with AsyncExitStack() as stack:
+
+        def keep(running_part: _Part) -> _Part:
+            stack.push_async_callback(running_part.end)
+            return running_part
+
+        app_id = APP_IDS[dialect]
+        keep(
+            part(
+                serve_simulator,
+                "simulator",
+                SimulatorService(listen=at["simulator"], token=TOKEN, app_id=app_id, settings=str(settings_file)),
+            )
+        )
+        tap = await stack.enter_async_context(tapped(f"http://{at['simulator']}"))
+        if with_metrics:
+            store = folder / "metrics.sqlite"
+            keep(
+                part(
+                    serve_metrics,
+                    "metrics",
+                    MetricsSettings(
+                        listen=at["metrics"],
+                        web=at["web"],
+                        gateway=at["gateway"],
+                        token_file=folder / "tokens/metrics.token",
+                        tokens=tokens,
+                        store=store,
+                        fleet=fleet,
+                    ),
+                )
+            )
+            await _serving(at["metrics"])
+        gateway_settings = GatewaySettings.model_validate(
+            {
+                "listen": at["gateway"],
+                "fleet": fleet,
+                "tokens": tokens,
+                "journal": folder / "journal.sqlite",
+                "deriv_url": tap.url,
+                "legacy_url": tap.url.replace("http", "ws"),
+                "DERIV_TOKEN": TOKEN,
+                "DERIV_APP_ID": app_id,
+            }
+        )
+        gateways = [part(serve_gateway, "gateway", gateway_settings)]
+        stack.push_async_callback(lambda: gateways[0].end())
+        await _serving(at["gateway"])
+
+        async def restart_gateway() -> None:
+            await gateways[0].end()
+            gateways[0] = part(serve_gateway, "gateway", gateway_settings)
+            await _serving(at["gateway"])
+
+        for name in running:
+            token_file = folder / f"tokens/{name}.token"
+            keep(
+                part(
+                    serve_bot,
+                    "bot",
+                    BotSettings(name=name, fleet=fleet, gateway=at["gateway"], token_file=token_file),
+                )
+            )
+        channel = await stack.enter_async_context(grpc.aio.insecure_channel(at["gateway"]))
+        metrics = await stack.enter_async_context(grpc.aio.insecure_channel(at["metrics"]))
+        yield House(
+            folder=folder,
+            clock=clock,
+            recorder=tap,
+            simulator_url=f"http://{at['simulator']}",
+            trading=trading_pb2_grpc.TradingServiceStub(channel),
+            control=control_pb2_grpc.ControlServiceStub(channel),
+            reports=reports_pb2_grpc.ReportsServiceStub(metrics),
+            web_url=f"http://{at['web']}",
+            restart_gateway=restart_gateway,
+        )
