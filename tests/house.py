@@ -41,7 +41,7 @@ __all__ = ["House", "eventually", "house", "one_bot"]
 T = TypeVar("T")
 TOKEN = "canary-3b1f0c77d2"
 APP_IDS = {Dialect.OPTIONS: "testApp", Dialect.LEGACY: "12345"}
-PATIENCE_S = 60.0
+PATIENCE_S = 20.0
 
 
 async def eventually(ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool], patience_s: float = PATIENCE_S) -> T:
@@ -80,6 +80,14 @@ class House:
     reports: reports_pb2_grpc.ReportsServiceAsyncStub
     web_url: str
     restart_gateway: Callable[[], Awaitable[None]]
+    channel: grpc.aio.Channel
+    stop_bots: Callable[[], Awaitable[None]]
+
+    async def send_bytes(self, method: str, body: bytes, metadata: tuple[tuple[str, str], ...]) -> object:
+        """Call a method with anything."""
+        call: Any = self.channel.unary_unary(method)
+        answer: object = await call(body, metadata=metadata)
+        return answer
 
     def as_bot(self, name: str) -> tuple[tuple[str, str], ...]:
         return bearer(read_token(self.folder / f"tokens/{name}.token", "token"))
@@ -127,11 +135,11 @@ class _Part:
 
     def __init__(self, start: Callable[[asyncio.Event], Awaitable[None]]) -> None:
         self._stop = asyncio.Event()
-        self._task = asyncio.ensure_future(start(self._stop))
+        self.task = asyncio.ensure_future(start(self._stop))
 
     async def end(self) -> None:
         self._stop.set()
-        await asyncio.wait_for(self._task, 15)
+        await asyncio.wait_for(self.task, 15)
 
 
 async def _serving(address: str) -> None:
@@ -140,12 +148,21 @@ async def _serving(address: str) -> None:
 
         async def ask() -> int:
             try:
-                answer = await health.Check(health_pb2.HealthCheckRequest())
+                return int((await health.Check(health_pb2.HealthCheckRequest())).status)
             except grpc.aio.AioRpcError:
                 return 0
-            return int(answer.status)
 
         await eventually(ask, lambda status: status == health_pb2.HealthCheckResponse.SERVING)
+
+
+async def _started(part: _Part, address: str) -> None:
+    """Wait until a service serves; raises what ended it if it does not."""
+    serving = asyncio.ensure_future(_serving(address))
+    await asyncio.wait((serving, part.task), return_when=asyncio.FIRST_COMPLETED)
+    if part.task.done():
+        serving.cancel()
+        part.task.result()
+    await serving
 
 
 @asynccontextmanager
@@ -158,10 +175,10 @@ async def house(
     speed: float = 10,
     simulator: dict[str, Any] | None = None,
     with_metrics: bool = False,
+    token: str = TOKEN,
 ) -> AsyncGenerator[House, None]:
     """Start a fleet: ``bots`` are in the fleet file, ``running`` of them run; the others can be played by the test."""
     bots = bots or [one_bot()]
-    folder.mkdir(exist_ok=True)
     fleet = folder / "fleet.yaml"
     fleet.write_text(yaml.safe_dump({"fleet": "test", "accounts": accounts or [{"key": "demo"}], "bots": bots}))
     bearers = {bot["name"]: Role.BOT for bot in bots} | {"operator": Role.OPERATOR, "metrics": Role.OBSERVER}
@@ -224,28 +241,35 @@ async def house(
                 "journal": folder / "journal.sqlite",
                 "deriv_url": tap.url,
                 "legacy_url": tap.url.replace("http", "ws"),
-                "DERIV_TOKEN": TOKEN,
+                "DERIV_TOKEN": token,
                 "DERIV_APP_ID": app_id,
             }
         )
         gateways = [part(serve_gateway, "gateway", gateway_settings)]
-        stack.push_async_callback(lambda: gateways[0].end())
-        await _serving(at["gateway"])
+        await _started(gateways[0], at["gateway"])
+        stack.push_async_callback(lambda: gateways[0].end())  # noqa: PLW0108 - whichever it is by then
 
         async def restart_gateway() -> None:
             await gateways[0].end()
             gateways[0] = part(serve_gateway, "gateway", gateway_settings)
-            await _serving(at["gateway"])
+            await _started(gateways[0], at["gateway"])
 
-        for name in running:
-            token_file = folder / f"tokens/{name}.token"
+        playing = [
             keep(
                 part(
                     serve_bot,
                     "bot",
-                    BotSettings(name=name, fleet=fleet, gateway=at["gateway"], token_file=token_file),
+                    BotSettings(
+                        name=name, fleet=fleet, gateway=at["gateway"], token_file=folder / f"tokens/{name}.token"
+                    ),
                 )
             )
+            for name in running
+        ]
+
+        async def stop_bots() -> None:
+            await asyncio.gather(*(bot.end() for bot in playing))
+
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(at["gateway"]))
         metrics = await stack.enter_async_context(grpc.aio.insecure_channel(at["metrics"]))
         yield House(
@@ -258,4 +282,6 @@ async def house(
             reports=reports_pb2_grpc.ReportsServiceStub(metrics),
             web_url=f"http://{at['web']}",
             restart_gateway=restart_gateway,
+            channel=channel,
+            stop_bots=stop_bots,
         )

@@ -46,6 +46,7 @@ class OpenSpan:
     def __init__(self, span: trace.Span, clock: Clock) -> None:
         self._span = span
         self._clock = clock
+        self._ended = False
 
     @property
     def context(self) -> Context:
@@ -58,16 +59,22 @@ class OpenSpan:
         return trace.format_trace_id(self._span.get_span_context().trace_id)
 
     def set(self, attributes: Mapping[Attribute, Value]) -> None:
+        if self._ended:
+            return
         for name, value in attributes.items():
             self._span.set_attribute(name, redact(value) if isinstance(value, str) else value)
 
     def fail(self, code: str, message: str = "") -> None:
         """Mark the span as failed with a code that can be counted."""
+        if self._ended:
+            return
         self._span.set_attribute(Attribute.ERROR_CODE, code)
         self._span.set_status(Status(StatusCode.ERROR, redact(message) or code))
 
     def end(self, end_ns: int | None = None) -> None:
-        self._span.end(self._clock.now_ns() if end_ns is None else end_ns)
+        if not self._ended:
+            self._ended = True
+            self._span.end(self._clock.now_ns() if end_ns is None else end_ns)
 
 
 class Telemetry:

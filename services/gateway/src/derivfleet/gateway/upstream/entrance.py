@@ -18,7 +18,7 @@ from websockets.exceptions import InvalidHandshake, InvalidURI
 from derivfleet.common.logs import hide
 from derivfleet.deriv import requests
 from derivfleet.deriv.dialects import dialect
-from derivfleet.deriv.errors import MalformedAnswer
+from derivfleet.deriv.errors import MalformedAnswer, Outcome, outcome_of
 from derivfleet.deriv.vocabulary import Call, Dialect
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError, Connection
 
@@ -192,7 +192,12 @@ class OptionsEntrance:
         connection = Connection(name, await _open_socket(url, self._clock), self.codec, self._clock)
         try:
             balance = self.codec.decode_balance(await connection.call(requests.Balance(balance=1), ENTRY_TIMEOUT_S))
-        except (AnswerLostError, CallRefusedError, MalformedAnswer) as error:
+        except CallRefusedError as error:
+            await connection.close()
+            if outcome_of(Call.BALANCE, error.code) is Outcome.CONFIGURATION:
+                raise CredentialError("DERIV_TOKEN", f"Deriv does not accept it ({error})") from None
+            raise EntryError(f"the first call was refused: {error}") from None
+        except (AnswerLostError, MalformedAnswer) as error:
             await connection.close()
             raise EntryError(f"the first call was not answered: {error}") from None
         if balance.loginid != account_id:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -15,7 +15,7 @@ from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedE
 from derivfleet.gateway.upstream.pool import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from opentelemetry.context import Context
 
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from derivfleet.common.telemetry import Telemetry
     from derivfleet.deriv.requests import Request
     from derivfleet.gateway.core.schedule import Schedule
-    from derivfleet.gateway.upstream.connection import Connection, Frame
+    from derivfleet.gateway.upstream.connection import Connection, Frame, Stream
     from derivfleet.gateway.upstream.pool import Pool
 
 __all__ = ["Line", "NotConnectedError", "Standing", "TurnRefusedError"]
 
 _log = structlog.get_logger()
+T = TypeVar("T")
 
 CALL_PATIENCE_S = 15.0
 """How long an answer is waited for; a single user has reported 7 s for a buy."""
@@ -85,7 +86,9 @@ class Line:
         connection = await self._turn(bot, request, role, deadline_ns, parent)
         if on_sending is not None:
             on_sending()
-        return await self._send(bot, request, connection, None, parent, on_late)
+        return await self._sent(
+            bot, request, connection, parent, lambda patience_s: connection.call(request, patience_s, on_late)
+        )
 
     async def subscribe(
         self,
@@ -94,10 +97,12 @@ class Line:
         sink: Callable[[Frame], None],
         deadline_ns: int | None = None,
         parent: Context | None = None,
-    ) -> tuple[Connection, Frame]:
+    ) -> tuple[Connection, Stream]:
         """Open a stream when it is its turn; ``sink`` gets every frame after the first. Raises as :meth:`call`."""
         connection = await self._turn(bot, request, Role.READS, deadline_ns, parent)
-        return connection, await self._send(bot, request, connection, sink, parent, None)
+        return connection, await self._sent(
+            bot, request, connection, parent, lambda patience_s: connection.subscribe(request, patience_s, sink)
+        )
 
     async def _turn(
         self, bot: str, request: Request, role: Role, deadline_ns: int | None, parent: Context | None
@@ -131,15 +136,15 @@ class Line:
         finally:
             span.end()
 
-    async def _send(
+    async def _sent(
         self,
         bot: str,
         request: Request,
         connection: Connection,
-        sink: Callable[[Frame], None] | None,
         parent: Context | None,
-        on_late: Callable[[Frame], None] | None,
-    ) -> Frame:
+        send: Callable[[float], Awaitable[T]],
+    ) -> T:
+        """Send, with a span and the counters around it; ``send`` gets the patience for the answer in seconds."""
         attributes = {
             Attribute.ACCOUNT: self.account,
             Attribute.BOT: bot,
@@ -150,9 +155,7 @@ class Line:
         span = self._telemetry.start(SpanName.DERIV_CALL, attributes, parent)
         self.calls_sent += 1
         try:
-            if sink is None:
-                return await connection.call(request, patience_s, on_late)
-            return (await connection.subscribe(request, patience_s, sink)).first
+            return await send(patience_s)
         except CallRefusedError as error:
             span.fail(error.code, error.message)
             if error.code in RATE_CODES:
@@ -167,14 +170,17 @@ class Line:
         finally:
             span.end()
 
-    async def forget(self, connection: Connection, stream_id: str) -> None:
-        """End a stream at Deriv; on a dead socket it has ended anyway."""
-        if not connection.is_open or not stream_id:
+    async def forget(self, connection: Connection, stream: Stream) -> None:
+        """End a stream here and at Deriv; on a dead socket it has ended anyway."""
+        connection.drop(stream)
+        if not connection.is_open or not stream.stream_id:
             return
         try:
-            request = requests.Forget(forget=stream_id)
+            request = requests.Forget(forget=stream.stream_id)
             await self._turn(GATEWAY, request, Role.READS, None, None)
-            await self._send(GATEWAY, request, connection, None, None, None)
+            await self._sent(
+                GATEWAY, request, connection, None, lambda patience_s: connection.call(request, patience_s)
+            )
         except (AnswerLostError, CallRefusedError) as error:
             _log.debug("a stream could not be ended", problem=str(error))
 
@@ -199,15 +205,14 @@ class Standing:
         self._sink = sink
         self._on_open = on_open
         self._on_refused = on_refused
-        self._connection: Connection | None = None
-        self._stream_id = ""
+        self._opened: tuple[Connection, Stream] | None = None
         self._task = asyncio.create_task(self._run(), name=f"standing {line.account}/{request.call}")
 
     async def _run(self) -> None:
         attempt = 0
         while True:
             try:
-                self._connection, first = await self._line.subscribe(GATEWAY, self._request, self._sink)
+                connection, stream = await self._line.subscribe(GATEWAY, self._request, self._sink)
             except CallRefusedError as error:
                 _log.warning("stream refused", call=self._request.call, code=error.code, problem=error.message)
                 if error.code not in RATE_CODES and self._on_refused is not None:
@@ -221,9 +226,9 @@ class Standing:
                 attempt += 1
                 continue
             attempt = 0
-            self._stream_id = self._line.pool.entrance.codec.stream_id_of(first) or ""
-            self._on_open(first)
-            await self._connection.closed()
+            self._opened = connection, stream
+            self._on_open(stream.first)
+            await connection.closed()
 
     def cancel(self) -> None:
         """Stop listening, when the sockets are about to close anyway."""
@@ -233,5 +238,5 @@ class Standing:
         """End the stream here and at Deriv."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        if self._connection is not None:
-            await self._line.forget(self._connection, self._stream_id)
+        if self._opened is not None:
+            await self._line.forget(*self._opened)

@@ -1,0 +1,1 @@
+"""A stateless trading bot: ticks in, decisions out, every order followed to its settlement."""

@@ -1,0 +1,58 @@
+"""``python -m derivfleet.bot``: one bot of a fleet, until SIGTERM."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from derivfleet.bot.core.trader import Trader
+from derivfleet.bot.gateway import Gateway
+from derivfleet.bot.runner import Runner
+from derivfleet.bot.settings import BotSettings
+from derivfleet.bot.staking import FlatStaking
+from derivfleet.bot.strategies import decide
+from derivfleet.common.fleet import load_fleet
+from derivfleet.common.logs import hide
+from derivfleet.common.rpc.identity import read_token
+from derivfleet.common.service import run_service
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from derivfleet.common.clock import Clock
+    from derivfleet.common.telemetry import Telemetry
+
+__all__ = ["main", "serve"]
+
+
+async def serve(settings: BotSettings, clock: Clock, telemetry: Telemetry, stop: asyncio.Event) -> None:
+    """Run the bot of the settings until ``stop``; raises ConfigurationError if it cannot ever work."""
+    fleet = load_fleet(settings.fleet)
+    bot = fleet.bot(settings.name)
+    account = fleet.account_of(bot).key
+    token = read_token(settings.token_file, "DERIVFLEET_BOT_TOKEN_FILE")
+    hide(token)
+    structlog.contextvars.bind_contextvars(bot=bot.name, account=account)
+    trader = Trader(
+        bot.name,
+        partial(decide, bot.parameters),
+        bot.parameters.least_ticks(),
+        FlatStaking(bot.stake).next_stake,
+        bot.symbols,
+        bot.pause_ticks,
+    )
+    gateway = Gateway(settings.gateway, token, bot.name, account, clock)
+    try:
+        await Runner(bot, account, trader, gateway, telemetry, clock).run(stop)
+    finally:
+        await gateway.close()
+
+
+def main() -> int:
+    return run_service("bot", BotSettings, serve)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,25 @@
+"""What a bot process is told; all else about the bot stands in the fleet file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic_settings import SettingsConfigDict
+
+from derivfleet.common.settings import ServiceSettings
+
+__all__ = ["BotSettings"]
+
+
+class BotSettings(ServiceSettings):
+    """Read from ``DERIVFLEET_BOT_*``."""
+
+    model_config = SettingsConfigDict(env_prefix="DERIVFLEET_BOT_", extra="forbid", frozen=True)
+
+    name: str
+    """Which bot of the fleet file this process is."""
+    fleet: Path = Path("fleet.yaml")
+    gateway: str = "127.0.0.1:7700"
+    """host:port of the gateway."""
+    token_file: Path
+    """The file that holds this bot's token."""

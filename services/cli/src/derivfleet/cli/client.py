@@ -1,0 +1,133 @@
+"""The services as the command line sees them: thin calls, whose failures are sentences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+from derivfleet.cli.complaints import CommandError
+from derivfleet.common.logs import hide
+from derivfleet.common.rpc.channel import bearer, open_channel
+from derivfleet.common.rpc.identity import read_token
+from derivfleet.common.rpc.status import problem_of
+from derivfleet.v1 import control_pb2, orders_pb2, reports_pb2
+from derivfleet.v1.control_pb2_grpc import ControlServiceStub
+from derivfleet.v1.reports_pb2_grpc import ReportsServiceStub
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+    from pathlib import Path
+
+__all__ = ["OPERATOR", "ControlClient", "ReportsClient", "is_serving"]
+
+OPERATOR = "operator"
+"""Whose token the command line uses."""
+CALL_WALL_S = 10.0
+PAGE = 1000
+
+A = TypeVar("A")
+
+
+class _Client:
+    """A channel with the operator's token on it; closed by leaving its block."""
+
+    service = ""
+
+    def __init__(self, address: str, token_file: Path) -> None:
+        """Raises ConfigurationError if there is no token."""
+        token = read_token(token_file, "--run-dir")
+        hide(token)
+        self._address = address
+        self._metadata = bearer(token)
+        self._channel = open_channel(address)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._channel.close()
+
+    async def _ask(self, call: Awaitable[A]) -> A:
+        try:
+            return await call
+        except grpc.aio.AioRpcError as error:
+            problem = problem_of(error)
+            if problem.code is grpc.StatusCode.UNAVAILABLE:
+                raise CommandError(
+                    f"the {self.service} does not answer at {self._address}: is the fleet running? "
+                    "`derivfleet doctor` tells more"
+                ) from None
+            if problem.code is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise CommandError(
+                    f"the {self.service} at {self._address} did not answer within {CALL_WALL_S:g} s"
+                ) from None
+            raise CommandError(f"the {self.service} says no: {problem.reason}: {problem.message}") from None
+
+
+class ControlClient(_Client):
+    """The gateway's ControlService. Every call raises CommandError if it fails."""
+
+    service = "gateway"
+
+    def __init__(self, address: str, token_file: Path) -> None:
+        super().__init__(address, token_file)
+        self._stub = ControlServiceStub(self._channel)
+
+    async def status(self) -> control_pb2.GetStatusResponse:
+        """Connections, quota, bots and counters of every account."""
+        request = control_pb2.GetStatusRequest()
+        return await self._ask(self._stub.GetStatus(request, timeout=CALL_WALL_S, metadata=self._metadata))
+
+    async def orders(
+        self,
+        limit: int = 0,
+        bot: str = "",
+        state: orders_pb2.OrderState.ValueType = orders_pb2.ORDER_STATE_UNSPECIFIED,
+        since_ns: int = 0,
+    ) -> list[orders_pb2.Order]:
+        """Orders, newest first: at most ``limit`` (0 for all), not intended before ``since_ns``."""
+        found: list[orders_pb2.Order] = []
+        token = ""
+        while True:
+            page = min(PAGE, limit - len(found)) if limit else PAGE
+            request = control_pb2.ListOrdersRequest(bot=bot, state=state, limit=page, page_token=token)
+            answer = await self._ask(self._stub.ListOrders(request, timeout=CALL_WALL_S, metadata=self._metadata))
+            recent = [order for order in answer.orders if order.intended_time_ns >= since_ns]
+            found += recent
+            token = answer.next_page_token
+            if not token or len(recent) < len(answer.orders) or (limit and len(found) >= limit):
+                return found[:limit] if limit else found
+
+
+class ReportsClient(_Client):
+    """The metrics service's ReportsService. Every call raises CommandError if it fails."""
+
+    service = "metrics service"
+
+    def __init__(self, address: str, token_file: Path) -> None:
+        super().__init__(address, token_file)
+        self._stub = ReportsServiceStub(self._channel)
+
+    async def report(self, at_epoch_s: int = 0, period_s: int = 0) -> reports_pb2.Report:
+        """One report; 0 means now, and five minutes."""
+        request = reports_pb2.GetReportRequest(at_epoch_s=at_epoch_s, period_s=period_s)
+        answer = await self._ask(self._stub.GetReport(request, timeout=CALL_WALL_S, metadata=self._metadata))
+        return answer.report
+
+
+async def is_serving(address: str, wall_s: float = 2.0) -> bool:
+    """Whether a gRPC server is there and says that calls are welcome."""
+    async with open_channel(address) as channel:
+        # By its name, for the generated stub has no types.
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        try:
+            answer = await check(health_pb2.HealthCheckRequest(), timeout=wall_s)
+        except grpc.aio.AioRpcError:
+            return False
+        return answer.status == health_pb2.HealthCheckResponse.SERVING

@@ -1,0 +1,167 @@
+"""The course of a run: up, on until it is told to end, down. It owns the signals and the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import psutil
+from rich.live import Live
+
+from derivfleet.cli.client import OPERATOR, ControlClient
+from derivfleet.cli.complaints import CommandError
+from derivfleet.cli.ending import Ending
+from derivfleet.cli.launch import Launch, child_failed
+from derivfleet.cli.rundir import RunFile
+from derivfleet.cli.summary import table_of
+from derivfleet.cli.supervisor import Supervisor
+from derivfleet.cli.view import Clockwork, line_of, screen_of
+from derivfleet.cli.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
+    from rich.console import Console
+
+    from derivfleet.cli.environments import Plan
+    from derivfleet.cli.summary import RunSummary
+    from derivfleet.common.clock import Clock
+    from derivfleet.common.fleet import Fleet
+
+__all__ = ["Course"]
+
+LIVE_EVERY_S = 0.5
+LINE_EVERY_S = 5.0
+_ROWS_BESIDE_ORDERS = 20
+"""Of the live view, without bots and orders: head, progress, quota, titles."""
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Course:
+    """One run of a fleet. All its times are the wall's; ``duration_s`` 0 runs until a signal."""
+
+    def __init__(self, plan: Plan, fleet: Fleet, duration_s: float, clock: Clock, console: Console) -> None:
+        self._plan = plan
+        self._fleet = fleet
+        self._duration_s = duration_s
+        self._clock = clock
+        self._console = console
+        self._stop = asyncio.Event()
+        self._supervisor = Supervisor(clock)
+        self._launch = Launch(plan, fleet, self._supervisor, clock, self._say)
+        began_s = psutil.Process().create_time()
+        self._began_ns = round(began_s * 1e9)
+        self._pid_started_s = began_s
+
+    async def run(self) -> RunSummary:
+        """Run to the end.
+
+        Raises ConfigurationError if a service ends because of its configuration, CommandError if the fleet does not
+        come up. All processes have ended when this returns or raises.
+        """
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self._on_signal)
+        try:
+            self._launch.issue_tokens()
+            self._plan.run_dir.write_file(self._run_file())
+            await self._unless_told_to_end(self._launch.start())
+            token = self._plan.run_dir.token(OPERATOR)
+            async with ControlClient(self._plan.ports.gateway, token) as client:
+                watch = Watch(client, self._launch.bots)
+                await self._trade(watch)
+                ending = Ending(
+                    self._plan, self._fleet, self._supervisor, self._launch, self._clock, self._began_ns, self._say
+                )
+                summary = await ending.run(client, watch)
+            self._plan.run_dir.summary.write_text(summary.model_dump_json(indent=1) + "\n")
+            self._show(summary)
+            return summary
+        finally:
+            await self._supervisor.stop(self._launch.bots)
+            for service in self._launch.core:
+                await self._supervisor.stop([service])
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
+
+    def _on_signal(self) -> None:
+        """The first one ends the fleet in order; who insists is heard."""
+        if self._stop.is_set():
+            self._supervisor.kill_all()
+        self._stop.set()
+
+    async def _unless_told_to_end(self, work: Coroutine[Any, Any, None]) -> None:
+        starting = asyncio.create_task(work)
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                raise CommandError("told to end before the fleet was up")
+            starting.result()
+        finally:
+            for task in (starting, stopping):
+                task.cancel()
+            await asyncio.wait((starting, stopping))
+
+    async def _trade(self, watch: Watch) -> None:
+        """Show the fleet until the time is over or somebody says so."""
+        began_s = self._clock.now_s()
+        is_live = self._console.is_terminal
+        every_s = LIVE_EVERY_S if is_live else LINE_EVERY_S
+        orders = max(3, self._console.height - _ROWS_BESIDE_ORDERS - len(self._fleet.bots)) if is_live else 0
+        self._say(f"trading; the page is http://{self._plan.ports.web}")
+        with Live(console=self._console, auto_refresh=False, transient=True) if is_live else nullcontext() as live:
+            while not self._stop.is_set():
+                if self._supervisor.failure.done():
+                    raise child_failed(self._supervisor.failure.result())
+                elapsed_s = self._clock.now_s() - began_s
+                if self._duration_s and elapsed_s >= self._duration_s:
+                    return
+                look = await watch.look(self._supervisor.children, orders)
+                clockwork = Clockwork(elapsed_s, self._duration_s)
+                if isinstance(live, Live):
+                    live.update(screen_of(look, clockwork, self._plan.ports.web), refresh=True)
+                else:
+                    self._say(line_of(look, clockwork))
+                await self._pause(min(every_s, self._duration_s - elapsed_s) if self._duration_s else every_s)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not longer than for the first thing that ends the run."""
+        waiting = asyncio.create_task(self._stop.wait())
+        await asyncio.wait((waiting, self._supervisor.failure), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _show(self, summary: RunSummary) -> None:
+        self._console.print(table_of(summary))
+        fullest = (
+            f"{summary.quota.utilisation:.0%} of the limits, {summary.quota.rejected_by_deriv} calls refused by Deriv"
+        )
+        ledger = {True: "matches to the cent", False: "DOES NOT MATCH", None: "none to compare with"}
+        first = "-" if summary.seconds_to_first_trade is None else f"{summary.seconds_to_first_trade:.1f} s"
+        self._say(f"quota: {fullest}; ledger: {ledger[summary.ledger_match]}; first settled trade after {first}")
+        self._say(f"all figures: {self._plan.run_dir.summary}; logs: {self._plan.run_dir.path / 'logs'}")
+
+    def _run_file(self) -> RunFile:
+        plan = self._plan
+        return RunFile(
+            fleet=self._fleet.fleet,
+            account=self._fleet.accounts[0].key,
+            pid=os.getpid(),
+            pid_started_s=self._pid_started_s,
+            simulated=plan.simulated is not None,
+            dialect=self._fleet.accounts[0].dialect,
+            app_id=plan.credential.app_id if plan.simulated is not None else "",
+            speed=plan.speed,
+            origin_ns=plan.origin_ns,
+            gateway=plan.ports.gateway,
+            metrics=plan.ports.metrics,
+            web=plan.ports.web,
+            simulator=plan.ports.simulator if plan.simulated is not None else "",
+        )

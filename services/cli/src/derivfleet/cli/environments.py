@@ -1,0 +1,114 @@
+"""What each service of a local fleet is told: one environment a process, nobody told more than it needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from derivfleet.common.clock import ORIGIN_VARIABLE, SPEED_VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from derivfleet.cli.ports import Ports
+    from derivfleet.cli.rundir import RunDir
+
+__all__ = ["CREDENTIALS", "Credential", "Plan", "Simulated", "environment_of"]
+
+CREDENTIALS = ("DERIV_TOKEN", "DERIV_APP_ID")
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What logs in at Deriv, or at the simulator that stands in for it."""
+
+    token: str
+    app_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """How the simulator is run."""
+
+    seed: str
+    settings: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run, decided: what is started where, with which clock and credential."""
+
+    run_dir: RunDir
+    ports: Ports
+    credential: Credential
+    simulated: Simulated | None
+    speed: float
+    origin_ns: int
+
+
+def environment_of(service: str, plan: Plan, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of ``simulator``, ``metrics``, ``gateway`` or a bot (by its name).
+
+    Only the gateway gets a credential, and with a simulator it is the simulator's: a real token never goes to a
+    simulator, nor into a process that has no use for it. Settings of ours that the shell still carries stay out.
+    """
+    environment = {
+        name: value
+        for name, value in inherited.items()
+        if name not in (*CREDENTIALS, SPEED_VARIABLE) and not name.startswith("DERIVFLEET_")
+    }
+    environment[SPEED_VARIABLE] = f"{plan.speed:g}"
+    environment[ORIGIN_VARIABLE] = str(plan.origin_ns)
+    # Logs go to files: a line must be there when it is said, not when a buffer is full.
+    environment["PYTHONUNBUFFERED"] = "1"
+    # gRPC's own chatter about connections that come and go is not a log of ours.
+    environment.setdefault("GRPC_VERBOSITY", "ERROR")
+    prefix, told = _told(service, plan)
+    environment |= {f"{prefix}{name}": value for name, value in told.items()}
+    if service == "gateway":
+        environment |= dict(zip(CREDENTIALS, (plan.credential.token, plan.credential.app_id), strict=True))
+    return environment
+
+
+def _told(service: str, plan: Plan) -> tuple[str, dict[str, str]]:
+    run_dir, ports = plan.run_dir, plan.ports
+    simulated = plan.simulated
+    fleet, tokens = str(run_dir.fleet_file), str(run_dir.tokens / "tokens.json")
+    match service:
+        case "simulator":
+            told = {"LISTEN": ports.simulator, "TOKEN": plan.credential.token, "APP_ID": plan.credential.app_id}
+            if simulated is not None:
+                told["SEED"] = simulated.seed
+                if simulated.settings is not None:
+                    told["SETTINGS"] = str(simulated.settings)
+            return "DERIVFLEET_SIMULATOR_", told
+        case "metrics":
+            return "DERIVFLEET_METRICS_", {
+                "LISTEN": ports.metrics,
+                "WEB": ports.web,
+                "GATEWAY": ports.gateway,
+                "TOKEN_FILE": str(run_dir.token("metrics")),
+                "TOKENS": tokens,
+                "STORE": str(run_dir.record("metrics", simulated=simulated is not None)),
+                "FLEET": fleet,
+            }
+        case "gateway":
+            told = {
+                "LISTEN": ports.gateway,
+                "FLEET": fleet,
+                "TOKENS": tokens,
+                "JOURNAL": str(run_dir.record("journal", simulated=simulated is not None)),
+                "OTLP_ENDPOINT": ports.metrics,
+            }
+            if simulated is not None:
+                told |= {"DERIV_URL": f"http://{ports.simulator}", "LEGACY_URL": f"ws://{ports.simulator}"}
+            return "DERIVFLEET_GATEWAY_", told
+        case bot:
+            return "DERIVFLEET_BOT_", {
+                "NAME": bot,
+                "FLEET": fleet,
+                "GATEWAY": ports.gateway,
+                "TOKEN_FILE": str(run_dir.token(bot)),
+                "OTLP_ENDPOINT": ports.metrics,
+            }

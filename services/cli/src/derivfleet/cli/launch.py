@@ -1,0 +1,119 @@
+"""How a local fleet comes up: each service with its environment, in order, each one ready before the next."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from derivfleet.cli.client import OPERATOR, is_serving
+from derivfleet.cli.complaints import CommandError
+from derivfleet.cli.environments import environment_of
+from derivfleet.cli.supervisor import Program, last_line
+from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.rpc.identity import Role, issue_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from derivfleet.cli.environments import Plan
+    from derivfleet.cli.supervisor import Failure, Supervisor
+    from derivfleet.common.clock import Clock
+    from derivfleet.common.fleet import Fleet
+
+__all__ = ["Launch", "child_failed"]
+
+READY_WALL_S = 90.0
+"""How long a service may take to be ready. A first start on a slow disk compiles every module it imports."""
+_ASK_EVERY_S = 0.1
+_MOST_CRASHES = 4
+
+
+def child_failed(failure: Failure) -> ConfigurationError:
+    """A service ended because of its configuration; its own last line says why."""
+    line = failure.line.removeprefix("bot: ")
+    return ConfigurationError(failure.name, line.removeprefix(f"{failure.name}: "))
+
+
+class Launch:
+    """Starts the services of a plan under a supervisor."""
+
+    def __init__(
+        self, plan: Plan, fleet: Fleet, supervisor: Supervisor, clock: Clock, say: Callable[[str], None]
+    ) -> None:
+        self._plan = plan
+        self._fleet = fleet
+        self._supervisor = supervisor
+        self._clock = clock
+        self._say = say
+
+    @property
+    def core(self) -> tuple[str, ...]:
+        """All but the bots, in the order in which they are ended."""
+        return ("gateway", "metrics", *(("simulator",) if self._plan.simulated is not None else ()))
+
+    @property
+    def bots(self) -> tuple[str, ...]:
+        return tuple(bot.name for bot in self._fleet.bots)
+
+    def issue_tokens(self) -> None:
+        """A fresh token for every bot, the metrics service and the command line."""
+        bearers = dict.fromkeys(self.bots, Role.BOT) | {OPERATOR: Role.OPERATOR, "metrics": Role.OBSERVER}
+        issue_tokens(bearers, self._plan.run_dir.tokens)
+
+    async def start(self) -> None:
+        """Bring everything up.
+
+        Raises ConfigurationError if a service ends because of its configuration, CommandError if one does not get
+        ready in time.
+        """
+        ports = self._plan.ports
+        if self._plan.simulated is not None:
+            await self._start("simulator")
+            await self._ready("simulator", lambda: _answers_http(f"http://{ports.simulator}/health"))
+        await self._start("metrics")
+        await self._start("gateway")
+        await self._ready("metrics", lambda: is_serving(ports.metrics))
+        await self._ready("gateway", lambda: is_serving(ports.gateway))
+        for bot in self.bots:
+            await self._start(bot)
+
+    async def _start(self, service: str) -> None:
+        module = service if service in ("simulator", "metrics", "gateway") else "bot"
+        await self._supervisor.start(
+            Program(
+                name=service,
+                arguments=(sys.executable, "-m", f"derivfleet.{module}"),
+                environment=environment_of(service, self._plan, os.environ),
+                log=self._plan.run_dir.log(service),
+            )
+        )
+
+    async def _ready(self, service: str, is_ready: Callable[[], Awaitable[bool]]) -> None:
+        self._say(f"waiting for the {service} …")
+        problem = f"was not ready within {READY_WALL_S:.0f} s"
+        with suppress(TimeoutError):
+            async with self._clock.timeout(READY_WALL_S):
+                while not await is_ready():
+                    if self._supervisor.failure.done():
+                        raise child_failed(self._supervisor.failure.result())
+                    if any(child.restarts >= _MOST_CRASHES for child in self._supervisor.children):
+                        problem = "keeps crashing"
+                        break
+                    await self._clock.sleep(_ASK_EVERY_S)
+                else:
+                    return
+        log = self._plan.run_dir.log(service)
+        raise CommandError(f"the {service} {problem}; {log} ends with: {last_line(log)}")
+
+
+async def _answers_http(url: str) -> bool:
+    timeout = aiohttp.ClientTimeout(total=2.0)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
+            return answer.ok
+    except (aiohttp.ClientError, TimeoutError):
+        return False

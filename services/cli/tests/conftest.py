@@ -1,0 +1,198 @@
+"""The services' side of the commands' tests: real servers with tokens, which answer what the test puts in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+import grpc
+import psutil
+import pytest
+from typer.testing import CliRunner
+
+from derivfleet.cli.__main__ import app
+from derivfleet.cli.rundir import RunDir, RunFile
+from derivfleet.common.rpc.identity import Role, TokenFile, issue_tokens
+from derivfleet.common.rpc.server import Server
+from derivfleet.v1 import control_pb2, control_pb2_grpc, orders_pb2, quota_pb2, reports_pb2, reports_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+    from typer.testing import Result
+
+Context = grpc.aio.ServicerContext[object, object]
+T0_NS = 1_795_161_600_000_000_000
+NS_PER_S = 1_000_000_000
+
+
+def a_status() -> control_pb2.GetStatusResponse:
+    """A gateway at work."""
+    account = control_pb2.AccountStatus(
+        account="demo",
+        dialect="options",
+        login_id="DOT90000001",
+        currency="USD",
+        balance="10001.23",
+        is_demo=True,
+        connections=[
+            control_pb2.ConnectionStatus(role="orders", state="ready", since_time_ns=T0_NS, ping_ms=2.0),
+            control_pb2.ConnectionStatus(
+                role="reads", state="waiting", since_time_ns=T0_NS, problem="no route to host"
+            ),
+        ],
+        windows=[quota_pb2.QuotaWindow(bucket="trade", window_s=60, limit=342, used=90, deriv_limit=360)],
+        bots=[
+            control_pb2.BotStatus(bot="over-4", ops=12, buys=5, confirmed=5, settled=4, wins=2, profit="-0.26", open=1),
+            control_pb2.BotStatus(bot="trend-75", ops=3, unknown=1, open=1, errors=2, last_seen_time_ns=T0_NS),
+        ],
+        rejected_by_deriv=1,
+        calls_sent=40,
+        foreign_trades=2,
+    )
+    return control_pb2.GetStatusResponse(accounts=[account], time_ns=T0_NS + 30 * NS_PER_S)
+
+
+class Control(control_pb2_grpc.ControlServiceServicer):
+    """The gateway's ControlService over a list of orders."""
+
+    def __init__(self) -> None:
+        self.status = a_status()
+        self.orders: list[orders_pb2.Order] = []
+        self.pages = 0
+
+    async def GetStatus(  # noqa: N802 - the contract's name
+        self,
+        request: control_pb2.GetStatusRequest,  # noqa: ARG002 - the contract's name
+        context: Context,  # noqa: ARG002 - the contract's name
+    ) -> control_pb2.GetStatusResponse:
+        return self.status
+
+    async def ListOrders(  # noqa: N802 - the contract's name
+        self,
+        request: control_pb2.ListOrdersRequest,
+        context: Context,  # noqa: ARG002 - the contract's name
+    ) -> control_pb2.ListOrdersResponse:
+        self.pages += 1
+        wanted = [
+            order
+            for order in reversed(self.orders)
+            if request.bot in ("", order.bot) and request.state in (0, order.state)
+        ]
+        start = int(request.page_token or 0)
+        end = start + (request.limit or 100)
+        more = str(end) if end < len(wanted) else ""
+        return control_pb2.ListOrdersResponse(orders=wanted[start:end], next_page_token=more)
+
+    async def StreamOrderFeed(  # noqa: N802 - the contract's name
+        self,
+        request: control_pb2.StreamOrderFeedRequest,  # noqa: ARG002 - the contract's name
+        context: Context,  # noqa: ARG002 - the contract's name
+    ) -> AsyncGenerator[control_pb2.StreamOrderFeedResponse, None]:
+        raise AssertionError("no command follows the feed")
+        yield
+
+
+class Reports(reports_pb2_grpc.ReportsServiceServicer):
+    """The metrics service's ReportsService with one report."""
+
+    def __init__(self) -> None:
+        self.asked: list[reports_pb2.GetReportRequest] = []
+        bot = reports_pb2.BotReport(
+            bot="over-4",
+            ops=12,
+            buys=5,
+            settled=4,
+            wins=2,
+            win_rate=0.5,
+            profit="-0.26",
+            staked="1.40",
+            phases=[reports_pb2.PhaseLatency(phase="buy", count=5, p50_ms=21.4, p95_ms=80.0, p99_ms=95.6)],
+            errors=[reports_pb2.ErrorCount(code="LIMIT_REACHED", count=3)],
+        )
+        self.report = reports_pb2.Report(
+            account="demo",
+            start_epoch_s=1_795_161_600,
+            end_epoch_s=1_795_161_900,
+            filled_to_epoch_s=1_795_161_700,
+            bots=[bot],
+            fleet=bot,
+            quota=[reports_pb2.QuotaUse(bucket="trade", calls=90, share_of_limit=0.05)],
+            completeness=reports_pb2.Completeness(orders_in_feed=4, orders_traced=4, feed_connected=True),
+        )
+
+    async def GetReport(  # noqa: N802 - the contract's name
+        self,
+        request: reports_pb2.GetReportRequest,
+        context: Context,  # noqa: ARG002 - the contract's name
+    ) -> reports_pb2.GetReportResponse:
+        self.asked.append(request)
+        return reports_pb2.GetReportResponse(report=self.report)
+
+
+class Fleet:
+    """A folder of a run whose services are the test's own."""
+
+    def __init__(self, folder: RunDir, control: Control, reports: Reports) -> None:
+        self.folder = folder
+        self.control = control
+        self.reports = reports
+        self.server: Server | None = None
+
+    async def start(self) -> None:
+        tokens = issue_tokens({"operator": Role.OPERATOR}, self.folder.tokens)
+        self.server = Server("127.0.0.1:0", "LISTEN", TokenFile(tokens, "TOKENS"))
+        control_pb2_grpc.add_ControlServiceServicer_to_server(self.control, self.server.grpc_server)
+        reports_pb2_grpc.add_ReportsServiceServicer_to_server(self.reports, self.server.grpc_server)
+        address = f"127.0.0.1:{await self.server.start()}"
+        await self.server.set_serving(serving=True)
+        self.write(gateway=address, metrics=address)
+
+    def write(self, **changes: str) -> None:
+        """Say where the services are."""
+        told = {"gateway": "127.0.0.1:1", "metrics": "127.0.0.1:1"} | changes
+        self.folder.write_file(
+            RunFile(
+                fleet="demo",
+                account="demo",
+                pid=os.getpid(),
+                pid_started_s=psutil.Process().create_time(),
+                simulated=True,
+                dialect="options",
+                speed=1.0,
+                origin_ns=0,
+                web="127.0.0.1:7680",
+                **told,
+            )
+        )
+
+    async def stop(self) -> None:
+        if self.server is not None:
+            await self.server.stop(0)
+
+    async def run(self, *arguments: str) -> Result:
+        """Run a command against it, as a user would."""
+        words = [*arguments, "--run-dir", str(self.folder.path)]
+        return await asyncio.to_thread(CliRunner().invoke, app, words, env={"COLUMNS": "220", "TERM": "dumb"})
+
+
+@pytest.fixture
+def fleet_file(tmp_path: Path) -> Path:
+    path = tmp_path / "input" / "fleet.yaml"
+    path.parent.mkdir()
+    path.write_text(
+        "bots:\n"
+        "  - {name: over-4, strategy: digit_frequency, symbols: [R_100], stake: 0.35}\n"
+        "  - {name: trend-75, strategy: moving_average, symbols: [R_75, 1HZ75V], stake: 1}\n"
+    )
+    return path
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path) -> AsyncGenerator[Fleet, None]:
+    one = Fleet(RunDir(tmp_path), Control(), Reports())
+    await one.start()
+    yield one
+    await one.stop()

@@ -1,0 +1,159 @@
+"""status, orders and report against real services, and what they say when there is none."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from derivfleet.cli.orders import STATES, state_of
+from derivfleet.cli.report import epoch_of, period_of
+from derivfleet.common.errors import ConfigurationError
+from derivfleet.v1 import orders_pb2
+
+if TYPE_CHECKING:
+    from conftest import Fleet
+
+
+def order(number: int, bot: str = "over-4", profit: str = "0.22") -> orders_pb2.Order:
+    return orders_pb2.Order(
+        account="demo",
+        order_id=f"{bot}:R_100:{number}:0",
+        bot=bot,
+        terms=orders_pb2.ContractTerms(
+            contract_type="DIGITOVER", symbol="R_100", stake="0.35", duration=1, duration_unit="t", barrier="4"
+        ),
+        state=orders_pb2.ORDER_STATE_SETTLED,
+        contract_id=300 + number,
+        profit=profit,
+        intended_time_ns=(1_795_161_600 + number) * 10**9,
+    )
+
+
+async def test_status_shows_the_account_its_sockets_quota_and_bots(fleet: Fleet) -> None:
+    result = await fleet.run("status")
+    assert result.exit_code == 0
+    for words in ("DOT90000001", "10001.23 USD", "no route to host", "trade/60s", "90/360", "over-4", "-0.26", "never"):
+        assert words in result.stdout
+
+
+async def test_status_for_programs_is_json(fleet: Fleet) -> None:
+    told = json.loads((await fleet.run("status", "--json")).stdout)
+    assert told["accounts"][0]["bots"][1]["errors"] == "2"
+
+
+async def test_orders_are_listed_newest_first_and_filtered(fleet: Fleet) -> None:
+    fleet.control.orders = [order(1), order(2, "trend-75"), order(3)]
+    told = json.loads((await fleet.run("orders", "--bot", "over-4", "--json")).stdout)
+    assert [one["order_id"] for one in told] == ["over-4:R_100:3:0", "over-4:R_100:1:0"]
+    result = await fleet.run("orders", "--limit", "1")
+    assert "over-4:R_100:3:0" in result.stdout
+    assert "trend-75" not in result.stdout
+    assert "no orders like that" in (await fleet.run("orders", "--state", "unknown")).stdout
+
+
+async def test_more_orders_than_a_page_are_all_listed(fleet: Fleet) -> None:
+    fleet.control.orders = [order(number) for number in range(2500)]
+    told = json.loads((await fleet.run("orders", "--limit", "5000", "--json")).stdout)
+    assert [one["contract_id"] for one in told] == [str(300 + number) for number in reversed(range(2500))]
+    assert fleet.control.pages == 3
+
+
+async def test_a_report_is_printed_and_asked_for_as_told(fleet: Fleet) -> None:
+    result = await fleet.run("report", "--at", "2026-11-21T09:35", "--period", "1h")
+    assert result.exit_code == 0
+    for words in ("over-4", "21/80/96", "LIMIT_REACHED 3", "trade 90 calls (5.0%)", "filled to 08:01:40", "connected"):
+        assert words in result.stdout
+    (asked,) = fleet.reports.asked
+    assert (asked.at_epoch_s, asked.period_s) == (1_795_253_700, 3600)
+    told = json.loads((await fleet.run("report", "--json")).stdout)
+    assert told["fleet"]["win_rate"] == 0.5
+    assert fleet.reports.asked[1].at_epoch_s == 0
+
+
+@pytest.mark.parametrize("command", ["status", "orders", "report"])
+async def test_services_that_are_gone_are_one_friendly_line(fleet: Fleet, command: str) -> None:
+    fleet.write()
+    result = await fleet.run(command)
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "does not answer at 127.0.0.1:1" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "orders", "report"])
+async def test_a_folder_without_a_fleet_is_one_friendly_line(fleet: Fleet, command: str) -> None:
+    fleet.folder.run_file.unlink()
+    result = await fleet.run(command)
+    assert result.exit_code == 1
+    assert "derivfleet up" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+async def test_a_token_of_another_run_is_refused_in_one_line(fleet: Fleet) -> None:
+    fleet.folder.token("operator").write_text("operator.of-another-run")
+    result = await fleet.run("status")
+    assert result.exit_code == 1
+    assert "TOKEN_UNKNOWN" in result.stderr
+    assert "of-another-run" not in result.stderr
+    fleet.folder.token("operator").unlink()
+    assert (await fleet.run("status")).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (("orders", "--state", "done"), "--state"),
+        (("report", "--at", "yesterday"), "--at"),
+        (("report", "--period", "5y"), "--period"),
+    ],
+)
+async def test_a_wrong_option_is_named(fleet: Fleet, words: tuple[str, ...], names: str) -> None:
+    result = await fleet.run(*words)
+    assert result.exit_code == 2
+    assert names in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+async def test_the_unforeseen_is_one_line_too(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fall(_: object) -> None:
+        raise RuntimeError("the sky\nfell")
+
+    monkeypatch.setattr("derivfleet.cli.status.screen_of", fall)
+    result = await fleet.run("status")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert "RuntimeError: the sky fell" in result.stderr
+    monkeypatch.setenv("DERIVFLEET_TRACEBACK", "1")
+    assert isinstance((await fleet.run("status")).exception, RuntimeError)
+
+
+def test_states_are_known_by_their_names() -> None:
+    assert state_of("") == orders_pb2.ORDER_STATE_UNSPECIFIED
+    assert state_of("Not-Found") == orders_pb2.ORDER_STATE_NOT_FOUND
+    assert set(STATES) == {"intended", "denied", "sent", "confirmed", "rejected", "unknown", "not_found", "settled"}
+
+
+@pytest.mark.parametrize(
+    ("text", "epoch_s"),
+    [
+        ("", 0),
+        ("1795253700", 1_795_253_700),
+        ("2026-11-21T09:35", 1_795_253_700),
+        ("2026-11-21T09:35:00Z", 1_795_253_700),
+        ("2026-11-21T10:35+01:00", 1_795_253_700),
+    ],
+)
+def test_times_are_utc_unless_they_say_otherwise(text: str, epoch_s: int) -> None:
+    assert epoch_of(text) == epoch_s
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("", 0), ("300", 300), ("90s", 90), ("5m", 300), ("1h", 3600), ("1d", 86400)]
+)
+def test_periods_carry_a_unit(text: str, seconds: int) -> None:
+    assert period_of(text) == seconds
+
+
+def test_a_period_of_nothing_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="--period"):
+        period_of("0m")

@@ -1,0 +1,111 @@
+"""The figures of a run, from orders, status and report."""
+
+from __future__ import annotations
+
+import io
+import json
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from derivfleet.cli.summary import BotSummary, Latency, QuotaSummary, RunSummary, bots_of, first_settled_ns, table_of
+from derivfleet.v1 import control_pb2, orders_pb2, reports_pb2
+
+SETTLED, CONFIRMED, DENIED, UNKNOWN = (
+    orders_pb2.ORDER_STATE_SETTLED,
+    orders_pb2.ORDER_STATE_CONFIRMED,
+    orders_pb2.ORDER_STATE_DENIED,
+    orders_pb2.ORDER_STATE_UNKNOWN,
+)
+REPORT = reports_pb2.Report(
+    bots=[
+        reports_pb2.BotReport(
+            bot="over-4",
+            phases=[
+                reports_pb2.PhaseLatency(phase="decide", count=3, p50_ms=1, p99_ms=1),
+                reports_pb2.PhaseLatency(phase="buy", count=3, p50_ms=20.04, p99_ms=95.56),
+            ],
+        ),
+        reports_pb2.BotReport(bot="quiet", phases=[reports_pb2.PhaseLatency(phase="buy")]),
+    ]
+)
+
+
+def order(state: orders_pb2.OrderState.ValueType, profit: str = "", bot: str = "over-4") -> orders_pb2.Order:
+    contract = 0 if state in (DENIED, UNKNOWN) else 7
+    return orders_pb2.Order(bot=bot, state=state, profit=profit, contract_id=contract)
+
+
+def test_a_bots_figures_come_from_its_own_orders() -> None:
+    orders = [
+        order(SETTLED, "0.22"),
+        order(SETTLED, "-0.35"),
+        order(CONFIRMED),
+        order(DENIED),
+        order(UNKNOWN),
+        order(SETTLED, "9.00", bot="other"),
+    ]
+    status = [control_pb2.BotStatus(bot="over-4", ops=17)]
+    one, quiet = bots_of(["over-4", "quiet"], orders, status, REPORT, {"over-4": 2})
+    assert (one.ops, one.buys, one.settled, one.wins, one.profit) == (17, 3, 2, 1, "-0.13")
+    assert (one.errors, one.open, one.restarts) == (1, 2, 2)
+    assert one.latency_ms == Latency(p50=20.0, p99=95.6)
+    assert (quiet.ops, quiet.buys, quiet.profit, quiet.latency_ms) == (0, 0, "0.00", Latency())
+
+
+def test_without_a_report_there_is_no_latency() -> None:
+    (one,) = bots_of(["over-4"], [], [], None, {})
+    assert one.latency_ms == Latency(p50=None, p99=None)
+
+
+@given(st.lists(st.integers(-500_00, 500_00), max_size=30))
+def test_profit_is_the_sum_to_the_cent(cents: list[int]) -> None:
+    orders = [order(SETTLED, f"{Decimal(value) / 100:.2f}") for value in cents]
+    (one,) = bots_of(["over-4"], orders, [], None, {})
+    assert Decimal(one.profit) * 100 == sum(cents)
+    assert one.wins == sum(value > 0 for value in cents)
+
+
+def test_the_first_settlement_is_the_earliest() -> None:
+    times = [5, 3, 0, 9]
+    assert first_settled_ns([orders_pb2.Order(settled_time_ns=time) for time in times]) == 3
+    assert first_settled_ns([]) is None
+
+
+def summary() -> RunSummary:
+    bots = bots_of(["over-4", "quiet"], [order(SETTLED, "0.22")], [], REPORT, {})
+    return RunSummary(
+        fleet="demo",
+        account="demo",
+        dialect="options",
+        simulated=True,
+        speed=1.0,
+        started="2026-11-21T09:35:00.000+00:00",
+        duration_s=60.5,
+        seconds_to_first_trade=9.1,
+        bots=bots,
+        quota=QuotaSummary(utilisation=0.4, utilisation_by_window={"trade/60s": 0.4}, rejected_by_deriv=0),
+        ledger_match=True,
+        profit="0.22",
+        exit_code=0,
+    )
+
+
+def test_the_file_has_what_programs_read() -> None:
+    told = json.loads(summary().model_dump_json())
+    assert told["ledger_match"] is True
+    assert told["quota"]["rejected_by_deriv"] == 0
+    assert set(told["bots"][0]) >= {"bot", "ops", "buys", "settled", "wins", "profit", "errors", "latency_ms"}
+    assert told["bots"][0]["latency_ms"] == {"p50": 20.0, "p99": 95.6}
+    assert RunSummary.model_validate(told) == summary()
+    assert isinstance(summary().bots[0], BotSummary)
+
+
+def test_the_table_shows_every_bot_and_the_sum() -> None:
+    console = Console(width=120, file=io.StringIO(), record=True)
+    console.print(table_of(summary()))
+    text = console.export_text()
+    for words in ("over-4", "quiet", "fleet", "0.22", "96"):
+        assert words in text

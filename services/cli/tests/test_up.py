@@ -1,0 +1,137 @@
+"""``up`` before it starts anything: what it refuses, and in which words."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from derivfleet.cli.__main__ import app
+from derivfleet.cli.rundir import RunDir
+from derivfleet.cli.up import DialectChoice, credential_for, dialect_of, write_fleet
+from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.fleet import load_fleet
+from derivfleet.deriv.vocabulary import Dialect
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from typer.testing import Result
+
+
+@pytest.fixture(autouse=True)
+def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DERIV_TOKEN", "DERIV_APP_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def refused(folder: Path, *words: str) -> Result:
+    result = CliRunner().invoke(app, ["up", *words, "--run-dir", str(folder / "run"), "--ports", "21700"])
+    assert result.exit_code == 2, result.output
+    assert not (folder / "run").exists(), "nothing was begun"
+    return result
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("colour: red\nbots: [{name: x, strategy: digit_frequency, symbols: [R_100]}]", "colour"),
+        ("bots: [{name: x, strategy: martingale, symbols: [R_100]}]", "martingale"),
+        ("bots: [{name: x, strategy: digit_frequency, symbols: [R_7]}]", "R_7"),
+        ("bots: [{name: x, strategy: digit_frequency, symbols: [R_100], stake: much}]", "stake"),
+        ("bots: [", "YAML"),
+    ],
+)
+def test_a_broken_fleet_file_is_one_line_that_names_the_key(tmp_path: Path, text: str, names: str) -> None:
+    (tmp_path / "fleet.yaml").write_text(text)
+    result = refused(tmp_path, str(tmp_path / "fleet.yaml"), "--simulator")
+    assert names in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_without_simulator_a_credential_is_needed(fleet_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = refused(fleet_file.parent, str(fleet_file)).stderr
+    assert line == "derivfleet: DERIV_TOKEN: is not set: export DERIV_TOKEN and DERIV_APP_ID, or add --simulator\n"
+    monkeypatch.setenv("DERIV_TOKEN", "pat_of_the_test")
+    line = refused(fleet_file.parent, str(fleet_file)).stderr
+    assert "DERIV_APP_ID" in line.split(":")[1]
+    assert "pat_of_the_test" not in line
+
+
+def test_a_port_in_use_is_named(fleet_file: Path) -> None:
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", 21_800))
+        taken.listen()
+        line = refused(fleet_file.parent, str(fleet_file), "--simulator").stderr
+    assert line.startswith("derivfleet: port 21800: the gateway cannot listen there")
+    assert len(line.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (("--speed", "10"), "--speed"),
+        (("--simulator-settings", "/nonexistent.yaml"), "--simulator-settings"),
+        (("--simulator", "--simulator-settings", "/nonexistent.yaml"), "--simulator-settings"),
+        (("--simulator", "--dialect", "esperanto"), "--dialect"),
+        (("--simulator", "--duration", "soon"), "--duration"),
+    ],
+)
+def test_options_that_make_no_sense_are_named(
+    fleet_file: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], names: str
+) -> None:
+    monkeypatch.setenv("DERIV_TOKEN", "pat_of_the_test")
+    monkeypatch.setenv("DERIV_APP_ID", "myapp")
+    assert names in refused(fleet_file.parent, str(fleet_file), *words).stderr
+
+
+@pytest.mark.parametrize(
+    ("choice", "in_file", "app_id", "dialect"),
+    [
+        (DialectChoice.AUTO, "auto", None, Dialect.OPTIONS),
+        (DialectChoice.AUTO, "auto", "12345", Dialect.LEGACY),
+        (DialectChoice.AUTO, "auto", "myapp", Dialect.OPTIONS),
+        (DialectChoice.AUTO, "legacy", "myapp", Dialect.LEGACY),
+        (DialectChoice.LEGACY, "auto", None, Dialect.LEGACY),
+        (DialectChoice.OPTIONS, "options", None, Dialect.OPTIONS),
+    ],
+)
+def test_the_dialect_is_the_options_then_the_files_then_the_app_ids(
+    choice: DialectChoice, in_file: str, app_id: str | None, dialect: Dialect
+) -> None:
+    assert dialect_of(choice, in_file, app_id) is dialect
+
+
+def test_option_and_file_must_not_disagree() -> None:
+    with pytest.raises(ConfigurationError, match="the fleet file says options"):
+        dialect_of(DialectChoice.LEGACY, "options", None)
+
+
+def test_the_simulators_credential_is_made_up_and_has_the_dialects_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DERIV_TOKEN", "the-users-own")
+    legacy, options = credential_for(Dialect.LEGACY), credential_for(Dialect.OPTIONS)
+    assert legacy.app_id.isdigit()
+    assert not options.app_id.isdigit()
+    assert "the-users-own" not in (legacy.token, options.token)
+    assert legacy.token != credential_for(Dialect.LEGACY).token
+
+
+def test_the_fleet_that_is_kept_reads_back_as_the_same_fleet(tmp_path: Path, fleet_file: Path) -> None:
+    fleet = load_fleet(fleet_file)
+    kept = write_fleet(fleet, Dialect.LEGACY, RunDir(tmp_path))
+    assert load_fleet(tmp_path / "fleet.yaml") == kept
+    assert kept.bots == fleet.bots
+    assert kept.accounts[0].dialect == "legacy"
+    assert yaml.safe_load((tmp_path / "fleet.yaml").read_text())["bots"][0]["stake"] == "0.35"
+
+
+@pytest.mark.parametrize("command", [[], ["up"], ["status"], ["orders"], ["report"], ["doctor"]])
+def test_help_teaches_by_example(command: list[str]) -> None:
+    result = CliRunner().invoke(app, [*command, "--help"])
+    assert result.exit_code == 0
+    assert "For example:" in result.stdout or not command
+    assert f"derivfleet {' '.join(command)}".strip() in result.stdout

@@ -1,0 +1,116 @@
+"""What the terminal shows of a fleet."""
+
+from __future__ import annotations
+
+import io
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+
+from derivfleet.cli.client import OPERATOR, ControlClient
+from derivfleet.cli.supervisor import ChildState, ChildView
+from derivfleet.cli.view import Clockwork, line_of, money, screen_of
+from derivfleet.cli.watch import Look, Watch
+from derivfleet.v1 import orders_pb2
+
+if TYPE_CHECKING:
+    from conftest import Fleet
+
+CHILDREN = [
+    ChildView("gateway", ChildState.WAITING, 10, 1, 1, killed=False),
+    ChildView("over-4", ChildState.RUNNING, 11, 0, None, killed=False),
+    ChildView("trend-75", ChildState.RUNNING, 12, 3, 1, killed=False),
+]
+BOTS = ("over-4", "trend-75")
+
+
+def text_of(look: Look, clockwork: Clockwork) -> str:
+    console = Console(width=160, file=io.StringIO(), record=True)
+    console.print(screen_of(look, clockwork, "127.0.0.1:7680"))
+    return console.export_text()
+
+
+async def look_at(fleet: Fleet) -> Look:
+    fleet.control.orders = [
+        orders_pb2.Order(
+            bot="over-4",
+            order_id="over-4:R_100:1:0",
+            state=orders_pb2.ORDER_STATE_DENIED,
+            error_code="LIMIT_REACHED",
+            intended_time_ns=1_795_161_600_000_000_000,
+            terms=orders_pb2.ContractTerms(contract_type="CALL", symbol="R_100", duration=5, duration_unit="t"),
+        )
+    ]
+    run = fleet.folder.read_file()
+    async with ControlClient(run.gateway, fleet.folder.token(OPERATOR)) as client:
+        return await Watch(client, BOTS).look(CHILDREN)
+
+
+async def test_the_screen_shows_bots_quota_orders_profit_and_the_page(fleet: Fleet) -> None:
+    text = text_of(await look_at(fleet), Clockwork(12.0, 60.0))
+    for words in (
+        "DOT90000001 (demo, options)",
+        "balance 10001.23 USD",
+        "http://127.0.0.1:7680",
+        "12 of 60 s",
+        "running (3 restarts)",
+        "90/360",
+        "denied LIMIT_REACHED",
+        "08:00:00",
+        "CALL 5t",
+    ):
+        assert words in text
+
+
+async def test_the_screen_says_what_is_wrong(fleet: Fleet) -> None:
+    text = text_of(await look_at(fleet), Clockwork(12.0, 0))
+    for words in ("gateway restarting", "reads socket waiting: no route to host", "1 calls refused", "2 trades on the"):
+        assert words in text
+    assert " of " not in text.splitlines()[5], "without a duration there is no progress"
+
+
+async def test_a_line_of_progress_sums_the_fleet_up(fleet: Fleet) -> None:
+    line = line_of(await look_at(fleet), Clockwork(12.4, 60))
+    assert line.strip().split("  ") == [
+        "12 s",
+        "bots 2/2",
+        "buys 5",
+        "open 2",
+        "settled 4",
+        "wins 2",
+        "profit -0.26",
+        "unknown 1",
+        "errors 2",
+        "trade/60s 25%",
+    ]
+
+
+async def test_a_gateway_that_does_not_answer_leaves_the_last_look_marked(fleet: Fleet) -> None:
+    run = fleet.folder.read_file()
+    async with ControlClient(run.gateway, fleet.folder.token(OPERATOR)) as client:
+        watch = Watch(client, BOTS)
+        await watch.look(CHILDREN)
+        fleet.control.status.accounts[0].windows[0].used = 300
+        await watch.look(CHILDREN)
+        fleet.control.status.accounts[0].windows[0].used = 3
+        await watch.look(CHILDREN)
+        await fleet.stop()
+        look = await watch.look(CHILDREN)
+    assert "does not answer" in look.problem
+    assert look.total("settled") == 4
+    assert watch.utilisation == {"trade/60s": 0.8333}
+    assert "does not answer" in line_of(look, Clockwork(1, 0))
+    assert "does not answer" in text_of(look, Clockwork(1, 0))
+
+
+def test_before_the_gateway_has_answered_the_screen_waits() -> None:
+    look = Look(None, (), (), (), 0, "")
+    assert "waiting for Deriv" in text_of(look, Clockwork(0, 0))
+    assert look.profit == 0
+
+
+@pytest.mark.parametrize(("amount", "text"), [("1.5", "+1.50"), ("-0.35", "-0.35"), ("0", "+0.00")])
+def test_money_has_a_sign(amount: str, text: str) -> None:
+    assert money(Decimal(amount)).plain == text

@@ -1,0 +1,230 @@
+"""The gateway as the metrics service follows it: its order feed, kept without a gap, and its status, asked often."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import grpc
+import structlog
+
+from derivfleet.common.clock import NS_PER_S
+from derivfleet.common.rpc.channel import bearer
+from derivfleet.common.rpc.status import problem_of
+from derivfleet.metrics.backoff import delay_s
+from derivfleet.metrics.orders import MalformedOrderError, order_of
+from derivfleet.metrics.status import samples_of
+from derivfleet.metrics.store import StoreError
+from derivfleet.v1 import control_pb2, control_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from derivfleet.common.clock import Clock
+    from derivfleet.metrics.orders import OrderRecord
+    from derivfleet.metrics.store import FeedMark, Store
+
+__all__ = ["OrderFeed", "StatusPoll"]
+
+_log = structlog.get_logger()
+
+_BATCH_EVENTS = 500
+_QUEUE_EVENTS = 2_000
+_SHORTEST_WALL_S = 0.1
+"""However fast the clock runs: connections are made in wall time."""
+_CALL_WALL_S = 5.0
+
+Response = control_pb2.StreamOrderFeedResponse
+Call = grpc.aio.UnaryStreamCall[control_pb2.StreamOrderFeedRequest, Response]
+
+
+class OrderFeed:
+    """Follows the order feed for ever, from where the store left it; says once an outage that it is cut."""
+
+    def __init__(self, channel: grpc.aio.Channel, token: str, store: Store, clock: Clock, mark: FeedMark) -> None:
+        self._stub = control_pb2_grpc.ControlServiceStub(channel)
+        self._metadata = bearer(token)
+        self._store = store
+        self._clock = clock
+        self._mark = mark
+        self._started_ns = clock.now_ns()
+        self._connected = False
+        self._caught_up = False
+        self._pending_since_ns: int | None = None
+        self._problem = "CONNECTING"
+        self._failures = 0
+        self._cut_ns = self._started_ns
+
+    @property
+    def connected(self) -> bool:
+        """Whether the gateway has answered on the present stream."""
+        return self._connected
+
+    @property
+    def problem(self) -> str:
+        """Why it is not connected, as a code; empty if it is."""
+        return self._problem
+
+    @property
+    def refused(self) -> int:
+        """How many events could not be kept, ever."""
+        return self._mark.refused
+
+    def seen_to_ns(self) -> int:
+        """Up to which instant all events are known to be kept; 0 if never."""
+        if not (self._connected and self._caught_up):
+            return self._mark.seen_to_ns
+        return self._clock.now_ns() if self._pending_since_ns is None else self._pending_since_ns
+
+    def lag_s(self) -> float:
+        """How far behind the feed is: 0 while all there was has been kept, else the time since that was last so."""
+        now_ns = self._clock.now_ns()
+        return max(0, now_ns - min(now_ns, self.seen_to_ns() or self._started_ns)) / NS_PER_S
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        while True:
+            try:
+                await self._follow()
+                self._lose("STREAM_ENDED", "the gateway ended the stream")
+            except grpc.aio.AioRpcError as error:
+                found = problem_of(error)
+                self._lose(found.reason, found.message)
+            except StoreError as error:
+                self._lose("STORE", str(error))
+            delay = max(delay_s("order feed", self._failures), self._clock.fleet_s(_SHORTEST_WALL_S))
+            self._failures += 1
+            await self._clock.sleep(delay)
+
+    async def confirm(self, time_ns: int) -> None:
+        """The gateway answered another call at this time, so a quiet stream was not a dead one. Raises StoreError."""
+        if self._connected and self._caught_up and self._pending_since_ns is None:
+            await self._keep([], time_ns)
+
+    def _lose(self, reason: str, message: str) -> None:
+        if self._connected:
+            self._cut_ns = self._clock.now_ns()
+        self._connected = self._caught_up = False
+        if reason != self._problem:
+            self._problem = reason
+            _log.warning(
+                "no order feed from the gateway, trying again",
+                reason=reason,
+                problem=message,
+                position=self._mark.position,
+            )
+
+    def _find(self) -> None:
+        self._connected = True
+        self._failures = 0
+        self._problem = ""
+        outage_s = (self._clock.now_ns() - self._cut_ns) / NS_PER_S
+        _log.info("order feed connected", position=self._mark.position, outage_s=round(outage_s, 3))
+
+    async def _follow(self) -> None:
+        request = control_pb2.StreamOrderFeedRequest(after_position=self._mark.position)
+        call: Call = self._stub.StreamOrderFeed(request, metadata=self._metadata)
+        queue: asyncio.Queue[Response | None] = asyncio.Queue(_QUEUE_EVENTS)
+        self._pending_since_ns = None
+        pump = asyncio.create_task(self._pump(call, queue))
+        try:
+            ended = False
+            while not ended:
+                responses = [await queue.get()]
+                while len(responses) < _BATCH_EVENTS and not queue.empty():
+                    responses.append(queue.get_nowait())
+                ended = None in responses
+                await self._keep_batch([response for response in responses if response is not None])
+                if queue.empty():
+                    self._pending_since_ns = None
+            await pump
+        finally:
+            call.cancel()
+            pump.cancel()
+            await asyncio.gather(pump, return_exceptions=True)
+
+    async def _pump(self, call: Call, queue: asyncio.Queue[Response | None]) -> None:
+        """Reading goes on while a batch is being written; a full queue holds the gateway back."""
+        try:
+            async for response in call:
+                if not self._connected:
+                    self._find()
+                if self._pending_since_ns is None:
+                    self._pending_since_ns = self._clock.now_ns()
+                await queue.put(response)
+        except Exception:
+            await queue.put(None)
+            raise
+        await queue.put(None)
+
+    async def _keep_batch(self, batch: Sequence[Response]) -> None:
+        orders: list[OrderRecord] = []
+        mark = self._mark
+        seen_to_ns = mark.seen_to_ns
+        caught_up = self._caught_up
+        for response in batch:
+            if not response.HasField("event"):
+                caught_up = True
+                seen_to_ns = self._clock.now_ns()
+                continue
+            event = response.event
+            mark = replace(mark, position=max(mark.position, event.position))
+            # Another machine's clock may be ahead of ours.
+            seen_to_ns = max(seen_to_ns, min(event.time_ns, self._clock.now_ns()))
+            try:
+                orders.append(order_of(event))
+            except MalformedOrderError as error:
+                # It is passed over, or it would come again for ever; it is counted, or the report would hide it.
+                mark = replace(mark, refused=mark.refused + 1)
+                _log.error("event of the order feed refused", problem=str(error), position=event.position)
+        await self._keep(orders, seen_to_ns, mark)
+        self._caught_up = caught_up
+
+    async def _keep(self, orders: Sequence[OrderRecord], seen_to_ns: int, mark: FeedMark | None = None) -> None:
+        kept = replace(mark or self._mark, seen_to_ns=max(self._mark.seen_to_ns, seen_to_ns))
+        await self._store.keep_orders(orders, kept)
+        # A batch and a confirmation may have been on their way at the same time.
+        self._mark = self._mark.joined(kept)
+
+
+class StatusPoll:
+    """Asks the gateway for its status every few seconds and keeps the answer."""
+
+    def __init__(
+        self, channel: grpc.aio.Channel, token: str, store: Store, clock: Clock, feed: OrderFeed, every_s: float = 5.0
+    ) -> None:
+        self._stub = control_pb2_grpc.ControlServiceStub(channel)
+        self._metadata = bearer(token)
+        self._store = store
+        self._clock = clock
+        self._feed = feed
+        self._every_s = every_s
+        self._said = ""
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        while True:
+            reason, message = await self._ask()
+            if not reason:
+                self._said = ""
+            elif reason != self._said and self._feed.connected:
+                # Said once an outage; while the feed is cut, the feed has said so already.
+                self._said = reason
+                _log.warning("no status from the gateway, trying again", reason=reason, problem=message)
+            await self._clock.sleep(max(self._every_s, self._clock.fleet_s(_SHORTEST_WALL_S / 2)))
+
+    async def _ask(self) -> tuple[str, str]:
+        """Ask once; returns what went wrong (a code, a line), or nothing."""
+        try:
+            response = await self._stub.GetStatus(
+                control_pb2.GetStatusRequest(), metadata=self._metadata, timeout=_CALL_WALL_S
+            )
+            await self._store.keep_status(samples_of(response))
+            await self._feed.confirm(self._clock.now_ns())
+        except grpc.aio.AioRpcError as error:
+            found = problem_of(error)
+            return found.reason, found.message
+        except StoreError as error:
+            return "STORE", str(error)
+        return "", ""

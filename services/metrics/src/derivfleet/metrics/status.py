@@ -1,0 +1,114 @@
+"""One look at the gateway's own status: balance, limits as it counts them, connections, what Deriv refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from derivfleet.v1.control_pb2 import GetStatusResponse
+
+__all__ = ["Connection", "RefusedCount", "StatusSample", "Window", "refused_between", "samples_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One linked window of one bucket of calls; ``limit`` is the gateway's own, ``deriv_limit`` the published one."""
+
+    bucket: str
+    window_s: int
+    used: int
+    limit: int
+    deriv_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One socket of the gateway's pool."""
+
+    role: str
+    state: str
+    ping_ms: float
+    reconnects: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class StatusSample:
+    """What the gateway said of one account at one time.
+
+    ``balance`` is a decimal string, empty until known. ``rejected_by_deriv`` counts since ``started_ns``.
+    """
+
+    account: str
+    time_ns: int
+    started_ns: int
+    dialect: str
+    login_id: str
+    currency: str
+    balance: str
+    is_demo: bool
+    rejected_by_deriv: int
+    calls_sent: int
+    foreign_trades: int
+    windows: tuple[Window, ...]
+    connections: tuple[Connection, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedCount:
+    """The gateway's running count of refused calls at one time, since it started."""
+
+    time_ns: int
+    started_ns: int
+    rejected_by_deriv: int
+
+
+def samples_of(response: GetStatusResponse) -> list[StatusSample]:
+    """One sample an account."""
+    return [
+        StatusSample(
+            account=status.account,
+            time_ns=response.time_ns,
+            started_ns=response.started_time_ns,
+            dialect=status.dialect,
+            login_id=status.login_id,
+            currency=status.currency,
+            balance=status.balance,
+            is_demo=status.is_demo,
+            rejected_by_deriv=status.rejected_by_deriv,
+            calls_sent=status.calls_sent,
+            foreign_trades=status.foreign_trades,
+            windows=tuple(
+                Window(window.bucket, window.window_s, window.used, window.limit, window.deriv_limit)
+                for window in status.windows
+            ),
+            connections=tuple(
+                Connection(one.role, one.state, one.ping_ms, one.reconnects, one.problem) for one in status.connections
+            ),
+        )
+        for status in response.accounts
+        if status.account
+    ]
+
+
+def refused_between(counts: Sequence[RefusedCount], start_ns: int, end_ns: int) -> int:
+    """How many calls Deriv refused for rate in (start, end], as far as the gateway's running count tells.
+
+    ``counts`` are one account's, oldest first, and may begin before ``start_ns``: the last one before it is where
+    counting begins. A gateway that started within the period counts from zero.
+    """
+    refused = 0
+    before: RefusedCount | None = None
+    for count in counts:
+        if count.time_ns > end_ns:
+            break
+        if count.time_ns > start_ns:
+            if before is not None and before.started_ns == count.started_ns:
+                refused += max(0, count.rejected_by_deriv - before.rejected_by_deriv)
+            elif before is not None or count.started_ns >= start_ns:
+                refused += count.rejected_by_deriv
+        before = count
+    return refused

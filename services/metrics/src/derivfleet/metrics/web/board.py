@@ -1,0 +1,48 @@
+"""The running sums behind the page: profit over time of the fleet and of each bot, kept up from the store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from derivfleet.common.clock import NS_PER_S
+from derivfleet.metrics.curve import Curve
+
+if TYPE_CHECKING:
+    from derivfleet.common.clock import Clock
+    from derivfleet.metrics.store import Store
+
+__all__ = ["Board"]
+
+_FLEET_BUCKETS = 240
+_BOT_BUCKETS = 48
+_ROWS = 5_000
+"""Read in pieces, so that a long past never holds up the loop."""
+
+
+class Board:
+    """Follows the settlements of one account by their position in the feed; what it lacks, it reads again."""
+
+    def __init__(self, store: Store, clock: Clock, account: str, reach_s: int) -> None:
+        self._store = store
+        self._clock = clock
+        self._account = account
+        self._reach_s = reach_s
+        self._position = 0
+        self.fleet = Curve(_FLEET_BUCKETS, reach_s)
+        self.bots: dict[str, Curve] = {}
+
+    async def refresh(self) -> None:
+        """Take in what has settled since the last time. Raises StoreError."""
+        now_s = self._clock.now_s()
+        since_ns = round((now_s - self._reach_s) * NS_PER_S)
+        while True:
+            rows = await self._store.settlements(self._account, self._position, since_ns, _ROWS)
+            for row in rows:
+                settled_s = row.settled_ns // NS_PER_S
+                self.fleet.add(settled_s, row.profit)
+                self.bots.setdefault(row.bot, Curve(_BOT_BUCKETS, self._reach_s)).add(settled_s, row.profit)
+                self._position = row.position
+            if len(rows) < _ROWS:
+                break
+        for curve in (self.fleet, *self.bots.values()):
+            curve.drop_before(now_s)

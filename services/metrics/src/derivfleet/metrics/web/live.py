@@ -1,0 +1,146 @@
+"""The page's pulse: one snapshot a second for all who watch, none while nobody does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import structlog
+
+from derivfleet.common.clock import NS_PER_S
+from derivfleet.metrics.store import StoreError
+from derivfleet.metrics.web.snapshot import FeedView, View, snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from derivfleet.common.clock import Clock
+    from derivfleet.common.fleet import Fleet
+    from derivfleet.metrics.feed import OrderFeed
+    from derivfleet.metrics.ingest import IngestCounts
+    from derivfleet.metrics.reports import Reports
+    from derivfleet.metrics.store import Store
+    from derivfleet.metrics.web.board import Board
+
+__all__ = ["Live", "TooManyWatchersError"]
+
+_log = structlog.get_logger()
+_WINDOW_S = 300
+_ORDERS = 30
+_MOST_WATCHERS = 64
+_EVERY_WALL_S = 1.0
+
+
+class TooManyWatchersError(Exception):
+    """As many pages are open as the service serves at one time."""
+
+
+class Live:
+    """Makes snapshots while somebody watches. A watcher that is slow misses some, and never sees an old one late."""
+
+    def __init__(
+        self,
+        store: Store,
+        reports: Reports,
+        feed: OrderFeed,
+        counts: IngestCounts,
+        board: Board,
+        clock: Clock,
+        fleet: Fleet,
+        account: str,
+    ) -> None:
+        self._store = store
+        self._reports = reports
+        self._feed = feed
+        self._counts = counts
+        self._board = board
+        self._clock = clock
+        self._fleet = fleet
+        self._account = account
+        self._watchers = 0
+        self._wanted = asyncio.Event()
+        self._changed = asyncio.Condition()
+        self._latest = ""
+        self._number = 0
+        self._closed = False
+        self._trouble = False
+
+    @property
+    def watchers(self) -> int:
+        """How many pages are open."""
+        return self._watchers
+
+    async def run(self) -> None:
+        """Make snapshots until cancelled: each second of fleet time or of the wall, whichever is longer."""
+        while True:
+            await self._wanted.wait()
+            try:
+                text = json.dumps(await self.snapshot(), separators=(",", ":"))
+            except StoreError as error:
+                if not self._trouble:
+                    _log.warning("no snapshot for the page", problem=str(error))
+                self._trouble = True
+            else:
+                self._trouble = False
+                async with self._changed:
+                    self._latest = text
+                    self._number += 1
+                    self._changed.notify_all()
+            await self._clock.sleep(max(1.0, self._clock.fleet_s(_EVERY_WALL_S)))
+
+    async def snapshot(self) -> dict[str, object]:
+        """The page's data now. Raises StoreError."""
+        await self._board.refresh()
+        now_ns = self._clock.now_ns()
+        return snapshot(
+            View(
+                now_ns=now_ns,
+                speed=self._clock.speed,
+                fleet=self._fleet,
+                account=self._account,
+                window_s=_WINDOW_S,
+                figures=await self._reports.figures(self._account, now_ns - _WINDOW_S * NS_PER_S, now_ns + 1),
+                fleet_curve=self._board.fleet,
+                bot_curves=self._board.bots,
+                orders=await self._store.orders(self._account, limit=_ORDERS),
+                open_orders=await self._store.open_orders(self._account),
+                status=await self._store.status(self._account, now_ns),
+                feed=FeedView(
+                    connected=self._feed.connected,
+                    problem=self._feed.problem,
+                    lag_s=self._feed.lag_s(),
+                    events_refused=self._feed.refused,
+                    spans_refused=self._counts.refused,
+                    spans_sent_away=self._counts.sent_away,
+                ),
+            )
+        )
+
+    async def watch(self) -> AsyncGenerator[str, None]:
+        """Snapshots as JSON texts, until the service ends. Raises TooManyWatchersError."""
+        if self._watchers >= _MOST_WATCHERS:
+            raise TooManyWatchersError
+        self._watchers += 1
+        # Whoever comes while others watch gets their latest at once; whoever comes first waits for a fresh one.
+        seen = self._number - 1 if self._watchers > 1 and self._latest else self._number
+        self._wanted.set()
+        try:
+            while True:
+                async with self._changed:
+                    while not self._closed and self._number <= seen:
+                        await self._changed.wait()
+                    text, seen = self._latest, self._number
+                if self._closed:
+                    return
+                yield text
+        finally:
+            self._watchers -= 1
+            if not self._watchers:
+                self._wanted.clear()
+
+    async def close(self) -> None:
+        """End every watch."""
+        async with self._changed:
+            self._closed = True
+            self._changed.notify_all()

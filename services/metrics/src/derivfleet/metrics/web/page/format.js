@@ -1,0 +1,77 @@
+// Numbers, times and elements: how values become what people read.
+
+const clock = new Intl.DateTimeFormat("en-GB", {
+  hour: "2-digit", minute: "2-digit", second: "2-digit", timeZone: "UTC",
+});
+const clockShort = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: "UTC" });
+const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
+
+export const timeOf = (epochS) => clock.format(epochS * 1000);
+export const minuteOf = (epochS) => clockShort.format(epochS * 1000);
+export const dayOf = (epochS) => day.format(epochS * 1000);
+
+const MINUS = "\u2212";
+
+// Money arrives as decimal strings and stays text: only its grouping and its sign are dressed.
+export function money(text, { signed = false } = {}) {
+  if (text === null || text === undefined || text === "") return "–";
+  const negative = text.startsWith("-");
+  const [whole, cents = ""] = text.replace("-", "").split(".");
+  const grouped = whole.replace(/\B(?=(\d{3})+$)/g, "\u2009");
+  const zero = /^[0.]*$/.test(text.replace("-", ""));
+  const sign = zero ? "" : negative ? MINUS : signed ? "+" : "";
+  return `${sign}${grouped}.${cents.padEnd(2, "0")}`;
+}
+
+export const signOf = (text) => Math.sign(Number(text));
+export const toneOf = (text) => ["loss", "even", "gain"][signOf(text) + 1];
+
+export function percent(ratio, digits = 0) {
+  return ratio === null || ratio === undefined ? "–" : `${(ratio * 100).toFixed(digits)}\u2009%`;
+}
+
+export function count(number) {
+  return String(number).replace(/\B(?=(\d{3})+$)/g, "\u2009");
+}
+
+export function millis(ms) {
+  if (ms === null || ms === undefined) return "–";
+  if (ms < 1) return `${ms.toFixed(2)}\u2009ms`;
+  if (ms < 10) return `${ms.toFixed(1)}\u2009ms`;
+  if (ms < 1000) return `${Math.round(ms)}\u2009ms`;
+  return `${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1)}\u2009s`;
+}
+
+export function span(seconds) {
+  if (seconds < 60) return `${Math.round(seconds)}\u2009s`;
+  if (seconds < 3600) return `${Math.round(seconds / 60)}\u2009min`;
+  if (seconds < 172_800) return `${Math.round(seconds / 3600)}\u2009h`;
+  return `${Math.round(seconds / 86_400)}\u2009d`;
+}
+
+export const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
+
+const SVG = "http://www.w3.org/2000/svg";
+
+// make("p.note", {title: "…"}, child, "text"): an element; text is only ever text.
+export function make(what, attributes = {}, ...children) {
+  const [tag, ...classes] = what.split(".");
+  const element = document.createElement(tag);
+  element.className = classes.join(" ");
+  return dress(element, attributes, children);
+}
+
+export function draw(tag, attributes = {}, ...children) {
+  return dress(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function dress(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+export function write(element, text, tone) {
+  if (element.textContent !== text) element.textContent = text;
+  if (tone !== undefined) element.dataset.tone = tone;
+}

@@ -1,0 +1,186 @@
+"""What the page shows, as one JSON object. Pure: values in, plain data out; money stays a decimal string."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from derivfleet.common.clock import NS_PER_S
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from decimal import Decimal
+
+    from derivfleet.common.fleet import Fleet
+    from derivfleet.metrics.aggregate import BotFigures, Figures
+    from derivfleet.metrics.curve import Curve
+    from derivfleet.metrics.orders import OrderRecord
+    from derivfleet.metrics.status import StatusSample
+
+__all__ = ["FeedView", "View", "order_json", "snapshot"]
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedView:
+    """How well the order feed and the receiver of traces do."""
+
+    connected: bool
+    problem: str
+    lag_s: float
+    events_refused: int
+    spans_refused: int
+    spans_sent_away: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything that one snapshot is made of. ``figures`` are those of the last ``window_s`` seconds."""
+
+    now_ns: int
+    speed: float
+    fleet: Fleet
+    account: str
+    window_s: int
+    figures: Figures
+    fleet_curve: Curve
+    bot_curves: Mapping[str, Curve]
+    orders: Sequence[OrderRecord]
+    open_orders: Mapping[str, int]
+    status: StatusSample | None
+    feed: FeedView
+
+
+def snapshot(view: View) -> Json:
+    """The page's data at one instant."""
+    figures = view.figures
+    completeness = figures.completeness
+    return {
+        "time_s": view.now_ns / NS_PER_S,
+        "speed": view.speed,
+        "fleet": view.fleet.fleet,
+        "window_s": view.window_s,
+        "account": _account_json(view),
+        "gateway": _gateway_json(view),
+        "total": {**_total_json(view.fleet_curve), "open": sum(view.open_orders.values())},
+        "curve": _curve_json(view.fleet_curve, view.now_ns),
+        "recent": _recent_json(figures.fleet),
+        "bots": [_bot_json(view, bot) for bot in figures.bots],
+        "orders": [order_json(order) for order in view.orders],
+        "completeness": {
+            "orders_in_feed": completeness.orders_in_feed,
+            "orders_traced": completeness.orders_traced,
+            "traces_without_order": completeness.traces_without_order,
+            "profit_untraced": _amount(completeness.profit_untraced),
+            "events_refused": view.feed.events_refused,
+            "spans_refused": view.feed.spans_refused,
+            "spans_sent_away": view.feed.spans_sent_away,
+        },
+    }
+
+
+def _account_json(view: View) -> Json:
+    status = view.status
+    return {
+        "key": view.account,
+        "login_id": status.login_id if status else "",
+        "currency": status.currency if status else "",
+        "balance": status.balance if status else "",
+        "is_demo": status.is_demo if status else None,
+        "dialect": status.dialect if status else "",
+    }
+
+
+def _gateway_json(view: View) -> Json:
+    status = view.status
+    return {
+        "connected": view.feed.connected,
+        "problem": view.feed.problem,
+        "lag_s": view.feed.lag_s,
+        "status_age_s": max(0.0, (view.now_ns - status.time_ns) / NS_PER_S) if status else None,
+        "started_s": status.started_ns / NS_PER_S if status else None,
+        "rejected_by_deriv": status.rejected_by_deriv if status else None,
+        "foreign_trades": status.foreign_trades if status else None,
+        "connections": [asdict(one) for one in status.connections] if status else [],
+        "quota": [asdict(window) for window in status.windows] if status else [],
+    }
+
+
+def _bot_json(view: View, figures: BotFigures) -> Json:
+    known = next((bot for bot in view.fleet.bots if bot.name == figures.bot), None)
+    curve = view.bot_curves.get(figures.bot)
+    return {
+        "bot": figures.bot,
+        "strategy": known.parameters.strategy if known else "",
+        "symbols": list(known.symbols) if known else [],
+        "open": view.open_orders.get(figures.bot, 0),
+        "total": _total_json(curve),
+        "curve": _curve_json(curve, view.now_ns),
+        "recent": _recent_json(figures),
+    }
+
+
+def _recent_json(figures: BotFigures) -> Json:
+    return {
+        "ops": figures.ops,
+        "buys": figures.buys,
+        "settled": figures.settled,
+        "wins": figures.wins,
+        "profit": _amount(figures.profit),
+        "staked": _amount(figures.staked),
+        "phases": {one.phase: asdict(one) for one in figures.phases},
+        "errors": [{"code": code, "count": count} for code, count in figures.errors],
+    }
+
+
+def _total_json(curve: Curve | None) -> Json:
+    total = curve.total() if curve else None
+    return {
+        "since_s": curve.since_s if curve else None,
+        "settled": total.settled if total else 0,
+        "wins": total.wins if total else 0,
+        "win_rate": total.wins / total.settled if total and total.settled else None,
+        "profit": _amount(total.profit) if total else "0",
+    }
+
+
+def _curve_json(curve: Curve | None, now_ns: int) -> list[list[float | str]]:
+    # The newest bucket is still filling: its end may lie ahead of the clock.
+    now_s = now_ns / NS_PER_S
+    return [[min(point.end_s, now_s), _amount(point.profit)] for point in curve.points()] if curve else []
+
+
+def order_json(order: OrderRecord) -> Json:
+    """One order for people and programs."""
+    return {
+        "account": order.account,
+        "order_id": order.order_id,
+        "bot": order.bot,
+        "contract_type": order.contract_type,
+        "symbol": order.symbol,
+        "barrier": order.barrier,
+        "duration": order.duration,
+        "duration_unit": order.duration_unit,
+        "stake": _optional(order.stake),
+        "state": order.state,
+        "contract_id": order.contract_id,
+        "buy_price": _optional(order.buy_price),
+        "payout": _optional(order.payout),
+        "sell_price": _optional(order.sell_price),
+        "profit": _optional(order.profit),
+        "error_code": order.error_code,
+        "error_message": order.error_message,
+        "reconciled": order.reconciled,
+        "trace_id": order.trace_id,
+        "changed_s": order.changed_ns / NS_PER_S,
+        "settled_s": order.settled_ns / NS_PER_S or None,
+    }
+
+
+def _optional(value: Decimal | None) -> str | None:
+    return None if value is None else _amount(value)
+
+
+def _amount(value: Decimal) -> str:
+    return f"{value:f}"

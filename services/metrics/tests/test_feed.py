@@ -1,0 +1,168 @@
+"""The feed over a real socket, on a clock that stands still until it is moved."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from derivfleet.common.clock import NS_PER_S
+from derivfleet.common.rpc.channel import open_channel
+from derivfleet.metrics.feed import OrderFeed, StatusPoll
+from derivfleet.metrics.store import FeedMark
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    import pytest
+    from conftest import GatewayPeer
+
+    from derivfleet.common.clock import ManualClock
+    from derivfleet.metrics.store import Store
+    from derivfleet.v1.orders_pb2 import OrderEvent
+
+    Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
+    MakeEvent = Callable[..., OrderEvent]
+
+START_S = 1_795_161_600
+
+
+@asynccontextmanager
+async def following(
+    gateway: GatewayPeer, store: Store, clock: ManualClock, *, poll: bool = False
+) -> AsyncGenerator[OrderFeed, None]:
+    channel = open_channel(f"127.0.0.1:{gateway.port}")
+    feed = OrderFeed(channel, "metrics.secret", store, clock, await store.mark())
+    tasks = [asyncio.create_task(feed.run())]
+    if poll:
+        tasks.append(asyncio.create_task(StatusPoll(channel, "metrics.secret", store, clock, feed).run()))
+    yield feed
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await channel.close(None)
+
+
+async def test_the_feed_is_behind_until_it_has_seen_all_there_was(
+    gateway: GatewayPeer, store: Store, clock: ManualClock, make_event: MakeEvent, eventually: Eventually
+) -> None:
+    gateway.events = [make_event(number, f"o{number}", time_s=START_S - 100) for number in range(1, 1_201)]
+    await clock.advance(30)
+    async with following(gateway, store, clock) as feed:
+        assert (feed.connected, feed.lag_s(), feed.seen_to_ns()) == (False, 0.0, 0)
+        await clock.advance(7)
+        assert feed.lag_s() == 7.0
+
+        async def live() -> bool:
+            return feed.lag_s() == 0.0
+
+        await eventually(live)
+        assert feed.seen_to_ns() == clock.now_ns()
+        assert len(await store.orders("demo", limit=2_000)) == 1_200
+        assert (await store.mark()).position == 1_200
+        await gateway.add(make_event(1_300, "late"))
+
+        async def kept() -> bool:
+            return (await store.mark()).position == 1_300
+
+        await eventually(kept)
+    assert gateway.asked_after == [0]
+
+
+async def test_a_malformed_event_is_passed_over_and_counted_for_ever(
+    gateway: GatewayPeer, store: Store, clock: ManualClock, make_event: MakeEvent, eventually: Eventually
+) -> None:
+    gateway.events = [make_event(1, "a"), make_event(2, "b", "0.10"), make_event(3, "c")]
+    gateway.events[1].order.profit = "a lot"
+    async with following(gateway, store, clock) as feed:
+
+        async def kept() -> bool:
+            return (await store.mark()).position == 3
+
+        await eventually(kept)
+        assert feed.refused == 1
+    assert {order.order_id for order in await store.orders("demo")} == {"a", "c"}
+    mark = await store.mark()
+    assert (mark.position, mark.refused, mark.seen_to_ns) == (3, 1, clock.now_ns())
+
+
+async def test_after_an_outage_it_asks_from_where_it_was_and_waits_longer_each_time(
+    gateway: GatewayPeer,
+    store: Store,
+    clock: ManualClock,
+    make_event: MakeEvent,
+    eventually: Eventually,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    gateway.events = [make_event(5, "a")]
+    async with following(gateway, store, clock) as feed:
+
+        async def live() -> bool:
+            return feed.connected and feed.lag_s() == 0.0
+
+        async def cut() -> bool:
+            return not feed.connected
+
+        await eventually(live)
+        await gateway.stop()
+        await eventually(cut)
+        assert feed.problem == "UNAVAILABLE"
+        for _ in range(5):
+            await clock.advance(10)
+            await asyncio.sleep(0.02)
+        assert feed.lag_s() == 50.0
+        assert not feed.connected
+        await gateway.add(make_event(6, "b"))
+        await gateway.start()
+
+        async def back() -> bool:
+            await clock.advance(10)
+            return await live()
+
+        await eventually(back)
+        assert feed.problem == ""
+    assert gateway.asked_after == [0, 5]
+    said = capsys.readouterr().out
+    assert said.count("no order feed from the gateway") == 1
+    assert said.count("order feed connected") == 2
+
+
+async def test_a_quiet_feed_is_not_taken_for_a_dead_one(
+    gateway: GatewayPeer, store: Store, clock: ManualClock, eventually: Eventually
+) -> None:
+    async with following(gateway, store, clock, poll=True) as feed:
+
+        async def live() -> bool:
+            return feed.connected and feed.lag_s() == 0.0
+
+        await eventually(live)
+
+        async def confirmed_later() -> bool:
+            await clock.advance(5)
+            return (await store.mark()).seen_to_ns >= (START_S + 15) * NS_PER_S
+
+        await eventually(confirmed_later)
+        assert await store.status("demo", clock.now_ns()) is not None
+    assert gateway.asked_after == [0]
+
+
+async def test_a_status_that_fails_is_said_once(
+    gateway: GatewayPeer, store: Store, clock: ManualClock, eventually: Eventually, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.status_problem = True
+    async with following(gateway, store, clock, poll=True) as feed:
+
+        async def live() -> bool:
+            return feed.connected
+
+        await eventually(live)
+        before = gateway.polls
+
+        async def asked_often() -> bool:
+            await clock.advance(5)
+            return gateway.polls >= before + 4
+
+        await eventually(asked_often)
+    assert capsys.readouterr().out.count("no status from the gateway") == 1
+    assert await store.status("demo", clock.now_ns()) is None
+    assert await store.mark() == FeedMark(0, START_S * NS_PER_S)

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.settings import load_settings
+from derivfleet.metrics.settings import MetricsSettings, key_of, split_address
+
+REQUIRED = {"TOKEN_FILE": "t", "TOKENS": "t.json", "STORE": "m.sqlite", "FLEET": "fleet.yaml"}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in REQUIRED.items():
+        monkeypatch.setenv(key_of(name), value)
+
+
+def test_the_defaults_listen_on_loopback_only() -> None:
+    settings = load_settings(MetricsSettings)
+    assert {split_address(address)[0] for address in (settings.listen, settings.web)} == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_what_is_required_is_named_when_it_is_missing(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delenv(key_of(name))
+    with pytest.raises(ConfigurationError) as error:
+        load_settings(MetricsSettings)
+    assert (error.value.key, error.value.problem) == (f"DERIVFLEET_METRICS_{name}", "is required")
+
+
+@pytest.mark.parametrize("text", ["", "127.0.0.1", ":80", "host:", "host:x", "host:65536", "host:-1", "host:٣"])
+def test_an_address_needs_host_and_port(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("DERIVFLEET_METRICS_WEB", text)
+    with pytest.raises(ConfigurationError, match="DERIVFLEET_METRICS_WEB: must be host:port"):
+        load_settings(MetricsSettings)
+
+
+@given(st.sampled_from(["127.0.0.1", "localhost", "::1"]), st.integers(0, 65_535))
+def test_an_address_is_split_at_its_last_colon(host: str, port: int) -> None:
+    text = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    assert split_address(text) == (host, port)

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from derivfleet.common.clock import NS_PER_S
+from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.spans import SpanName
+from derivfleet.metrics.orders import OrderRecord, OrderState
+from derivfleet.metrics.schema import VERSION
+from derivfleet.metrics.status import samples_of
+from derivfleet.metrics.store import FeedMark, Store, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from derivfleet.metrics.aggregate import PeriodRows, SpanRow
+    from derivfleet.metrics.otlp import SpanRecord
+    from derivfleet.v1.control_pb2 import GetStatusResponse
+
+    MakeSpan = Callable[..., SpanRecord]
+    MakeOrder = Callable[..., OrderRecord]
+    MakeStatus = Callable[..., GetStatusResponse]
+
+START_NS = 1_795_161_600 * NS_PER_S
+END_NS = START_NS + 300 * NS_PER_S
+
+
+async def rows_of(store: Store, start_ns: int = START_NS, end_ns: int = END_NS) -> tuple[list[SpanRow], PeriodRows]:
+    return await store.period("demo", start_ns, end_ns, lambda rows: (list(rows.spans), rows))
+
+
+async def test_a_span_is_kept_once(store: Store, make_span: MakeSpan) -> None:
+    first, second = make_span(1, "gateway.buy"), make_span(2, "gateway.buy")
+    assert await store.keep_spans([first]) == 1
+    assert await store.keep_spans([first, second, replace(first, bot="other")]) == 1
+    assert await store.keep_spans([]) == 0
+    spans, _ = await rows_of(store)
+    assert [span.bot for span in spans] == ["over-4", "over-4"]
+
+
+async def test_a_span_belongs_to_the_period_of_its_end(store: Store, make_span: MakeSpan) -> None:
+    ends = [START_NS - 1, START_NS, END_NS - 1, END_NS]
+    await store.keep_spans(
+        [make_span(number + 1, "trade.buy", start_ns=1, end_ns=end_ns) for number, end_ns in enumerate(ends)]
+    )
+    spans, _ = await rows_of(store)
+    assert [span.end_ns for span in spans] == [START_NS, END_NS - 1]
+
+
+async def test_spans_of_another_account_are_left_out_and_those_of_none_are_not(
+    store: Store, make_span: MakeSpan
+) -> None:
+    accounts = ["demo", "", "other"]
+    await store.keep_spans(
+        [make_span(number + 1, "trade.decide", account=account) for number, account in enumerate(accounts)]
+    )
+    spans, _ = await rows_of(store)
+    assert len(spans) == 2
+
+
+async def test_an_error_of_a_purchase_is_unanswered_until_a_span_of_the_gateway_is_below_it(
+    store: Store, make_span: MakeSpan
+) -> None:
+    bought = make_span(1, SpanName.BUY, error_code="UNAVAILABLE")
+    await store.keep_spans([bought])
+    spans, _ = await rows_of(store)
+    assert [span.unanswered for span in spans] == [1]
+    child = make_span(2, SpanName.GATEWAY_BUY, trace_id=bought.trace_id, parent_id=bought.span_id)
+    await store.keep_spans([child])
+    spans, _ = await rows_of(store)
+    assert {span.name: span.unanswered for span in spans} == {SpanName.BUY: 0, SpanName.GATEWAY_BUY: 0}
+
+
+async def test_the_latest_state_of_an_order_wins_however_the_events_come(store: Store, make_order: MakeOrder) -> None:
+    confirmed = make_order(4, "a", state=OrderState.CONFIRMED, settled_ns=0, profit="0")
+    settled = make_order(9, "a", "-0.35")
+    await store.keep_orders([confirmed], FeedMark(4))
+    assert await store.open_orders("demo") == {"over-4": 1}
+    await store.keep_orders([settled], FeedMark(9))
+    await store.keep_orders([confirmed], FeedMark(4))
+    (kept,) = await store.orders("demo")
+    assert kept == settled
+    assert kept.profit == Decimal("-0.35")
+    assert await store.open_orders("demo") == {}
+    assert await store.mark() == FeedMark(9)
+
+
+async def test_a_settlement_is_told_once_even_if_the_order_changes_again(store: Store, make_order: MakeOrder) -> None:
+    await store.keep_orders([make_order(3, "a"), make_order(5, "b")], FeedMark(5))
+    await store.keep_orders([make_order(8, "a", error_message="late note")], FeedMark(8))
+    told = await store.settlements("demo", 0, 0, 10)
+    assert [(row.position, row.bot, row.profit) for row in told] == [
+        (3, "over-4", Decimal("0.33")),
+        (5, "over-4", Decimal("0.33")),
+    ]
+    assert await store.settlements("demo", 5, 0, 10) == []
+    assert len(await store.settlements("demo", 0, 0, 1)) == 1
+
+
+async def test_an_order_is_traced_when_a_span_of_the_gateway_names_it(
+    store: Store, make_span: MakeSpan, make_order: MakeOrder
+) -> None:
+    await store.keep_orders([make_order(1, "a"), make_order(2, "b"), make_order(3, "c")], FeedMark(3))
+    await store.keep_spans(
+        [
+            make_span(1, SpanName.SETTLE, order_id="a", end_ns=END_NS + 1),
+            make_span(2, SpanName.TRADE, order_id="b"),
+            make_span(3, SpanName.SETTLE, order_id="ghost"),
+            make_span(4, SpanName.GATEWAY_BUY, order_id="refused-before-it-was-an-order"),
+            make_span(5, SpanName.GATEWAY_BUY, order_id="ghost-2", state="confirmed"),
+        ]
+    )
+    _, rows = await rows_of(store)
+    assert [one.traced for one in rows.settlements] == [True, False, False]
+    assert rows.purchases == {"over-4": 3}
+    assert rows.traces_without_order == 2
+
+
+async def test_orders_are_listed_newest_first_and_filtered(store: Store, make_order: MakeOrder) -> None:
+    await store.keep_orders(
+        [
+            make_order(1, "a"),
+            make_order(2, "b", bot="trend-75"),
+            make_order(3, "c", state=OrderState.DENIED, settled_ns=0, bought_ns=0),
+        ],
+        FeedMark(3),
+    )
+    assert [one.order_id for one in await store.orders("demo")] == ["c", "b", "a"]
+    assert [one.order_id for one in await store.orders("demo", limit=1)] == ["c"]
+    assert [one.order_id for one in await store.orders("demo", bot="over-4", state="settled")] == ["a"]
+    assert await store.orders("other") == []
+
+
+async def test_the_status_of_a_time_is_the_last_one_before_it(store: Store, make_status: MakeStatus) -> None:
+    assert await store.status("demo", 0) is None
+    times_s = (1_795_161_600, 1_795_161_605, 1_795_161_610)
+    samples = [samples_of(make_status(time_s, rejected))[0] for rejected, time_s in enumerate(times_s)]
+    await store.keep_status(samples)
+    await store.keep_status(samples[:1])
+    assert await store.status("demo", samples[1].time_ns + 1) == samples[1]
+    assert await store.status("demo", 5) == samples[0]
+    counts = await store.refused_counts("demo", samples[1].time_ns, samples[2].time_ns)
+    assert [count.rejected_by_deriv for count in counts] == [1, 2]
+
+
+async def test_old_rows_are_forgotten_and_open_orders_are_not(
+    store: Store, make_span: MakeSpan, make_order: MakeOrder, make_status: MakeStatus
+) -> None:
+    await store.keep_spans([make_span(1, "trade", end_ns=START_NS), make_span(2, "trade", end_ns=END_NS)])
+    await store.keep_orders(
+        [
+            make_order(1, "old", changed_ns=START_NS),
+            make_order(2, "open", state=OrderState.CONFIRMED, settled_ns=0, changed_ns=START_NS),
+            make_order(3, "new", changed_ns=END_NS),
+        ],
+        FeedMark(3),
+    )
+    await store.keep_status(samples_of(make_status(START_NS / NS_PER_S)))
+    assert await store.forget(START_NS + 1, START_NS + 1) == 3
+    assert {one.order_id for one in await store.orders("demo")} == {"open", "new"}
+    spans, _ = await rows_of(store, 0, END_NS + 1)
+    assert len(spans) == 1
+    assert await store.forget(START_NS + 1, START_NS + 1) == 0
+    assert await store.mark() == FeedMark(3)
+
+
+async def test_everything_is_there_after_a_restart(tmp_path: Path, make_order: MakeOrder) -> None:
+    path = tmp_path / "deep" / "metrics.sqlite"
+    first = await Store.open(path, "STORE")
+    await first.keep_orders([make_order(7, "a")], FeedMark(7, 99, 1))
+    await first.close()
+    second = await Store.open(path, "STORE")
+    assert await second.mark() == FeedMark(7, 99, 1)
+    assert [one.order_id for one in await second.orders("demo")] == ["a"]
+    await second.close()
+
+
+async def test_a_failed_write_leaves_neither_orders_nor_mark(store: Store, make_order: MakeOrder) -> None:
+    broken = make_order(2, "b", bot=None)
+    with pytest.raises(StoreError):
+        await store.keep_orders([make_order(1, "a"), broken], FeedMark(2))
+    assert await store.orders("demo") == []
+    assert await store.mark() == FeedMark()
+
+
+async def test_writers_in_a_hurry_do_not_meet(store: Store, make_span: MakeSpan) -> None:
+    kept = await asyncio.gather(
+        *(store.keep_spans([make_span(batch * 10 + one + 1, "trade") for one in range(15)]) for batch in range(20))
+    )
+    assert sum(kept) == 205
+
+
+def write(path: Path, sql: str) -> None:
+    connection = sqlite3.connect(path)
+    connection.executescript(sql)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        (f"PRAGMA user_version = {VERSION + 1}", "written by a newer derivfleet"),
+        ("CREATE TABLE theirs (x)", "a database of another program"),
+    ],
+)
+async def test_a_strange_database_is_refused_by_name(tmp_path: Path, sql: str, said: str) -> None:
+    path = tmp_path / "strange.sqlite"
+    write(path, sql)
+    with pytest.raises(ConfigurationError, match=said) as error:
+        await Store.open(path, "DERIVFLEET_METRICS_STORE")
+    assert error.value.key == "DERIVFLEET_METRICS_STORE"
+
+
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, and longer than the header of one " * 10)
+    with pytest.raises(ConfigurationError, match="cannot use"):
+        await Store.open(path, "STORE")

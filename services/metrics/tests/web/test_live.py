@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from derivfleet.common.fleet import Fleet
+from derivfleet.common.rpc.channel import open_channel
+from derivfleet.metrics.feed import OrderFeed
+from derivfleet.metrics.ingest import IngestCounts
+from derivfleet.metrics.reports import Reports
+from derivfleet.metrics.store import FeedMark
+from derivfleet.metrics.web.board import Board
+from derivfleet.metrics.web.live import Live, TooManyWatchersError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+    from derivfleet.common.clock import ManualClock
+    from derivfleet.metrics.store import Store
+
+FLEET = Fleet.model_validate(
+    yaml.safe_load("{fleet: test, bots: [{name: over-4, strategy: digit_frequency, symbols: [1HZ100V]}]}")
+)
+
+
+@pytest.fixture
+async def live(store: Store, clock: ManualClock) -> AsyncGenerator[Live, None]:
+    channel = open_channel("127.0.0.1:1")
+    feed = OrderFeed(channel, "metrics.secret", store, clock, FeedMark())
+    reports = Reports(store, feed, clock, FLEET)
+    made = Live(store, reports, feed, IngestCounts(), Board(store, clock, "demo", 3_600), clock, FLEET, "demo")
+    job = asyncio.create_task(made.run())
+    yield made
+    job.cancel()
+    await asyncio.gather(job, return_exceptions=True)
+    await channel.close(None)
+
+
+async def test_a_watcher_gets_one_snapshot_a_second(live: Live, clock: ManualClock) -> None:
+    times_s: list[float] = []
+    async with aclosing(live.watch()) as snapshots:
+        async for text in snapshots:
+            times_s.append(json.loads(text)["time_s"])
+            if len(times_s) == 3:
+                break
+            await clock.settle()
+            await clock.advance(1)
+    assert [time_s - times_s[0] for time_s in times_s] == [0.0, 1.0, 2.0]
+    assert live.watchers == 0
+
+
+async def test_who_comes_later_gets_the_latest_at_once(live: Live) -> None:
+    async with aclosing(live.watch()) as first, aclosing(live.watch()) as second:
+        text = await anext(first)
+        assert await anext(second) == text
+
+
+async def test_closing_ends_every_watch(live: Live) -> None:
+    async with aclosing(live.watch()) as snapshots:
+        await anext(snapshots)
+        await live.close()
+        with pytest.raises(StopAsyncIteration):
+            await anext(snapshots)
+
+
+async def test_there_is_an_end_to_how_many_may_watch(live: Live) -> None:
+    watches = [live.watch() for _ in range(64)]
+    await asyncio.gather(*(anext(watch) for watch in watches))
+    with pytest.raises(TooManyWatchersError):
+        await anext(live.watch())
+    for watch in watches:
+        await watch.aclose()
+    assert live.watchers == 0
+
+
+def damage(folder: Path, sql: str) -> None:
+    connection = sqlite3.connect(folder / "unit.sqlite")
+    connection.execute(sql)
+    connection.close()
+
+
+async def test_a_store_that_fails_for_a_while_only_delays_the_page(
+    live: Live, clock: ManualClock, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(tmp_path, "ALTER TABLE orders RENAME TO hidden")
+    async with aclosing(live.watch()) as snapshots:
+        waiting = asyncio.create_task(anext(snapshots))
+        for _ in range(3):
+            await asyncio.sleep(0.05)
+            await clock.advance(1)
+        assert not waiting.done()
+        damage(tmp_path, "ALTER TABLE hidden RENAME TO orders")
+        await clock.advance(1)
+        assert json.loads(await asyncio.wait_for(waiting, 10))["fleet"] == "test"
+    assert capsys.readouterr().out.count("no snapshot for the page") == 1

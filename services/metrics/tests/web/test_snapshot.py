@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from derivfleet.common.clock import NS_PER_S
+from derivfleet.common.fleet import Fleet
+from derivfleet.common.spans import SpanName
+from derivfleet.metrics.aggregate import PeriodRows, Settlement, SpanRow, figures_of
+from derivfleet.metrics.curve import Curve
+from derivfleet.metrics.status import samples_of
+from derivfleet.metrics.web.snapshot import FeedView, View, order_json, snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from derivfleet.metrics.orders import OrderRecord
+    from derivfleet.v1.control_pb2 import GetStatusResponse
+
+    MakeOrder = Callable[..., OrderRecord]
+    MakeStatus = Callable[..., GetStatusResponse]
+
+NOW_S = 1_795_161_723.5
+FLEET = Fleet.model_validate(
+    yaml.safe_load("""
+fleet: test
+accounts: [{key: demo}]
+bots:
+  - {name: over-4, strategy: digit_frequency, symbols: [1HZ100V]}
+  - {name: trend-75, strategy: moving_average, symbols: [R_75]}
+""")
+)
+
+
+@pytest.fixture
+def view(make_order: MakeOrder, make_status: MakeStatus) -> View:
+    curve = Curve(8, 86_400)
+    curve.add(int(NOW_S), Decimal("0.33"))
+    rows = PeriodRows(
+        [SpanRow(SpanName.GATEWAY_BUY, "over-4", 0, 2_000_000, error_code="QUOTA_DEADLINE")],
+        [Settlement("over-4", Decimal("0.33"), Decimal("0.35"), traced=False)],
+        {"over-4": 1},
+        0,
+    )
+    return View(
+        now_ns=round(NOW_S * NS_PER_S),
+        speed=60.0,
+        fleet=FLEET,
+        account="demo",
+        window_s=300,
+        figures=figures_of(rows, 300, ["over-4", "trend-75"], None),
+        fleet_curve=curve,
+        bot_curves={"over-4": curve},
+        orders=[make_order(1, "a")],
+        open_orders={"over-4": 2, "gone": 1},
+        status=samples_of(make_status(NOW_S - 3, rejected=4))[0],
+        feed=FeedView(connected=True, problem="", lag_s=0.0, events_refused=0, spans_refused=2, spans_sent_away=0),
+    )
+
+
+def test_a_snapshot_is_json_with_money_as_text(view: View) -> None:
+    told = json.loads(json.dumps(snapshot(view)))
+    assert told["total"] == {
+        "since_s": int(NOW_S),
+        "settled": 1,
+        "wins": 1,
+        "win_rate": 1.0,
+        "profit": "0.33",
+        "open": 3,
+    }
+    assert told["account"]["balance"] == "10012.34"
+    assert told["gateway"]["rejected_by_deriv"] == 4
+    assert told["gateway"]["status_age_s"] == 3.0
+    assert told["completeness"]["profit_untraced"] == "0.33"
+    assert told["completeness"]["spans_refused"] == 2
+    over, trend = told["bots"]
+    assert (over["strategy"], over["symbols"], over["open"]) == ("digit_frequency", ["1HZ100V"], 2)
+    assert over["recent"]["errors"] == [{"code": "QUOTA_DEADLINE", "count": 1}]
+    assert (trend["curve"], trend["total"]["win_rate"], trend["total"]["profit"]) == ([], None, "0")
+
+
+def test_the_curve_does_not_run_ahead_of_the_clock(view: View) -> None:
+    assert snapshot(view)["curve"] == [[NOW_S, "0.33"]]
+
+
+def test_before_the_gateway_spoke_nothing_is_made_up(view: View) -> None:
+    told = snapshot(replace(view, status=None, fleet_curve=Curve(8, 60), orders=[], open_orders={}))
+    assert told["account"] == {
+        "key": "demo",
+        "login_id": "",
+        "currency": "",
+        "balance": "",
+        "is_demo": None,
+        "dialect": "",
+    }
+    assert told["gateway"]["rejected_by_deriv"] is None
+    assert told["gateway"]["status_age_s"] is None
+    assert told["total"]["since_s"] is None
+
+
+def test_an_order_that_is_open_has_no_profit(make_order: MakeOrder) -> None:
+    told = order_json(replace(make_order(1, "a"), profit=None, sell_price=None, settled_ns=0))
+    assert (told["profit"], told["sell_price"], told["settled_s"], told["stake"]) == (None, None, None, "0.35")

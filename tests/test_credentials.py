@@ -1,0 +1,71 @@
+"""What happens when Deriv does not let the gateway in, at the start and later."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from house import TOKEN, eventually, house
+
+from derivfleet.common.errors import ConfigurationError
+from derivfleet.deriv.vocabulary import Dialect
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DIALECTS = pytest.mark.parametrize("dialect", list(Dialect))
+
+
+async def refusal(folder: Path, dialect: Dialect, **change: Any) -> str:
+    """Why the gateway ended at its start: one line."""
+    with pytest.raises(ConfigurationError) as caught:
+        async with house(folder, dialect, **change):
+            pytest.fail("the gateway serves")
+    text = str(caught.value)
+    assert "\n" not in text
+    assert TOKEN not in text
+    return text
+
+
+@DIALECTS
+async def test_a_wrong_token_ends_the_start(tmp_path: Path, dialect: Dialect) -> None:
+    text = await refusal(tmp_path, dialect, token="wrong-token-71b")
+    assert text.startswith("DERIV_TOKEN: ")
+    assert "wrong-token-71b" not in text
+
+
+@DIALECTS
+async def test_an_account_with_real_money_is_refused(tmp_path: Path, dialect: Dialect) -> None:
+    text = await refusal(tmp_path, dialect, simulator={"account_type": "real"})
+    assert "holds real money, which this version does not trade: use a demo account" in text
+
+
+@DIALECTS
+async def test_a_token_that_may_not_trade_is_refused(tmp_path: Path, dialect: Dialect) -> None:
+    text = await refusal(tmp_path, dialect, simulator={"scopes": ["read"]})
+    assert "trade" in text or "AccessDenied" in text
+
+
+@DIALECTS
+async def test_another_account_than_the_one_named_is_refused(tmp_path: Path, dialect: Dialect) -> None:
+    text = await refusal(tmp_path, dialect, accounts=[{"key": "demo", "login_id": "DOT11"}])
+    assert text.startswith("accounts.login_id: ")
+
+
+async def test_another_currency_than_the_one_named_is_refused(tmp_path: Path) -> None:
+    text = await refusal(tmp_path, Dialect.OPTIONS, accounts=[{"key": "demo", "currency": "EUR"}])
+    assert text == "accounts.demo.currency: is EUR, but DOT90000001 holds USD"
+
+
+@DIALECTS
+async def test_a_login_refused_later_is_tried_again(tmp_path: Path, dialect: Dialect) -> None:
+    async with house(tmp_path, dialect) as fleet:
+        await fleet.fault({"kind": "refuse_login", "count": 2})
+        await fleet.fault({"kind": "drop_before", "call": "ping", "count": 1})
+
+        async def state() -> tuple[set[str], int]:
+            seats = (await fleet.account()).connections
+            return {seat.state for seat in seats}, sum(seat.reconnects for seat in seats)
+
+        await eventually(state, lambda seen: seen[1] > 0)
+        await eventually(state, lambda seen: seen[0] == {"ready"})
