@@ -80,12 +80,12 @@ class House:
     reports: reports_pb2_grpc.ReportsServiceAsyncStub
     web_url: str
     restart_gateway: Callable[[], Awaitable[None]]
-    channel: grpc.aio.Channel
+    channel: Any  # of grpc.aio; its calls with plain bytes have no types
     stop_bots: Callable[[], Awaitable[None]]
 
     async def send_bytes(self, method: str, body: bytes, metadata: tuple[tuple[str, str], ...]) -> object:
         """Call a method with anything."""
-        call: Any = self.channel.unary_unary(method)
+        call = self.channel.unary_unary(method)
         answer: object = await call(body, metadata=metadata)
         return answer
 
