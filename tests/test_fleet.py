@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 AVERAGES = {"strategy": "moving_average", "parameters": {"fast_ticks": 2, "slow_ticks": 4, "duration_ticks": 1}}
 BOTS = [one_bot("digits"), one_bot("averages", **AVERAGES), one_bot("idle")]
-FINAL = (orders_pb2.ORDER_STATE_SETTLED, orders_pb2.ORDER_STATE_DENIED)
+FINAL = (
+    orders_pb2.ORDER_STATE_SETTLED,
+    orders_pb2.ORDER_STATE_DENIED,
+    orders_pb2.ORDER_STATE_NOT_FOUND,
+)
 
 
 async def bought_by(fleet: House, count: int) -> dict[str, int]:
@@ -68,9 +72,9 @@ async def test_a_cut_socket_does_not_stop_the_fleet(tmp_path: Path) -> None:
         async def lost() -> list[orders_pb2.Order]:
             return [order for order in await fleet.orders() if order.reconciled]
 
-        # Both bots may have had an order on the socket when it was cut.
+        # Both bots may have had an order on the socket when it was cut, and the other's may not have reached Deriv.
         found = await eventually(lost, lambda orders: 1 <= len(orders) <= 2)
-        assert all(order.contract_id for order in found)
+        assert any(order.contract_id for order in found)
         await fleet.stop_bots()
         settled = await eventually(fleet.orders, lambda orders: all(order.state in FINAL for order in orders))
         await assert_ledger_agrees(fleet, settled)
