@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path  # noqa: TC003 - pydantic reads the annotation at run time
 from typing import Literal, TypeVar
 
 from pydantic import ValidationError
@@ -10,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from derivfleet.common.errors import ConfigurationError
 
-__all__ = ["ServiceSettings", "first_problem", "load_settings"]
+__all__ = ["ServerSettings", "ServiceSettings", "first_problem", "load_settings"]
 
 T = TypeVar("T", bound="ServiceSettings")
 
@@ -24,6 +25,17 @@ class ServiceSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     otlp_endpoint: str = ""
     """host:port of an OTLP/gRPC receiver for traces; empty sends none."""
+
+
+class ServerSettings(ServiceSettings):
+    """What servers can be told besides: how they know their callers."""
+
+    identities: Literal["file", "kubernetes"] = "file"
+    """file: tokens made by ``derivfleet up``. kubernetes: service-account tokens, reviewed by the cluster."""
+    tokens: Path | None = None
+    """For file: the file of hashes."""
+    service_accounts: str = ""
+    """For kubernetes: what the names of the fleet's service accounts begin with, as ``fleet``."""
 
 
 def first_problem(error: ValidationError) -> tuple[str, str]:
