@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from derivfleet.common.clock import ManualClock
-from derivfleet.common.logs import configure_logs, hide, redact
+from derivfleet.common.logs import configure_logs, hide, hide_for_a_while, redact
 
 CANARY = "canary-7f3a91c5"
 
@@ -70,3 +70,10 @@ def test_text_output_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().err
     assert "unseen" not in text
     assert "count=3" in text
+
+
+def test_passing_secrets_are_hidden_and_do_not_pile_up() -> None:
+    for number in range(10_000):
+        hide_for_a_while(f"one-time-{number:05}")
+    assert redact("word one-time-09999 of one-time-09990") == "word *** of ***"
+    assert redact("worthless by now: one-time-00001") == "worthless by now: one-time-00001"

@@ -4,7 +4,7 @@ import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from derivfleet.common.clock import ManualClock
+from derivfleet.common.clock import FleetClock, ManualClock
 from derivfleet.common.logs import hide
 from derivfleet.common.spans import Attribute, SpanName
 from derivfleet.common.telemetry import Telemetry, context_from, metadata_of
@@ -67,3 +67,12 @@ def test_a_failure_is_counted_by_its_code_and_tells_no_secret(seen: InMemorySpan
     assert span.attributes["derivfleet.error_code"] == "RuntimeError"
     assert "canary" not in span.to_json()
     tracer.close()
+
+
+def test_a_receiver_that_is_gone_does_not_hold_up_the_end() -> None:
+    tracer = Telemetry("test", FleetClock(), "127.0.0.1:1")
+    for _ in range(1000):
+        tracer.start(SpanName.TRADE, {}).end()
+    start_s = time.monotonic()
+    tracer.close(0.2)
+    assert time.monotonic() - start_s < 2

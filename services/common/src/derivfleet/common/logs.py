@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections import deque
 from typing import TYPE_CHECKING, Literal
 
 import structlog
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
 
     from derivfleet.common.clock import Clock
 
-__all__ = ["configure_logs", "hide", "redact"]
+__all__ = ["configure_logs", "hide", "hide_for_a_while", "redact"]
 
+_PASSING_KEPT = 100
 _secrets: set[str] = set()
+_passing: deque[str] = deque(maxlen=_PASSING_KEPT)
 _SHAPES = re.compile(r"(otp=|token=|Bearer\s+|://[^:/@\s]+:)[^\s&\"'@]+")
 _MIN_SECRET_LENGTH = 6
 
@@ -26,9 +29,14 @@ def hide(*secrets: str) -> None:
     _secrets.update(secret for secret in secrets if len(secret) >= _MIN_SECRET_LENGTH)
 
 
+def hide_for_a_while(*secrets: str) -> None:
+    """As :func:`hide`, for secrets that are soon worthless and never end coming: only the newest are remembered."""
+    _passing.extend(secret for secret in secrets if len(secret) >= _MIN_SECRET_LENGTH)
+
+
 def redact(text: str) -> str:
     """Replace every known secret, and everything shaped like one, by ``***``."""
-    for secret in _secrets:
+    for secret in (*_secrets, *_passing):
         text = text.replace(secret, "***")
     return _SHAPES.sub(r"\1***", text)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenSpan", "Telemetry", "context_from", "metadata_of"]
 
+CLOSE_PATIENCE_WALL_S = 2.5
 Value = str | int | bool
 _KINDS = {
     SpanKind.INTERNAL: trace.SpanKind.INTERNAL,
@@ -138,10 +140,12 @@ class Telemetry:
         finally:
             opened.end()
 
-    def close(self) -> None:
-        """Send what is left, in at most three seconds."""
-        self._provider.force_flush(3_000)
-        self._provider.shutdown()
+    def close(self, patience_wall_s: float = CLOSE_PATIENCE_WALL_S) -> None:
+        """Send what is left, as far as that is possible in a while."""
+        # The exporter tries every batch again and again, whatever it is told; so it is left behind when time is up.
+        ending = threading.Thread(target=self._provider.shutdown, name="last traces", daemon=True)
+        ending.start()
+        ending.join(patience_wall_s)
 
 
 def metadata_of(context: Context) -> tuple[tuple[str, str], ...]:

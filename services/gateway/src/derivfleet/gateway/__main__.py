@@ -19,7 +19,6 @@ from derivfleet.gateway.journal.sqlite import Journal
 from derivfleet.gateway.rpc.control import ControlServicer
 from derivfleet.gateway.rpc.trading import TradingServicer
 from derivfleet.gateway.settings import GatewaySettings
-from derivfleet.gateway.upstream.pool import Role as Seat
 from derivfleet.v1 import control_pb2, control_pb2_grpc, trading_pb2, trading_pb2_grpc
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ async def _open(rooms: dict[str, AccountRoom], server: Server) -> None:
     for room in rooms.values():
         await room.start()
     for room in rooms.values():
-        await room.pool.ready(Seat.ORDERS)
+        await room.entered()
         await room.learn_limits()
     await server.set_serving(serving=True)
     _log.info("serving", accounts=list(rooms))

@@ -18,7 +18,7 @@ from derivfleet.gateway.reconciler import Reconciler
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
 from derivfleet.gateway.upstream.entrance import CredentialError, LegacyEntrance, OptionsEntrance, kind_of
 from derivfleet.gateway.upstream.line import Line, Standing
-from derivfleet.gateway.upstream.pool import Pool
+from derivfleet.gateway.upstream.pool import Pool, Role
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -36,7 +36,7 @@ __all__ = ["AccountRoom"]
 
 _log = structlog.get_logger()
 
-DRAIN_WALL_S = 4.0
+DRAIN_WALL_S = 3.0
 MARGIN_S = 0.25
 """Added to every window: two calls may arrive this much closer together than they left. Wall time, for networks do not
 run faster when the clock does."""
@@ -78,17 +78,20 @@ class AccountRoom:
         except CredentialError as error:
             await self.pool.close()
             raise ConfigurationError(error.key, error.problem) from None
+        transactions = requests.Transaction(transaction=1, subscribe=1)
+        self._standing.append(Standing(self.line, transactions, self.desk.on_transaction))
+        balance = requests.Balance(balance=1, subscribe=1)
+        self._standing.append(Standing(self.line, balance, self._take_balance))
+        self._reconciler = Reconciler(self.desk)
+
+    async def entered(self) -> None:
+        """Wait until there is a connection. Raises ConfigurationError if the account holds another currency."""
+        await self.pool.ready(Role.ORDERS)
         facts = self.pool.facts
         if facts is not None and facts.currency != self._currency:
-            await self.pool.close()
             raise ConfigurationError(
                 f"accounts.{self.key}.currency", f"is {self._currency}, but {facts.login_id} holds {facts.currency}"
             )
-        transactions = requests.Transaction(transaction=1, subscribe=1)
-        self._standing.append(Standing(self.line, transactions, self.desk.on_transaction, self._listening))
-        balance = requests.Balance(balance=1, subscribe=1)
-        self._standing.append(Standing(self.line, balance, self._take_balance, self._take_balance))
-        self._reconciler = Reconciler(self.desk)
 
     async def learn_limits(self) -> None:
         """Ask a legacy server for its limits; the new API has no such call."""
@@ -111,14 +114,12 @@ class AccountRoom:
             standing.cancel()
         await self.feeds.stop()
         await self.pool.close()
+        await self.desk.close()
 
     def _count_entry(self, calls: tuple[Call, ...]) -> None:
         # Entries are not held back: without a connection nothing else goes either, and backoff bounds them.
         for call in calls:
             self.schedule.reserve(GATEWAY, call, self._clock.now_ns())
-
-    def _listening(self, _first: Frame) -> None:
-        _log.info("listening to the account's transactions", account=self.key)
 
     def _take_balance(self, frame: Frame) -> None:
         try:

@@ -48,10 +48,11 @@ if TYPE_CHECKING:
     from derivfleet.gateway.upstream.connection import Frame
     from derivfleet.gateway.upstream.line import Line
 
-__all__ = ["Desk", "DifferentOrderError", "SellRefusedError"]
+__all__ = ["Desk", "DeskClosedError", "DifferentOrderError", "SellRefusedError"]
 
 _log = structlog.get_logger()
 
+CLOSE_PATIENCE_WALL_S = 0.5
 EARLY_SALES_KEPT = 10_000
 """Sales heard of before the receipt of their purchase, or of trades that are not the fleet's."""
 
@@ -62,6 +63,10 @@ class DifferentOrderError(Exception):
     def __init__(self, order_id: str, field: str) -> None:
         super().__init__(f"order {order_id} exists with another {field}: an order id belongs to one order only")
         self.field = field
+
+
+class DeskClosedError(Exception):
+    """The gateway is ending: no new orders are taken. Nothing was written down."""
 
 
 class SellRefusedError(Exception):
@@ -100,6 +105,7 @@ class Desk:
         self._by_contract: dict[int, str] = {}
         self._early: OrderedDict[int, Settled] = OrderedDict()
         self._settling: dict[str, OpenSpan] = {}
+        self._closing = False
 
     def recover(self) -> None:
         """Take up the orders of an earlier run: what was being sent is unknown now, what was not sent never will be."""
@@ -109,10 +115,8 @@ class Desk:
         for order in self.feed.journal.open_orders(self._account):
             self.open[order.order_id] = order
             match order.state:
-                case State.INTENDED:
-                    self._move(order, Denied("GATEWAY_RESTARTED", "the gateway ended before it was sent"))
-                case State.SENT:
-                    self._lose(order, "GATEWAY_RESTARTED", "the gateway ended before the answer came")
+                case State.INTENDED | State.SENT:
+                    self._take_up(order, "the gateway ended")
                 case State.UNKNOWN:
                     self.lost_time_ns[order.order_id] = now_ns
                 case _:
@@ -127,7 +131,8 @@ class Desk:
     ) -> tuple[Order, int | None]:
         """Buy once; returns the order as far as it is known, and if its turn was refused now, how long that was away.
 
-        Raises DifferentOrderError if the id is taken by another order.
+        Raises DifferentOrderError if the id is taken by another order, DeskClosedError if no new orders are taken, and
+        JournalError if the journal is out of order (asking again with the same id is safe).
         """
         known = self.find(order_id)
         if known is not None:
@@ -138,6 +143,8 @@ class Desk:
         if purchase is None:
             if known is not None:
                 return known, None
+            if self._closing:
+                raise DeskClosedError(f"order {order_id} was not taken: the gateway is ending")
             order = Order(
                 account=self._account,
                 order_id=order_id,
@@ -148,7 +155,7 @@ class Desk:
                 traceparent=trace.get("traceparent", ""),
             )
             self._write(None, order)
-            task = asyncio.create_task(self._purchase(order, deadline_ns), name=f"buy {order_id}")
+            task = asyncio.create_task(self._carried_through(order, deadline_ns), name=f"buy {order_id}")
             purchase = self._purchases[order_id] = _Purchase(task)
             task.add_done_callback(lambda _: self._purchases.pop(order_id, None))
         order = await asyncio.shield(purchase.task)
@@ -174,10 +181,26 @@ class Desk:
         return self.find(order.order_id) or order
 
     async def drain(self, patience_s: float) -> None:
-        """Wait a while for the purchases under way."""
+        """Take no new orders, deny those that wait for a turn, and wait a while for the others under way."""
+        self._closing = True
         tasks = [purchase.task for purchase in self._purchases.values()]
+        for order_id, purchase in self._purchases.items():
+            if self.open[order_id].state is State.INTENDED:
+                purchase.task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=self._clock.wall_s(patience_s))
+
+    async def close(self) -> None:
+        """See the last purchases end, when the sockets are closed. What is still open then, the next start takes up."""
+        tasks = [purchase.task for purchase in self._purchases.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_PATIENCE_WALL_S)
+
+    def take_up_stranded(self) -> None:
+        """Give orders whose purchase has ended without a word a state from which they go on. Raises JournalError."""
+        for order in list(self.open.values()):
+            if order.order_id not in self._purchases:
+                self._take_up(order, "the gateway failed")
 
     def on_transaction(self, frame: Frame) -> None:
         """A movement of the account's money, as its own stream tells it."""
@@ -211,6 +234,11 @@ class Desk:
 
     def confirm(self, order: Order, receipt: Confirmed) -> Order:
         """An order was bought: by Deriv's receipt, or by a record that stands for it."""
+        if self.feed.journal.claimed(order.account, [receipt.contract_id]):
+            # It was lost together with an order like it, and that one got its contract. The other one's will be found.
+            _log.warning("contract belongs to another order", order_id=order.order_id, contract_id=receipt.contract_id)
+            message = "its contract was taken for that of an order like it; the account's records will tell"
+            return self._lose(order, "CONTRACT_TAKEN", message) if order.state is State.SENT else order
         order = self._move(order, receipt)
         self._by_contract[order.contract_id] = order.order_id
         attributes = {
@@ -227,6 +255,26 @@ class Desk:
     def conclude(self, order: Order, event: Event) -> Order:
         """What reconciling has found out about an unknown order."""
         return self._move(order, event)
+
+    async def _carried_through(self, order: Order, deadline_ns: int) -> Order:
+        """A purchase that ends in an order one can go on with, whatever happens."""
+        try:
+            return await self._purchase(order, deadline_ns)
+        except asyncio.CancelledError:
+            return self._take_up(self.open[order.order_id], "the gateway ended")
+        except Exception:  # noqa: BLE001 - money may be on its way, so whatever it was, the order must go on
+            _log.exception("a purchase failed in an unforeseen way", order_id=order.order_id, trace_id=order.trace_id)
+            return self._take_up(self.open[order.order_id], "the gateway failed")
+
+    def _take_up(self, order: Order, reason: str) -> Order:
+        """Nobody carries this purchase on: what was not sent never will be, what was sent is unknown."""
+        match order.state:
+            case State.INTENDED:
+                return self._move(order, Denied("NOT_SENT", f"{reason} before it was sent"))
+            case State.SENT:
+                return self._lose(order, "ABANDONED", f"{reason} before the answer came")
+            case _:
+                return order
 
     async def _purchase(self, order: Order, deadline_ns: int) -> Order:
         terms = order.terms
@@ -301,8 +349,9 @@ class Desk:
             self._received(order, frame)
 
     def _lose(self, order: Order, code: str, message: str) -> Order:
+        moved = self._move(order, Lost(code, message))
         self.lost_time_ns[order.order_id] = self._clock.now_ns()
-        return self._move(order, Lost(code, message))
+        return moved
 
     def _move(self, order: Order, event: Event) -> Order:
         moved = advance(order, event, self._clock.now_ns())

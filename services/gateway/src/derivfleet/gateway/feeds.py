@@ -51,12 +51,21 @@ class Watch(Generic[T]):
 class _Source(Generic[T]):
     """One stream at Deriv and its watchers."""
 
-    def __init__(self, line: Line, request: Request, decode: Callable[[Frame], T | None]) -> None:
+    def __init__(
+        self,
+        line: Line,
+        request: Request,
+        decode: Callable[[Frame], T | None],
+        is_news: Callable[[T, T], bool],
+        after: asyncio.Task[None] | None,
+    ) -> None:
+        """``is_news`` compares the latest item with the next; ``after`` is the end of an earlier stream of the same."""
         self._decode = decode
+        self._is_news = is_news
         self._latest: T | None = None
         self._refusal: CallRefusedError | None = None
         self.watchers: set[Watch[T]] = set()
-        self.standing = Standing(line, request, self._take, self._take, self._refused)
+        self.standing = Standing(line, request, self._take, self._refused, after)
 
     def join(self, watch: Watch[T]) -> None:
         self.watchers.add(watch)
@@ -71,7 +80,7 @@ class _Source(Generic[T]):
         except MalformedAnswer as error:
             _log.warning("stream message without use", problem=str(error))
             return
-        if item is None or item == self._latest:
+        if item is None or (self._latest is not None and not self._is_news(self._latest, item)):
             return  # a stream that is opened again begins with what it ended with
         self._latest = item
         for watch in self.watchers:
@@ -96,21 +105,27 @@ class Feeds:
         self._codec = line.pool.entrance.codec
         self._ticks: dict[str, _Source[Tick]] = {}
         self._contracts: dict[int, _Source[ContractState]] = {}
-        self._ending: set[asyncio.Task[None]] = set()
+        self._ending: dict[str | int, asyncio.Task[None]] = {}
 
     @contextmanager
     def ticks(self, symbols: list[str]) -> Generator[Watch[Tick], None, None]:
         """Watch symbols; each begins with its latest tick if one is known."""
         watch: Watch[Tick] = Watch()
-        for symbol in symbols:
+        wanted = {symbol: requests.Ticks(ticks=symbol, subscribe=1) for symbol in symbols}
+        for symbol, request in wanted.items():
             if symbol not in self._ticks:
-                request = requests.Ticks(ticks=symbol, subscribe=1)
-                self._ticks[symbol] = _Source(self._line, request, lambda frame: self._codec.decode_tick(frame).tick)
+                self._ticks[symbol] = _Source(
+                    self._line,
+                    request,
+                    self._tick_of,
+                    lambda last, tick: tick.epoch_s > last.epoch_s,
+                    self._end_of(symbol),
+                )
             self._ticks[symbol].join(watch)
         try:
             yield watch
         finally:
-            for symbol in symbols:
+            for symbol in wanted:
                 self._leave(self._ticks, symbol, watch)
 
     @contextmanager
@@ -119,7 +134,13 @@ class Feeds:
         watch: Watch[ContractState] = Watch()
         if contract_id not in self._contracts:
             request = requests.ProposalOpenContract(proposal_open_contract=1, contract_id=contract_id, subscribe=1)
-            self._contracts[contract_id] = _Source(self._line, request, self._codec.decode_contract)
+            self._contracts[contract_id] = _Source(
+                self._line,
+                request,
+                self._codec.decode_contract,
+                lambda last, state: not last.is_sold and state != last,
+                self._end_of(contract_id),
+            )
         self._contracts[contract_id].join(watch)
         try:
             yield watch
@@ -132,15 +153,24 @@ class Feeds:
         source.watchers.discard(watch)
         if not source.watchers:
             del table[key]
-            task = asyncio.create_task(source.standing.stop())
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+            task = self._ending[key] = asyncio.create_task(source.standing.stop(), name=f"end the stream of {key}")
+            task.add_done_callback(lambda _: self._ended(key, task))
+
+    def _ended(self, key: str | int, task: asyncio.Task[None]) -> None:
+        if self._ending.get(key) is task:
+            del self._ending[key]
+
+    def _end_of(self, key: str | int) -> asyncio.Task[None] | None:
+        return self._ending.get(key)
+
+    def _tick_of(self, frame: Frame) -> Tick:
+        return self._codec.decode_tick(frame).tick
 
     async def stop(self) -> None:
         """Stop listening to all streams, when the sockets are about to close."""
         for source in [*self._ticks.values(), *self._contracts.values()]:
             source.standing.cancel()
             source.end()
-        for task in self._ending:
+        for task in self._ending.values():
             task.cancel()
-        await asyncio.gather(*self._ending, return_exceptions=True)
+        await asyncio.gather(*self._ending.values(), return_exceptions=True)

@@ -50,15 +50,15 @@ class ProblemError(Exception):
         self.problem = problem
 
 
-def _details(problem: Problem) -> list[Message]:
+def _details(problem: Problem, message: str) -> list[Message]:
     details: list[Message] = [
         error_details_pb2.ErrorInfo(reason=problem.reason, domain=DOMAIN, metadata=dict(problem.metadata))
     ]
     if problem.field:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=problem.field, description=problem.message)
+        violation = error_details_pb2.BadRequest.FieldViolation(field=problem.field, description=message)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if problem.limit:
-        quota = error_details_pb2.QuotaFailure.Violation(subject=problem.limit, description=problem.message)
+        quota = error_details_pb2.QuotaFailure.Violation(subject=problem.limit, description=message)
         details.append(error_details_pb2.QuotaFailure(violations=[quota]))
     if problem.retry_after_s is not None:
         delay = Duration()
@@ -70,7 +70,7 @@ def _details(problem: Problem) -> list[Message]:
 async def abort(context: grpc.aio.ServicerContext[Any, Any], problem: Problem) -> NoReturn:
     """End a call with a problem."""
     status = Status(code=code_pb2.Code.Value(problem.code.name), message=redact(problem.message))
-    for detail in _details(problem):
+    for detail in _details(problem, status.message):
         packed = AnyMessage()
         packed.Pack(detail)
         status.details.append(packed)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from decimal import Decimal
 
-__all__ = ["READ_AFTER_S", "LostOrder", "Purchase", "assign", "is_proven_absent"]
+__all__ = ["ABSENT_AFTER_S", "CLOCK_SLACK_S", "READ_AFTER_S", "LostOrder", "Purchase", "assign", "is_proven_absent"]
 
 CLOCK_SLACK_S = 2
 """Deriv's purchase times have whole seconds, and its clock is not ours."""
@@ -72,8 +72,8 @@ def _same_terms(order: Order, purchase: Purchase) -> bool:
     return purchase.expiry_s is not None and purchase.expiry_s - purchase.epoch_s == length_s
 
 
-def _in_time(order: Order, until_ns: int, purchase: Purchase) -> bool:
-    return order.sent_time_ns // 10**9 - CLOCK_SLACK_S <= purchase.epoch_s <= until_ns // 10**9 + CLOCK_SLACK_S
+def _in_time(order: Order, until_ns: int, purchase: Purchase, slack_s: float) -> bool:
+    return order.sent_time_ns // 10**9 - slack_s <= purchase.epoch_s <= until_ns // 10**9 + slack_s
 
 
 def assign(
@@ -82,10 +82,13 @@ def assign(
     purchases: Sequence[Purchase],
     claimed: Collection[int],
     now_ns: int,
+    slack_s: float = CLOCK_SLACK_S,
 ) -> list[tuple[Order, Confirmed]]:
     """Match lost orders with purchases that no other order has claimed (``claimed`` holds contract ids).
 
-    A purchase that an order still in flight might get a receipt for is left alone until that order is answered.
+    ``slack_s`` is how far Deriv's seconds may lie outside of ours, and how long a frame may still be on its way when
+    its socket is given up. A purchase that an order still in flight might get a receipt for is left alone until that
+    order is answered.
     """
     found: list[tuple[Order, Confirmed]] = []
     free = sorted(
@@ -93,14 +96,16 @@ def assign(
             purchase
             for purchase in purchases
             if purchase.contract_id not in claimed
-            and not any(_same_terms(order, purchase) and _in_time(order, now_ns, purchase) for order in in_flight)
+            and not any(
+                _same_terms(order, purchase) and _in_time(order, now_ns, purchase, slack_s) for order in in_flight
+            )
         ),
         key=lambda purchase: (purchase.epoch_s, purchase.contract_id),
     )
     for entry in sorted(lost, key=lambda entry: (entry.order.sent_time_ns, entry.order.order_id)):
         order = entry.order
         for purchase in free:
-            if _same_terms(order, purchase) and _in_time(order, entry.lost_time_ns, purchase):
+            if _same_terms(order, purchase) and _in_time(order, entry.lost_time_ns, purchase, slack_s):
                 free.remove(purchase)
                 receipt = Confirmed(
                     purchase.contract_id,
@@ -114,6 +119,6 @@ def assign(
     return found
 
 
-def is_proven_absent(entry: LostOrder, now_ns: int) -> bool:
+def is_proven_absent(entry: LostOrder, now_ns: int, absent_after_s: float = ABSENT_AFTER_S) -> bool:
     """Whether "not in the statement" may be believed: late enough, and read without error more than once."""
-    return entry.clean_reads >= CLEAN_READS_NEEDED and now_ns - entry.lost_time_ns >= ABSENT_AFTER_S * 10**9
+    return entry.clean_reads >= CLEAN_READS_NEEDED and now_ns - entry.lost_time_ns >= absent_after_s * 10**9

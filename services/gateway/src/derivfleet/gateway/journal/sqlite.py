@@ -6,6 +6,8 @@ takes tens of microseconds. In WAL mode with ``synchronous=NORMAL`` a commit sur
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["Journal", "JournalEvent"]
+__all__ = ["Journal", "JournalError", "JournalEvent"]
 
 SCHEMA_VERSION = 1
 SCHEMA = """
@@ -46,6 +48,10 @@ CREATE TABLE events (
 _ORDER = TypeAdapter(Order)
 
 
+class JournalError(Exception):
+    """The journal could not be written, as on a full disk. Nothing was."""
+
+
 @dataclass(frozen=True, slots=True)
 class JournalEvent:
     """One transition: the order as it was after it."""
@@ -59,9 +65,9 @@ class Journal:
     """All orders of all accounts, and every transition in order."""
 
     def __init__(self, path: Path, key: str) -> None:
-        """Open or create; raises ConfigurationError naming ``key`` if that cannot be done."""
+        """Open or create; raises ConfigurationError naming ``key`` if that cannot be done, or another has it open."""
+        self._lock = _locked(path, key)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
@@ -70,12 +76,19 @@ class Journal:
                 self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
             elif version != SCHEMA_VERSION:
                 raise ConfigurationError(key, f"{path} has schema {version}, this gateway knows {SCHEMA_VERSION}")
-        except (sqlite3.Error, OSError) as error:
+        except sqlite3.Error as error:
+            os.close(self._lock)
             raise ConfigurationError(key, f"cannot open {path}: {error}") from None
 
     def write(self, order: Order, time_ns: int) -> int:
-        """Write down an order's newest transition; returns its position in the feed."""
+        """Write down an order's newest transition; returns its position in the feed. Raises JournalError."""
         body = _ORDER.dump_json(order).decode()
+        try:
+            return self._write(order, time_ns, body)
+        except sqlite3.OperationalError as error:
+            raise JournalError(f"the order journal cannot be written: {error}") from error
+
+    def _write(self, order: Order, time_ns: int, body: str) -> int:
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             position = self._db.execute(
@@ -153,3 +166,19 @@ class Journal:
 
     def close(self) -> None:
         self._db.close()
+        os.close(self._lock)
+
+
+def _locked(path: Path, key: str) -> int:
+    """A lock that ends with the process: two gateways on one journal would each trade the other's orders."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigurationError(key, f"cannot open {path}: {error}") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise ConfigurationError(key, f"{path} is in use by another gateway") from None
+    return lock

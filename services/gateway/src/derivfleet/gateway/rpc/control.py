@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ControlServicer"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
+_PAGE_TOKEN = re.compile("[0-9]{1,18}")
 DEFAULT_PAGE = 100
 LARGEST_PAGE = 1000
 
@@ -51,7 +53,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
             state = messages.state_of(request.state)
             if not 0 <= request.limit <= LARGEST_PAGE:
                 raise messages.invalid("limit", f"must be 0 to {LARGEST_PAGE}")
-            if request.page_token and not request.page_token.isdigit():
+            if request.page_token and not _PAGE_TOKEN.fullmatch(request.page_token):
                 raise messages.invalid("page_token", "must be empty or the next_page_token of an earlier answer")
         except ProblemError as error:
             await abort(context, error.problem)

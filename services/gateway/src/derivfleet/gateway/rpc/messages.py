@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "amount_of",
     "check_order_id",
+    "check_symbol",
     "contract_message",
     "event_message",
     "invalid",
@@ -39,6 +40,9 @@ __all__ = [
 
 _ORDER_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _STATES = {state: orders_pb2.OrderState.Value(f"ORDER_STATE_{state.name}") for state in State}
+_SYMBOL = re.compile(r"\w{2,30}", re.ASCII)
+_BARRIER = re.compile(r"(?=.{1,20}\Z)[+-]?[0-9]+\.?[0-9]*", re.ASCII)
+LONGEST_DURATION = 99_999_999
 LONGEST_AMOUNT = 32
 LARGEST_AMOUNT = 10**9
 """Far above every stake that Deriv takes; a short text such as 1e999999 is a very long number."""
@@ -55,6 +59,13 @@ def check_order_id(order_id: str) -> str:
     if not _ORDER_ID.fullmatch(order_id):
         raise invalid("order_id", "must be 1 to 64 of A-Z a-z 0-9 . _ : -")
     return order_id
+
+
+def check_symbol(field: str, symbol: str) -> str:
+    """The symbol, if it has the form of one. Raises ProblemError."""
+    if not _SYMBOL.fullmatch(symbol):
+        raise invalid(field, "must be a symbol of Deriv, as R_100")
+    return symbol
 
 
 def amount_of(field: str, text: str) -> Decimal:
@@ -81,8 +92,11 @@ def terms_of(message: orders_pb2.ContractTerms) -> OrderTerms:
         ) from None
     if message.duration_unit not in _UNITS:
         raise invalid("terms.duration_unit", "must be t, s, m or h")
-    if not re.fullmatch(r"\w{2,30}", message.symbol, re.ASCII):
-        raise invalid("terms.symbol", "must be a symbol of Deriv, as R_100")
+    check_symbol("terms.symbol", message.symbol)
+    if not 1 <= message.duration <= LONGEST_DURATION:
+        raise invalid("terms.duration", f"must be 1 to {LONGEST_DURATION}")
+    if message.barrier and not _BARRIER.fullmatch(message.barrier):
+        raise invalid("terms.barrier", "must be empty or a number with at most 20 characters")
     stake = amount_of("terms.stake", message.stake)
     if stake <= 0:
         raise invalid("terms.stake", "must be above 0")

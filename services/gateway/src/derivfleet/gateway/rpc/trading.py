@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
+import structlog
 
 from derivfleet.common.rpc.identity import caller
 from derivfleet.common.rpc.status import Problem, ProblemError, abort
@@ -18,7 +19,8 @@ from derivfleet.deriv.requests import GRANULARITIES_S
 from derivfleet.deriv.ticks import Tick
 from derivfleet.deriv.vocabulary import Call, HistoryStyle
 from derivfleet.gateway.core.orders import Order, State
-from derivfleet.gateway.desk import DifferentOrderError, SellRefusedError
+from derivfleet.gateway.desk import DeskClosedError, DifferentOrderError, SellRefusedError
+from derivfleet.gateway.journal.sqlite import JournalError
 from derivfleet.gateway.rpc import messages
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
 from derivfleet.gateway.upstream.line import NotConnectedError, TurnRefusedError
@@ -34,11 +36,15 @@ if TYPE_CHECKING:
 
 __all__ = ["TradingServicer"]
 
+_log = structlog.get_logger()
 Context = grpc.aio.ServicerContext[Any, Any]
 DEFAULT_DEADLINE_S = 30.0
 """For callers who set none."""
 MOST_TICKS = 5000
 """Deriv's own cap."""
+MOST_SYMBOLS = 50
+"""Half of what one socket may stream; opening streams is counted on the whole account."""
+LAST_EPOCH_S = 9_999_999_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,10 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             except DifferentOrderError as error:
                 code = grpc.StatusCode.FAILED_PRECONDITION
                 problem = Problem(code, "ORDER_DIFFERS", str(error), field=f"terms.{error.field}")
+                raise ProblemError(problem) from None
+            except (DeskClosedError, JournalError) as error:
+                reason = "GATEWAY_ENDING" if isinstance(error, DeskClosedError) else "JOURNAL_NOT_WRITTEN"
+                problem = Problem(grpc.StatusCode.UNAVAILABLE, reason, str(error), retry_after_s=2.0)
                 raise ProblemError(problem) from None
             visit.span.set({Attribute.STATE: order.state})
             if order.state is State.DENIED:
@@ -133,8 +143,9 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
                 raise messages.invalid("count", f"must be 1 to {MOST_TICKS}, not {request.count}")
             if request.granularity_s and request.granularity_s not in GRANULARITIES_S:
                 raise messages.invalid("granularity_s", f"must be 0 or one of {', '.join(map(str, GRANULARITIES_S))}")
-            if not request.symbol.isascii() or not request.symbol.replace("_", "").isalnum():
-                raise messages.invalid("symbol", "must be a symbol of Deriv, as R_100")
+            messages.check_symbol("symbol", request.symbol)
+            if not 0 <= request.end_epoch_s <= LAST_EPOCH_S:
+                raise messages.invalid("end_epoch_s", f"must be 0 (the latest) to {LAST_EPOCH_S}")
             return await self._history(visit, request)
         raise AssertionError("a visit answers or aborts")
 
@@ -154,8 +165,10 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
     ) -> AsyncIterator[trading_pb2.StreamTicksResponse]:
         async with self._visit(SpanName.GATEWAY_STREAM, request.account, context, {}) as visit:
             symbols = list(dict.fromkeys(request.symbols))
-            if not symbols:
-                raise messages.invalid("symbols", "must name at least one symbol")
+            if not 1 <= len(symbols) <= MOST_SYMBOLS:
+                raise messages.invalid("symbols", f"must name 1 to {MOST_SYMBOLS} symbols")
+            for symbol in symbols:
+                messages.check_symbol("symbols", symbol)
             with visit.room.feeds.ticks(symbols) as watch:
                 while (tick := await watch.next()) is not None:
                     visit.span.end()
@@ -189,6 +202,8 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
                     visit.span.end()
                     if isinstance(contract, CallRefusedError):
                         raise ProblemError(_refused(Call.PROPOSAL_OPEN_CONTRACT, contract))
+                    if watch.fell_behind:
+                        raise ProblemError(_fell_behind())
                     visit.room.desk.on_contract(order, contract)
                     message = messages.contract_message(visit.room.key, contract)
                     yield trading_pb2.StreamContractResponse(contract=message)
@@ -222,6 +237,13 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             span.fail(error.code, str(error))
             problem = Problem(
                 grpc.StatusCode.UNAVAILABLE, "ANSWER_LOST", f"Deriv's answer was lost ({error})", retry_after_s=1.0
+            )
+            await abort(context, problem)
+        except Exception as error:  # noqa: BLE001 - the caller gets one line, the log the traceback
+            span.fail(type(error).__name__, str(error))
+            _log.exception("a call failed in an unforeseen way", bot=bot, call=name)
+            problem = Problem(
+                grpc.StatusCode.INTERNAL, "GATEWAY_FAILED", "the gateway failed: its log says why", retry_after_s=1.0
             )
             await abort(context, problem)
         finally:

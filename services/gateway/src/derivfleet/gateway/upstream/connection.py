@@ -16,7 +16,7 @@ import structlog
 from websockets.exceptions import ConnectionClosed
 
 from derivfleet.deriv.dialects import Frame, from_json
-from derivfleet.deriv.errors import MalformedFrame
+from derivfleet.deriv.errors import MalformedAnswer, MalformedFrame
 from derivfleet.gateway.upstream.library import LibraryClient
 
 if TYPE_CHECKING:
@@ -65,10 +65,9 @@ class _Open:
 
 @dataclass(slots=True)
 class Stream:
-    """A running subscription; ``first`` is the answer that opened it."""
+    """A running subscription."""
 
     req_id: int
-    first: Frame
     stream_id: str
     sink: Callable[[Frame], None] = field(repr=False)
 
@@ -86,12 +85,17 @@ class Connection:
         self._open: dict[int, _Open] = {}
         self._late: OrderedDict[int, Callable[[Frame], None]] = OrderedDict()
         self._streams: dict[int, Callable[[Frame], None]] = {}
+        self._ending: set[str] = set()
         self._closed = asyncio.Event()
+        self._retiring: asyncio.Task[None] | None = None
+        self.on_stray: Callable[[Connection, str], None] | None = None
+        """Hears of the id of a stream that Deriv sends and nobody takes, as after a lost answer: it should be ended."""
         self._reader = asyncio.create_task(self._read(), name=f"read {name}")
 
     @property
     def is_open(self) -> bool:
-        return not self._closed.is_set()
+        """Whether calls may be made."""
+        return not self._closed.is_set() and self._retiring is None
 
     @property
     def open_calls(self) -> int:
@@ -114,13 +118,30 @@ class Connection:
         return await self._call(request, timeout_s, on_late, None)
 
     async def subscribe(self, request: Request, timeout_s: float, sink: Callable[[Frame], None]) -> Stream:
-        """Open a stream: ``sink`` gets every frame after the first. Raises as :meth:`call` does."""
-        first = await self._call(request, timeout_s, None, sink)
-        return Stream(first["req_id"], first, self._codec.stream_id_of(first) or "", sink)
+        """Open a stream: ``sink`` gets every frame, beginning with the answer. Raises as :meth:`call` does."""
+        # The next frame can be read before this task runs again; it must not overtake the first.
+        held: list[Frame] = []
+        first = await self._call(request, timeout_s, None, held.append)
+        req_id = first["req_id"]
+        for frame in (first, *held):
+            self._give(sink, frame)
+        if req_id in self._streams:
+            self._streams[req_id] = sink
+        return Stream(req_id, self._stream_id_of(first), sink)
 
     def drop(self, stream: Stream) -> None:
-        """Stop listening to a stream; what still arrives of it goes nowhere."""
+        """Stop listening to a stream; what still arrives of it goes nowhere. :meth:`ended` has to follow."""
         self._streams.pop(stream.req_id, None)
+        self._ending.add(stream.stream_id)
+
+    def ended(self, stream_id: str) -> None:
+        """Deriv was told to end a stream: should it go on, it is a stray."""
+        self._ending.discard(stream_id)
+
+    def retire(self) -> None:
+        """Make no more calls, let Deriv answer what it has, close."""
+        if self._retiring is None:
+            self._retiring = asyncio.create_task(self._socket.close(), name=f"retire {self.name}")
 
     async def close(self) -> None:
         """Close the socket; open calls end as lost."""
@@ -154,34 +175,41 @@ class Connection:
         entry = self._open[req_id] = _Open(call, on_late)
         if sink is not None:
             self._streams[req_id] = sink
+        lost = "ConnectionClosed"
         try:
             async with self._clock.timeout(timeout_s):
                 await self._library.send(frame)
         except TimeoutError:
-            self._streams.pop(req_id, None)
-            raise AnswerLostError(call, "Timeout", handed_over=entry.handed_over) from None
+            lost = "Timeout"
         except (ConnectionError, ConnectionClosed):
+            pass
+        except BaseException:
             self._streams.pop(req_id, None)
-            raise AnswerLostError(call, "ConnectionClosed", handed_over=entry.handed_over) from None
+            raise
         finally:
             del self._open[req_id]
             if entry.answer is None and entry.on_late is not None:
                 self._late[req_id] = entry.on_late
                 if len(self._late) > LATE_ANSWERS_KEPT:
                     self._late.popitem(last=False)
-        return self._judge(call, req_id, entry)
+        # An answer may have arrived in the very moment of the timeout: then it counts.
+        try:
+            return self._judge(call, entry, lost)
+        except (AnswerLostError, CallRefusedError):
+            self._streams.pop(req_id, None)
+            raise
 
-    def _judge(self, call: str, req_id: int, entry: _Open) -> Frame:
+    def _judge(self, call: str, entry: _Open, lost: str) -> Frame:
         answer = entry.answer
         if answer is None:
-            self._streams.pop(req_id, None)
-            raise AnswerLostError(call, "ConnectionClosed", handed_over=entry.handed_over)
-        error = self._codec.decode_error(answer)
+            raise AnswerLostError(call, lost, handed_over=entry.handed_over)
+        try:
+            error = self._codec.decode_error(answer)
+        except MalformedAnswer:
+            raise AnswerLostError(call, "MalformedAnswer", handed_over=True) from None
         if error is not None:
-            self._streams.pop(req_id, None)
             raise CallRefusedError(call, error.code, error.message)
         if not isinstance(answer.get("msg_type"), str):
-            self._streams.pop(req_id, None)
             raise AnswerLostError(call, "MalformedAnswer", handed_over=True)
         return answer
 
@@ -199,6 +227,7 @@ class Connection:
                     self._library.fail(req_id, "ConnectionClosed")
             self._library.close()
             self._streams.clear()
+            self._socket.transport.abort()  # does nothing to a closed one; a reader that failed leaves an open one
             _log.info("socket closed", connection=self.name, close_code=self._socket.close_code)
 
     def _take(self, text: str) -> None:
@@ -217,7 +246,20 @@ class Connection:
         elif isinstance(req_id, int) and req_id in self._streams:
             self._give(self._streams[req_id], frame)
         elif entry is None:
-            _log.debug("frame without a taker", connection=self.name, msg_type=frame.get("msg_type"))
+            self._take_stray(frame)
+
+    def _take_stray(self, frame: Frame) -> None:
+        stream_id = self._stream_id_of(frame)
+        _log.debug("frame without a taker", connection=self.name, msg_type=frame.get("msg_type"))
+        if stream_id and stream_id not in self._ending and self.on_stray is not None and self.is_open:
+            self._ending.add(stream_id)
+            self.on_stray(self, stream_id)
+
+    def _stream_id_of(self, frame: Frame) -> str:
+        try:
+            return self._codec.stream_id_of(frame) or ""
+        except MalformedAnswer:
+            return ""
 
     def _give(self, sink: Callable[[Frame], None], frame: Frame) -> None:
         """Hand a frame on. A taker's mistake must not end the socket that everybody else reads from."""

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import aiohttp
 from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidHandshake, InvalidURI
+from websockets.exceptions import InvalidHandshake, InvalidURI, WebSocketException
 
-from derivfleet.common.logs import hide
+from derivfleet.common.logs import hide_for_a_while
 from derivfleet.deriv import requests
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.errors import MalformedAnswer, Outcome, outcome_of
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["AccountFacts", "CredentialError", "Entrance", "EntryError", "LegacyEntrance", "OptionsEntrance", "kind_of"]
 
 ENTRY_TIMEOUT_S = 30.0
+LEAST_ENTRY_WALL_S = 5.0
+"""Networks and processors do not run faster when the clock does."""
 MAX_FRAME_BYTES = 2_000_000
 """Answers are capped at 600 kB by the server; three times that leaves room without leaving it open."""
 
@@ -89,13 +91,18 @@ def kind_of(app_id: str) -> Dialect:
     return Dialect.LEGACY if app_id.isdigit() else Dialect.OPTIONS
 
 
-def refuse_real_money(facts: AccountFacts) -> None:
+def refuse_real_money(login_id: str, *, is_demo: bool) -> None:
     """Raise CredentialError unless the account is a demo one."""
-    if not facts.is_demo:
+    if not is_demo:
         raise CredentialError(
             "DERIV_TOKEN",
-            f"account {facts.login_id} holds real money, which this version does not trade: use a demo account",
+            f"account {login_id} holds real money, which this version does not trade: use a demo account",
         )
+
+
+def _patience_s(clock: Clock) -> float:
+    """How long each step of an entry may take, in fleet time."""
+    return max(ENTRY_TIMEOUT_S, clock.fleet_s(LEAST_ENTRY_WALL_S))
 
 
 async def _open_socket(url: str, clock: Clock) -> ClientConnection:
@@ -103,7 +110,7 @@ async def _open_socket(url: str, clock: Clock) -> ClientConnection:
         return await connect(
             url,
             ping_interval=None,  # the API's own ping is used, because Deriv answers and counts it
-            open_timeout=clock.wall_s(ENTRY_TIMEOUT_S),
+            open_timeout=clock.wall_s(_patience_s(clock)),
             close_timeout=1,
             max_size=MAX_FRAME_BYTES,
             compression=None,
@@ -112,8 +119,8 @@ async def _open_socket(url: str, clock: Clock) -> ClientConnection:
         raise EntryError("Deriv named an address that is none") from None
     except InvalidHandshake as error:
         raise EntryError(f"the WebSocket handshake was refused: {type(error).__name__}: {error}") from None
-    except (OSError, TimeoutError) as error:
-        raise EntryError(f"no connection: {error or type(error).__name__}") from None
+    except (OSError, TimeoutError, EOFError, WebSocketException) as error:
+        raise EntryError(f"no connection: {str(error) or type(error).__name__}") from None
 
 
 class LegacyEntrance:
@@ -132,7 +139,8 @@ class LegacyEntrance:
         socket = await _open_socket(self._url, self._clock)
         connection = Connection(name, socket, self.codec, self._clock)
         try:
-            facts = self._facts(await connection.call(requests.Authorize(authorize=self._token), ENTRY_TIMEOUT_S))
+            request = requests.Authorize(authorize=self._token)
+            facts = self._facts(await connection.call(request, _patience_s(self._clock)))
         except CallRefusedError as error:
             await connection.close()
             if error.code in ("InvalidToken", "InvalidAppID", "AuthorizationRequired", "InputValidationFailed"):
@@ -145,6 +153,9 @@ class LegacyEntrance:
         except CredentialError:
             await connection.close()
             raise
+        except BaseException:
+            connection.abort()
+            raise
         return connection, facts
 
     def _facts(self, frame: dict[str, Any]) -> AccountFacts:
@@ -156,7 +167,7 @@ class LegacyEntrance:
             raise CredentialError(
                 "accounts.login_id", f"is {self._login_id}, but the token belongs to {facts.login_id}"
             )
-        refuse_real_money(facts)
+        refuse_real_money(facts.login_id, is_demo=facts.is_demo)
         return facts
 
     async def close(self) -> None:
@@ -174,24 +185,26 @@ class OptionsEntrance:
         self._login_id = login_id
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
-        self._account: dict[str, Any] | None = None
+        self._account_id = ""
         self.codec = dialect(Dialect.OPTIONS)
 
     async def enter(self, name: str) -> tuple[Connection, AccountFacts]:
-        account = self._account or await self._choose_account()
-        self._account = account
-        account_id = str(account["account_id"])
-        answer = await self._rest("POST", f"/accounts/{account_id}/otp")
-        url = str(answer.get("url", ""))
-        # The one-time password is in the URL, so no part of it may be shown.
-        hide(url, url.partition("otp=")[2])
+        self._account_id = account_id = self._account_id or await self._choose_account()
+        answer: Any = await self._rest("POST", f"/accounts/{account_id}/otp")
+        if not isinstance(answer, dict) or not answer.get("url"):  # pyright: ignore[reportUnknownMemberType] - it is JSON
+            raise EntryError("Deriv's answer to otp holds no address")
+        url = str(cast("dict[str, Any]", answer)["url"])
+        # The one-time password is in the URL, so no part of it may be shown as long as it is good for anything.
+        hide_for_a_while(url, url.partition("otp=")[2])
         if "/ws/demo" not in url:
             raise CredentialError(
                 "accounts.login_id", f"Deriv gave no demo address for {account_id}: refusing to connect"
             )
         connection = Connection(name, await _open_socket(url, self._clock), self.codec, self._clock)
         try:
-            balance = self.codec.decode_balance(await connection.call(requests.Balance(balance=1), ENTRY_TIMEOUT_S))
+            balance = self.codec.decode_balance(
+                await connection.call(requests.Balance(balance=1), _patience_s(self._clock))
+            )
         except CallRefusedError as error:
             await connection.close()
             if outcome_of(Call.BALANCE, error.code) is Outcome.CONFIGURATION:
@@ -200,6 +213,9 @@ class OptionsEntrance:
         except (AnswerLostError, MalformedAnswer) as error:
             await connection.close()
             raise EntryError(f"the first call was not answered: {error}") from None
+        except BaseException:
+            connection.abort()
+            raise
         if balance.loginid != account_id:
             await connection.close()
             raise CredentialError(
@@ -207,9 +223,13 @@ class OptionsEntrance:
             )
         return connection, AccountFacts(account_id, balance.currency, balance.balance, is_demo=True)
 
-    async def _choose_account(self) -> dict[str, Any]:
+    async def _choose_account(self) -> str:
         answer: Any = await self._rest("GET", "/accounts")
-        listed: list[dict[str, Any]] = [row for row in answer if isinstance(row, dict)]
+        if not isinstance(answer, list):
+            raise EntryError("Deriv's answer to accounts is no list")
+        rows = cast("list[Any]", answer)
+        objects: list[dict[str, Any]] = [row for row in rows if isinstance(row, dict)]
+        listed = [row for row in objects if row.get("account_id")]
         if self._login_id:
             chosen = [row for row in listed if row.get("account_id") == self._login_id]
         else:
@@ -220,26 +240,20 @@ class OptionsEntrance:
                 "accounts.login_id", f"must name one account of the token ({names}), not {self._login_id or 'empty'}"
             )
         account = chosen[0]
-        refuse_real_money(
-            AccountFacts(
-                str(account.get("account_id")),
-                str(account.get("currency")),
-                Decimal(str(account.get("balance", 0))),
-                is_demo=account.get("account_type") == "demo",
-            )
-        )
-        return account
+        login_id = str(account["account_id"])
+        refuse_real_money(login_id, is_demo=account.get("account_type") == "demo")
+        return login_id
 
     async def _rest(self, method: str, path: str) -> Any:
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=self._clock.wall_s(ENTRY_TIMEOUT_S))
+            timeout = aiohttp.ClientTimeout(total=self._clock.wall_s(_patience_s(self._clock)))
             self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
         try:
             async with self._session.request(method, self._base + path) as response:
                 status = response.status
                 body: Any = await response.json(content_type=None, loads=partial(json.loads, parse_float=Decimal))
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise EntryError(f"{method} {path.rpartition('/')[2]}: {error or type(error).__name__}") from None
+            raise EntryError(f"{method} {path.rpartition('/')[2]}: {str(error) or type(error).__name__}") from None
         if status < 400 and isinstance(body, dict) and "data" in body:  # noqa: PLR2004 - HTTP's own border
             return cast("dict[str, Any]", body)["data"]
         code, message = _rest_error(body)

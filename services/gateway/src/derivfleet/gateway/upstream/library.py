@@ -3,7 +3,8 @@
 The library is given a transport of ours and never a socket. So it cannot meet what it has no answer to:
 
 - it hangs for ever on open calls when a socket dies: we answer each of them with an error frame first;
-- its reader ends on a frame without ``echo_req`` or ``msg_type``, or that is not JSON: such frames do not reach it;
+- its reader ends on a frame without ``echo_req`` or ``msg_type``, with an error of another form than code and message,
+  or that is not JSON: such frames do not reach it;
 - it spins when ``recv`` raises anything but ConnectionClosed: nothing else is raised;
 - it keeps every request and every answer for ever: both are dropped after the call;
 - it parses numbers as binary fractions: callers get our own decoding of the frame, in Decimal;
@@ -75,6 +76,10 @@ class _NoCache:
         return None
 
 
+def _is_readable(error: Any) -> bool:
+    return not error or (isinstance(error, dict) and {"code", "message"} <= error.keys())  # pyright: ignore[reportUnknownMemberType] - it is JSON
+
+
 class LibraryClient:
     """One DerivAPI object over our transport. Lives as long as one socket."""
 
@@ -98,7 +103,8 @@ class LibraryClient:
 
     def deliver(self, req_id: int, text: str, frame: Mapping[str, Any]) -> None:
         """Give the library the first answer to a request; one that it cannot take is replaced by an error."""
-        if isinstance(frame.get("msg_type"), str) and isinstance(frame.get("echo_req"), dict):
+        whole = isinstance(frame.get("msg_type"), str) and isinstance(frame.get("echo_req"), dict)
+        if whole and _is_readable(frame.get("error")):
             self._pipe.put(text)
         else:
             self.fail(req_id, "MalformedAnswer")

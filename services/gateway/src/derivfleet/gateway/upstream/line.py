@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
     from derivfleet.common.telemetry import Telemetry
     from derivfleet.deriv.requests import Request
-    from derivfleet.gateway.core.schedule import Schedule
+    from derivfleet.gateway.core.schedule import Schedule, Turn
     from derivfleet.gateway.upstream.connection import Connection, Frame, Stream
     from derivfleet.gateway.upstream.pool import Pool
 
@@ -35,6 +35,11 @@ CALL_PATIENCE_S = 15.0
 """How long an answer is waited for; a single user has reported 7 s for a buy."""
 LEAST_PATIENCE_WALL_S = 5.0
 RATE_CODES = frozenset({"RateLimit", "RateLimitExceeded"})
+LOGGED_OUT_CODES = frozenset({"AuthorizationRequired", "InvalidToken"})
+"""The socket will refuse every further call of the account; only a new login helps."""
+PASSING_CODES = RATE_CODES | LOGGED_OUT_CODES | {"AlreadySubscribed"}
+"""A stream refused with one of these is asked for again. AlreadySubscribed: the answer to an earlier request was lost,
+so Deriv sends a stream that nobody takes; it is ended when its first frame arrives."""
 
 
 class TurnRefusedError(Exception):
@@ -63,6 +68,8 @@ class Line:
         self._telemetry = telemetry
         self.calls_sent = 0
         self.rejected_by_deriv = 0
+        self._strays: set[asyncio.Task[None]] = set()
+        pool.on_stray = self._end_stray
 
     @property
     def account(self) -> str:
@@ -98,7 +105,7 @@ class Line:
         deadline_ns: int | None = None,
         parent: Context | None = None,
     ) -> tuple[Connection, Stream]:
-        """Open a stream when it is its turn; ``sink`` gets every frame after the first. Raises as :meth:`call`."""
+        """Open a stream when it is its turn; ``sink`` gets every frame. Raises as :meth:`call`."""
         connection = await self._turn(bot, request, Role.READS, deadline_ns, parent)
         return connection, await self._sent(
             bot, request, connection, parent, lambda patience_s: connection.subscribe(request, patience_s, sink)
@@ -109,32 +116,39 @@ class Line:
     ) -> Connection:
         attributes = {Attribute.ACCOUNT: self.account, Attribute.BOT: bot, Attribute.CALL: request.call}
         span = self._telemetry.start(SpanName.QUOTA_WAIT, attributes, parent)
-        turn = self.schedule.reserve(bot, request.call, self.clock.now_ns(), deadline_ns)
-        if isinstance(turn, Refusal):
-            error = TurnRefusedError(turn)
-            span.fail("TURN_REFUSED", str(error))
-            span.end()
-            raise error
         try:
-            span.set({Attribute.BUCKET: turn.binding or turn.bucket})
-            try:
-                await self.clock.sleep_until_ns(turn.start_ns)
-                connection = self.pool.connection(role)
+            while True:
+                turn = self.schedule.reserve(bot, request.call, self.clock.now_ns(), deadline_ns)
+                if isinstance(turn, Refusal):
+                    error = TurnRefusedError(turn)
+                    span.fail("TURN_REFUSED", str(error))
+                    raise error
+                span.set({Attribute.BUCKET: turn.binding or turn.bucket})
+                connection = await self._at_turn(turn, role)
                 if connection is not None:
                     return connection
+                # A turn is for its moment. If those who waited for a socket kept theirs, all would start at once.
                 left_s = None if deadline_ns is None else (deadline_ns - self.clock.now_ns()) / 1e9
-                async with self.clock.timeout(left_s):
-                    return await self.pool.ready(role)
-            except TimeoutError:
-                self.schedule.give_back(turn)
-                span.fail("NOT_CONNECTED")
-                waited_ns = self.clock.now_ns() - turn.start_ns
-                raise NotConnectedError(Refusal(turn.bucket, waited_ns, "")) from None
-            except asyncio.CancelledError:
-                self.schedule.give_back(turn)
-                raise
+                try:
+                    async with self.clock.timeout(left_s):
+                        await self.pool.ready(role)
+                except TimeoutError:
+                    span.fail("NOT_CONNECTED")
+                    waited_ns = self.clock.now_ns() - turn.start_ns
+                    raise NotConnectedError(Refusal(turn.bucket, waited_ns, "")) from None
         finally:
             span.end()
+
+    async def _at_turn(self, turn: Turn, role: Role) -> Connection | None:
+        """The connection there is when the turn has come; if there is none, the turn is given back."""
+        connection: Connection | None = None
+        try:
+            await self.clock.sleep_until_ns(turn.start_ns)
+            connection = self.pool.connection(role)
+        finally:
+            if connection is None:
+                self.schedule.give_back(turn)
+        return connection
 
     async def _sent(
         self,
@@ -163,6 +177,9 @@ class Line:
                 self.rejected_by_deriv += 1
                 self.schedule.refused_by_deriv(request.call, self.clock.now_ns())
                 _log.error("Deriv refused a call for rate", account=self.account, call=request.call)
+            elif error.code in LOGGED_OUT_CODES:
+                _log.error("Deriv has logged a socket out, replacing it", connection=connection.name, code=error.code)
+                connection.retire()
             raise
         except AnswerLostError as error:
             span.fail(error.code)
@@ -173,16 +190,26 @@ class Line:
     async def forget(self, connection: Connection, stream: Stream) -> None:
         """End a stream here and at Deriv; on a dead socket it has ended anyway."""
         connection.drop(stream)
-        if not connection.is_open or not stream.stream_id:
-            return
+        await self._end(connection, stream.stream_id)
+
+    async def _end(self, connection: Connection, stream_id: str) -> None:
         try:
-            request = requests.Forget(forget=stream.stream_id)
-            await self._turn(GATEWAY, request, Role.READS, None, None)
-            await self._sent(
-                GATEWAY, request, connection, None, lambda patience_s: connection.call(request, patience_s)
-            )
-        except (AnswerLostError, CallRefusedError) as error:
-            _log.debug("a stream could not be ended", problem=str(error))
+            if connection.is_open and stream_id:
+                request = requests.Forget(forget=stream_id)
+                await self._turn(GATEWAY, request, Role.READS, None, None)
+                await self._sent(
+                    GATEWAY, request, connection, None, lambda patience_s: connection.call(request, patience_s)
+                )
+        except (AnswerLostError, CallRefusedError, TurnRefusedError, ValueError) as error:
+            _log.warning("a stream could not be ended", connection=connection.name, problem=str(error))
+        finally:
+            connection.ended(stream_id)
+
+    def _end_stray(self, connection: Connection, stream_id: str) -> None:
+        _log.warning("ending a stream that nobody takes", connection=connection.name)
+        task = asyncio.create_task(self._end(connection, stream_id), name=f"end a stray of {connection.name}")
+        self._strays.add(task)
+        task.add_done_callback(self._strays.discard)
 
 
 class Standing:
@@ -193,42 +220,50 @@ class Standing:
         line: Line,
         request: Request,
         sink: Callable[[Frame], None],
-        on_open: Callable[[Frame], None],
         on_refused: Callable[[CallRefusedError], None] | None = None,
+        after: asyncio.Task[None] | None = None,
     ) -> None:
-        """``on_open`` gets the first answer each time: what happened in between has to be caught up by then.
+        """``sink`` gets every frame; what happened while there was no socket has to be caught up by other means.
 
-        ``on_refused`` gets Deriv's refusal for anything but rate; the stream is then given up.
+        ``on_refused`` gets a refusal that will not pass; the stream is then given up, without it tried again. ``after``
+        is the end of an earlier stream of the same, which Deriv must hear of before it allows another.
         """
         self._line = line
         self._request = request
         self._sink = sink
-        self._on_open = on_open
         self._on_refused = on_refused
+        self._after = after
         self._opened: tuple[Connection, Stream] | None = None
         self._task = asyncio.create_task(self._run(), name=f"standing {line.account}/{request.call}")
 
     async def _run(self) -> None:
+        if self._after is not None:
+            await asyncio.wait((self._after,))
         attempt = 0
         while True:
             try:
-                connection, stream = await self._line.subscribe(GATEWAY, self._request, self._sink)
+                await self._open()
+                attempt = 0
             except CallRefusedError as error:
                 _log.warning("stream refused", call=self._request.call, code=error.code, problem=error.message)
-                if error.code not in RATE_CODES and self._on_refused is not None:
+                if error.code not in PASSING_CODES and self._on_refused is not None:
                     self._on_refused(error)
                     return
                 await self._line.clock.sleep(backoff_s(attempt, self._request.call))
                 attempt += 1
-                continue
-            except AnswerLostError:
+            except Exception as error:  # noqa: BLE001 - without this stream nobody hears of settlements: never give up
+                level = _log.warning if isinstance(error, AnswerLostError) else _log.exception
+                level("stream could not be opened, trying again", call=self._request.call, problem=str(error))
                 await self._line.clock.sleep(backoff_s(attempt, self._request.call))
                 attempt += 1
-                continue
-            attempt = 0
-            self._opened = connection, stream
-            self._on_open(stream.first)
-            await connection.closed()
+
+    async def _open(self) -> None:
+        """Open the stream where reads go and stay until they go elsewhere."""
+        earlier, self._opened = self._opened, await self._line.subscribe(GATEWAY, self._request, self._sink)
+        if earlier is not None:
+            await self._line.forget(*earlier)
+        _log.info("stream open", call=self._request.call, connection=self._opened[0].name)
+        await self._line.pool.left(self._opened[0], Role.READS)
 
     def cancel(self) -> None:
         """Stop listening, when the sockets are about to close anyway."""

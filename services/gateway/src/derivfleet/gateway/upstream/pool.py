@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from derivfleet.common.backoff import backoff_s
+from derivfleet.common.logs import redact
 from derivfleet.deriv import requests
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError, Connection
 from derivfleet.gateway.upstream.entrance import AccountFacts, CredentialError, Entrance, EntryError
@@ -33,6 +34,7 @@ PING_EVERY_S = 25.0
 PING_PATIENCE_S = 10.0
 LEAST_PATIENCE_WALL_S = 2.0
 """Networks and processors do not run faster when the clock does."""
+CLOSE_PATIENCE_WALL_S = 2.0
 HEALTHY_AFTER_S = 60.0
 """A socket that lived this long resets the backoff."""
 
@@ -66,7 +68,7 @@ class Seat:
         self.problem = ""
 
     def become(self, state: SeatState, now_ns: int, problem: str = "") -> None:
-        self.state, self.since_time_ns, self.problem = state, now_ns, problem
+        self.state, self.since_time_ns, self.problem = state, now_ns, redact(problem)
 
 
 class Pool:
@@ -82,6 +84,8 @@ class Pool:
         self._clock = clock
         self.seats = {role: Seat(role, clock.now_ns()) for role in Role}
         self.facts: AccountFacts | None = None
+        self.on_stray: Callable[[Connection, str], None] | None = None
+        """Given to every connection."""
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Condition()
         self._entering = asyncio.Lock()
@@ -117,19 +121,27 @@ class Pool:
                     return connection
                 await self._changed.wait()
 
+    async def left(self, connection: Connection, role: Role) -> None:
+        """Wait until a role no longer uses a connection: it has closed, or the role's own seat has one again."""
+        async with self._changed:
+            while self.connection(role) is connection:
+                await self._changed.wait()
+
     async def close(self) -> None:
         """Close all sockets and stop."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for seat in self.seats.values():
-            if seat.connection is not None:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(2):
-                        await seat.connection.close()
-                seat.connection.abort()
-            seat.become(SeatState.CLOSED, self._clock.now_ns())
+        await asyncio.gather(*(self._empty(seat) for seat in self.seats.values()))
         await self.entrance.close()
+
+    async def _empty(self, seat: Seat) -> None:
+        if seat.connection is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_PATIENCE_WALL_S):
+                    await seat.connection.close()
+            seat.connection.abort()
+        seat.become(SeatState.CLOSED, self._clock.now_ns())
 
     async def _enter(self, seat: Seat) -> None:
         # One at a time: each entry costs a call of the user's REST budget, and two at once would be a stampede.
@@ -141,9 +153,13 @@ class Pool:
             await connection.close()
             raise CredentialError("DERIV_TOKEN", f"now belongs to {facts.login_id}, it was {self.facts.login_id}")
         self.facts = facts
+        connection.on_stray = self.on_stray
         seat.connection = connection
         seat.become(SeatState.READY, self._clock.now_ns())
         _log.info("connected", connection=connection.name, login_id=facts.login_id)
+        await self._tell()
+
+    async def _tell(self) -> None:
         async with self._changed:
             self._changed.notify_all()
 
@@ -160,11 +176,17 @@ class Pool:
                     attempt += 1
                     self._report(seat, str(error), attempt)
                     continue
+                except Exception as error:  # noqa: BLE001 - a seat that nobody keeps stays empty for ever
+                    _log.exception("entering Deriv failed in an unforeseen way", account=self.account, role=seat.role)
+                    attempt += 1
+                    self._report(seat, type(error).__name__, attempt)
+                    continue
             lived_s = await self._watch(seat)
             attempt = 1 if lived_s >= HEALTHY_AFTER_S else attempt + 1
             seat.connection = None
             seat.reconnects += 1
             self._report(seat, "the socket closed", attempt)
+            await self._tell()
 
     def _report(self, seat: Seat, problem: str, attempt: int) -> None:
         seat.become(SeatState.WAITING, self._clock.now_ns(), problem)
@@ -201,6 +223,10 @@ class Pool:
                 return
             except CallRefusedError as error:
                 _log.warning("ping refused", connection=connection.name, code=error.code)
+            except Exception:  # noqa: BLE001 - without pings a dead peer is not noticed
+                _log.exception("pinging failed: giving the socket up", connection=connection.name)
+                connection.abort()
+                return
             else:
                 seat.ping_ms = (self._clock.now_ns() - start_ns) / 1e6
             await self._clock.sleep(PING_EVERY_S)

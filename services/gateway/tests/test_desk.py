@@ -1,0 +1,190 @@
+"""Orders when things go wrong at the worst moment."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from derivfleet.deriv import requests
+from derivfleet.gateway.core.orders import Settled, State
+from derivfleet.gateway.desk import DeskClosedError
+from derivfleet.gateway.journal.sqlite import JournalError
+from derivfleet.gateway.reconciler import Reconciler
+from derivfleet.gateway.upstream.connection import AnswerLostError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from conftest import Account, Socket
+
+    Opened = Callable[[], AbstractAsyncContextManager[Account]]
+Frame = dict[str, Any]
+PRICE = Decimal("0.68")
+
+
+def fill_disk(account: Account) -> None:
+    """Let SQLite find no room for another page, as on a full disk."""
+    database = account.journal._db  # pyright: ignore[reportPrivateUsage] - the disk cannot be filled from outside
+    (pages,) = database.execute("PRAGMA page_count").fetchone()
+    database.execute(f"PRAGMA max_page_count={pages}")
+    for index in range(2000):  # fill what room its pages have
+        try:
+            database.execute("INSERT INTO events (account, time_ns, body) VALUES ('-', 0, ?)", ("x" * 40 + str(index),))
+        except Exception:  # noqa: BLE001 - full now
+            return
+    raise AssertionError("the disk is not full")
+
+
+def free_disk(account: Account) -> None:
+    account.journal._db.execute("PRAGMA max_page_count=100000")  # pyright: ignore[reportPrivateUsage] - as above
+
+
+@pytest.mark.parametrize("error", ["boom", ["boom"], {"message": "no code"}, {"code": {}}])
+async def test_an_error_without_form_leaves_the_order_unknown(opened: Opened, error: object) -> None:
+    async with opened() as account:
+
+        def answer(socket: Socket, frame: Frame) -> None:
+            socket.put(json.dumps({"msg_type": "buy", "req_id": frame["req_id"], "echo_req": frame, "error": error}))
+
+        account.deriv.on["buy"] = answer
+        account.deriv.on["time"] = answer
+        order, _ = await account.buying("o1")
+        assert (order.state, order.error_code) == (State.UNKNOWN, "MalformedAnswer")
+        with pytest.raises(AnswerLostError, match="MalformedAnswer"):
+            await account.line.call("one", requests.Time())
+
+
+async def test_a_receipt_that_cannot_be_written_down_is_found_again_when_there_is_room(opened: Opened) -> None:
+    async with opened() as account:
+
+        def buy(socket: Socket, frame: Frame) -> None:
+            fill_disk(account)
+            account.deriv.answer(socket, frame)
+
+        account.deriv.on["buy"] = buy
+        reconciler = Reconciler(account.desk)
+        with pytest.raises(JournalError):
+            await account.buying("o1")
+        await account.clock.advance(10)
+        assert account.state("o1") == State.SENT
+        assert len(account.deriv.purchases) == 1
+        with pytest.raises(JournalError):  # nothing new is bought meanwhile
+            await account.buying("o2")
+        assert account.desk.find("o2") is None
+        assert len(account.deriv.purchases) == 1
+        free_disk(account)
+        await account.clock.advance(10)
+        order = account.desk.find("o1")
+        assert order is not None
+        assert (order.state, order.contract_id) == (State.CONFIRMED, account.deriv.purchases[0]["contract_id"])
+        await reconciler.stop()
+
+
+async def test_an_order_that_cannot_be_marked_as_sent_is_not_sent(opened: Opened) -> None:
+    async with opened() as account:
+        account.deriv.refuses_entry = OSError()
+        for socket in account.deriv.sockets:
+            socket.abort()
+        await account.clock.advance(0.01)
+        buying = account.buying("o1", deadline_s=120)
+        await account.clock.advance(1)
+        fill_disk(account)
+        account.deriv.refuses_entry = None
+        await account.clock.advance(60)
+        with pytest.raises(JournalError):
+            await buying
+        assert account.deriv.calls("buy") == []
+        reconciler = Reconciler(account.desk)
+        await account.clock.advance(5)
+        free_disk(account)
+        await account.clock.advance(5)
+        order = account.desk.find("o1")
+        assert order is not None
+        assert (order.state, order.error_code) == (State.DENIED, "NOT_SENT")
+        assert account.desk.open == {}
+        await reconciler.stop()
+
+
+async def test_a_purchase_that_fails_in_an_unforeseen_way_ends_in_a_state(opened: Opened) -> None:
+    async with opened() as account:
+
+        def encode(*_: object) -> Frame:
+            raise ValueError("no JSON number says exactly this")
+
+        for seat in account.pool.seats.values():
+            assert seat.connection is not None
+            seat.connection._codec = _Broken(encode)  # type: ignore[assignment]  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue] - stands for any mistake
+        order, _ = await account.buying("o1")
+        assert (order.state, order.error_code) == (State.UNKNOWN, "ABANDONED")
+
+
+class _Broken:
+    def __init__(self, encode: Callable[..., Frame]) -> None:
+        self.encode_request = encode
+
+
+async def test_a_late_receipt_for_a_contract_that_another_order_got_waits_for_its_own(opened: Opened) -> None:
+    async with opened() as account:
+        held: list[tuple[Socket, Frame, Frame]] = []
+
+        def buy(socket: Socket, frame: Frame) -> None:
+            held.append((socket, frame, account.deriv.bought(frame)))
+
+        account.deriv.on["buy"] = buy
+        first, second = account.buying("o1"), account.buying("o2", "two")
+        await account.clock.advance(16)
+        assert {(await first)[0].state, (await second)[0].state} == {State.UNKNOWN}
+        later, account.deriv.purchases = account.deriv.purchases, account.deriv.purchases[:1]  # the list lags behind
+        reconciler = Reconciler(account.desk)
+        await account.clock.advance(2)
+        taken = account.deriv.purchases[0]["contract_id"]
+        assert [account.state(name) for name in ("o1", "o2")] == [State.CONFIRMED, State.UNKNOWN]
+        socket, frame, receipt = held[1]
+        assert receipt["contract_id"] == taken
+        account.deriv.reply(socket, frame, "buy", receipt)
+        await account.clock.advance(0.1)
+        assert account.state("o2") == State.UNKNOWN
+        account.deriv.purchases = later
+        await account.clock.advance(10)
+        assert account.state("o2") == State.CONFIRMED
+        assert {order.contract_id for order in account.desk.open.values()} == {row["contract_id"] for row in later}
+        await reconciler.stop()
+
+
+async def test_an_ending_gateway_takes_no_new_orders_and_loses_none(opened: Opened) -> None:
+    async with opened() as account:
+        account.deriv.on["buy"] = lambda _socket, _frame: None
+        sent = account.buying("sent")
+        await account.clock.settle()
+        for _ in range(162):  # the rest of the bot's minute, so that the next one has to wait
+            account.schedule.reserve("one", requests.Buy.call, account.clock.now_ns())
+        waiting = account.buying("waiting", deadline_s=100)
+        await account.clock.settle()
+        assert (account.state("sent"), account.state("waiting")) == (State.SENT, State.INTENDED)
+        await account.desk.drain(0.01)
+        assert (await waiting)[0].error_code == "NOT_SENT"
+        with pytest.raises(DeskClosedError):
+            await account.buying("new")
+        assert account.desk.find("new") is None
+        await account.pool.close()
+        await account.desk.close()
+        assert (await sent)[0].state == State.UNKNOWN
+        assert [frame["buy"] for frame in account.deriv.calls("buy")] == ["1"]
+
+
+async def test_a_sale_that_overtakes_the_receipt_settles_the_order(opened: Opened) -> None:
+    async with opened() as account:
+
+        def buy(socket: Socket, frame: Frame) -> None:
+            receipt = account.deriv.bought(frame)
+            account.desk.settle(receipt["contract_id"], Settled(PRICE, 5))
+            account.deriv.reply(socket, frame, "buy", receipt)
+
+        account.deriv.on["buy"] = buy
+        order, _ = await account.buying("o1")
+        assert (order.state, order.profit) == (State.SETTLED, PRICE - order.buy_price)
+        assert account.desk.foreign_trades == 0
