@@ -155,7 +155,7 @@ async def test_an_answer_that_comes_with_the_timeout_counts(opened: Opened) -> N
         account.deriv.on["time"] = lambda _, frame: asked.append(frame)
         call = asyncio.ensure_future(connection.call(requests.Time(), 5))
         await clock.settle()
-        answer = {"msg_type": "time", "req_id": asked[0]["req_id"], "echo_req": {}, "time": 8}
+        answer: Frame = {"msg_type": "time", "req_id": asked[0]["req_id"], "echo_req": {}, "time": 8}
         connection._take(json.dumps(answer))  # pyright: ignore[reportPrivateUsage] - the reader and the alarm are due in one turn
         clock.scope.reschedule(asyncio.get_running_loop().time())
         assert (await call)["time"] == 8

@@ -102,3 +102,12 @@ def test_absence_is_believed_only_late_and_twice() -> None:
     assert not is_proven_absent(replace(entry, clean_reads=2), (T0 + 29) * S)
     assert not is_proven_absent(replace(entry, clean_reads=1), (T0 + 31) * S)
     assert is_proven_absent(replace(entry, clean_reads=2), (T0 + 31) * S)
+
+
+def test_a_frame_may_be_on_its_way_longer_where_time_runs_faster() -> None:
+    late = bought(8, T0 + 30)
+    assert assign([lost("a")], [], [late], set(), 0) == []
+    assert matched(assign([lost("a")], [], [late], set(), 0, slack_s=60)) == {"a": 8}
+    entry = replace(lost("a"), clean_reads=2)
+    assert is_proven_absent(entry, entry.lost_time_ns + 30 * S)
+    assert not is_proven_absent(entry, entry.lost_time_ns + 30 * S, absent_after_s=120)

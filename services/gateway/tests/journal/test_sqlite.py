@@ -104,7 +104,7 @@ async def test_a_reader_resumes_where_it_was_and_then_hears_the_news(tmp_path: P
 
 def test_a_second_gateway_on_the_same_journal_is_refused(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j", "JOURNAL")
-    with pytest.raises(ConfigurationError, match="JOURNAL: .* is in use by another gateway"):
+    with pytest.raises(ConfigurationError, match=r"JOURNAL: .* is in use by another gateway"):
         Journal(tmp_path / "j", "JOURNAL")
     journal.close()
     Journal(tmp_path / "j", "JOURNAL").close()

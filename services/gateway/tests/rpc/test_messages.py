@@ -53,6 +53,12 @@ def test_a_symbol_that_only_deriv_knows_is_left_to_deriv() -> None:
         ({"barrier": ""}, "terms.barrier"),
         ({"barrier": "12"}, "terms.barrier"),
         ({"contract_type": "DIGITEVEN"}, "terms.barrier"),
+        ({"symbol": "NEW_5", "duration": 0}, "terms.duration"),
+        ({"symbol": "NEW_5", "duration": 100_000_000}, "terms.duration"),
+        ({"symbol": "NEW_5", "barrier": "high"}, "terms.barrier"),
+        ({"symbol": "NEW_5", "barrier": "1\n"}, "terms.barrier"),
+        ({"symbol": "NEW_5", "barrier": "1" * 21}, "terms.barrier"),
+        ({"symbol": "R_100\n"}, "terms.symbol"),
     ],
 )
 def test_wrong_terms_name_their_field(change: dict[str, object], field: str) -> None:
