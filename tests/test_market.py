@@ -80,7 +80,15 @@ async def test_many_watchers_of_a_symbol_cost_one_stream(tmp_path: Path) -> None
 
         # When nobody watches any more, only the account's own two streams are left, also at Deriv.
         await eventually(streams, lambda count: count == 2)
-        assert sum("forget" in frame for frame in fleet.recorder.sent) == 2
+        opened = {frame["subscription"]["id"] for frame in fleet.recorder.received if frame.get("msg_type") == "tick"}
+        ended = [frame["forget"] for frame in fleet.recorder.sent if frame.get("forget") in opened]
+        assert sorted(ended) == sorted(opened)
+
+
+async def test_a_bot_that_opens_its_ticks_again_and_again_always_gets_them(tmp_path: Path) -> None:
+    async with house(tmp_path) as fleet:
+        for _ in range(10):
+            assert len(await ticks_of(fleet, ["1HZ10V", "1HZ25V"], 2)) == 2
 
 
 async def test_ticks_go_on_after_the_socket_was_cut(tmp_path: Path) -> None:
@@ -97,6 +105,15 @@ async def test_a_watcher_of_what_does_not_exist_is_told(tmp_path: Path) -> None:
             await ticks_of(fleet, ["NEW_5"], 1)
         assert problem_of(caught.value).reason == "InvalidSymbol"
         assert problem_of(caught.value).code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("symbols", [["R_10", "R 10!"], ["R_10", ""], [f"R_{number}" for number in range(51)], []])
+async def test_ticks_of_what_can_be_no_symbol_are_refused_and_open_nothing(tmp_path: Path, symbols: list[str]) -> None:
+    async with house(tmp_path) as fleet:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await ticks_of(fleet, symbols, 1)
+        assert problem_of(caught.value).field == "symbols"
+        assert not any("ticks" in frame for frame in fleet.recorder.sent)
 
 
 async def test_quota_tells_the_account_and_the_own_share(tmp_path: Path) -> None:
@@ -123,6 +140,13 @@ async def test_quota_tells_the_account_and_the_own_share(tmp_path: Path) -> None
         ("History", trading_pb2.HistoryRequest(account="demo", symbol="R 50", count=1), "symbol"),
         ("History", trading_pb2.HistoryRequest(account="demo", symbol="", count=1), "symbol"),
         ("History", trading_pb2.HistoryRequest(symbol="R_50", count=1), "account"),
+        ("History", trading_pb2.HistoryRequest(account="demo", symbol="R", count=1), "symbol"),
+        ("History", trading_pb2.HistoryRequest(account="demo", symbol="R_50", count=1, end_epoch_s=-5), "end_epoch_s"),
+        (
+            "History",
+            trading_pb2.HistoryRequest(account="demo", symbol="R_50", count=1, end_epoch_s=10**11),
+            "end_epoch_s",
+        ),
         ("Buy", trading_pb2.BuyRequest(), "account"),
         ("Buy", trading_pb2.BuyRequest(account="demo"), "order_id"),
         ("Buy", trading_pb2.BuyRequest(account="demo", order_id="o"), "terms.contract_type"),
@@ -164,6 +188,8 @@ async def test_operators_see_and_bots_do_not(tmp_path: Path) -> None:
             (control_pb2.ListOrdersRequest(account="other"), "account"),
             (control_pb2.ListOrdersRequest(limit=1001), "limit"),
             (control_pb2.ListOrdersRequest(page_token="x"), "page_token"),
+            (control_pb2.ListOrdersRequest(page_token="²"), "page_token"),
+            (control_pb2.ListOrdersRequest(page_token="9" * 30), "page_token"),
         ):
             with pytest.raises(grpc.aio.AioRpcError) as named:
                 await fleet.control.ListOrders(wrong, metadata=fleet.as_operator)

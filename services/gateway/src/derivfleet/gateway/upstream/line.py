@@ -201,7 +201,8 @@ class Line:
                     GATEWAY, request, connection, None, lambda patience_s: connection.call(request, patience_s)
                 )
         except (AnswerLostError, CallRefusedError, TurnRefusedError, ValueError) as error:
-            _log.warning("a stream could not be ended", connection=connection.name, problem=str(error))
+            if connection.is_open:
+                _log.warning("a stream could not be ended", connection=connection.name, problem=str(error))
         finally:
             connection.ended(stream_id)
 
