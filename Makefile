@@ -13,7 +13,7 @@ SERVICES := common deriv gateway bot metrics simulator cli
 STUBS := services/common/src/derivfleet/v1
 PROTOS := $(wildcard proto/derivfleet/v1/*.proto)
 
-.PHONY: help setup run test lint format typecheck proto bench lock clean
+.PHONY: help setup run test lint format typecheck proto dashboards bench lock clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ proto: ## generate the gRPC stubs from proto/
 	  --python_out=services/common/src --grpc_python_out=services/common/src \
 	  --mypy_out=quiet:services/common/src --mypy_grpc_out=quiet:services/common/src $(PROTOS)
 	@touch $(STUBS)/__init__.py $(STUBS)/py.typed
+
+dashboards: setup ## render the Grafana dashboards into the chart
+	@$(BIN)/python -m helm.dashboards
 
 run: setup ## run ten bots against the built-in simulator (DURATION=60 stops by itself; DIALECT=legacy; SPEED=10)
 	@$(BIN)/derivfleet up fleet.yaml --simulator --dialect $(DIALECT) --duration $(DURATION) --speed $(SPEED)
@@ -78,6 +81,25 @@ check-locks:
 	@$(COMPILE) pyproject.toml --group dev -o build/locks/dev.txt
 	@for image in $(IMAGES); do $(COMPILE) services/$$image/pyproject.toml -c build/locks/dev.txt -o build/locks/$$image.txt || exit 1; done
 	@diff -r locks build/locks > /dev/null || { echo "locks/ is out of date: run make lock" >&2; exit 1; }
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+TAG ?= $(VERSION)
+REGISTRY ?=
+BUILD_FLAGS ?=
+IMAGE_PREFIX := $(if $(REGISTRY),$(REGISTRY)/)derivfleet
+
+.PHONY: images chart
+images: ## build the container images (TAG=…, REGISTRY=…, BUILD_FLAGS=… for docker build) and print their sizes
+	@revision=$$(git describe --always --dirty --abbrev=40 --exclude '*' 2> /dev/null || echo unknown); \
+	for image in $(IMAGES); do \
+	  docker build --quiet $(BUILD_FLAGS) -f docker/Dockerfile --target $$image --build-arg VERSION=$(VERSION) \
+	    --build-arg REVISION=$$revision -t $(IMAGE_PREFIX)/$$image:$(TAG) . > /dev/null || exit 1; \
+	  docker image inspect --format '{{.Size}}' $(IMAGE_PREFIX)/$$image:$(TAG) | \
+	    awk -v name=$(IMAGE_PREFIX)/$$image:$(TAG) '{ printf "%-40s %4.0f MB\n", name, $$1 / 1e6 }'; \
+	done
+
+chart: setup ## check the chart (needs helm; kubeconform and a cluster make it check more)
+	@$(BIN)/python tests/chart/check.py
 
 clean: ## remove what was built
 	@rm -rf build .venv $(STUBS) .pytest_cache .ruff_cache .hypothesis
