@@ -28,13 +28,11 @@ from derivfleet.metrics.service import serve as serve_metrics
 from derivfleet.metrics.settings import MetricsSettings
 from derivfleet.simulator.__main__ import serve as serve_simulator
 from derivfleet.simulator.settings import SimulatorService
-from derivfleet.v1 import control_pb2, control_pb2_grpc, reports_pb2_grpc, trading_pb2_grpc
+from derivfleet.v1 import control_pb2, control_pb2_grpc, orders_pb2, reports_pb2_grpc, trading_pb2, trading_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
     from pathlib import Path
-
-    from derivfleet.v1 import orders_pb2
 
 __all__ = ["House", "eventually", "house", "one_bot"]
 
@@ -42,6 +40,14 @@ T = TypeVar("T")
 TOKEN = "canary-3b1f0c77d2"
 APP_IDS = {Dialect.OPTIONS: "testApp", Dialect.LEGACY: "12345"}
 PATIENCE_S = 20.0
+DIGITS: dict[str, Any] = {
+    "contract_type": "DIGITOVER",
+    "symbol": "1HZ100V",
+    "stake": "0.35",
+    "duration": 1,
+    "duration_unit": "t",
+    "barrier": "4",
+}
 
 
 async def eventually(ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool], patience_s: float = PATIENCE_S) -> T:
@@ -82,6 +88,7 @@ class House:
     restart_gateway: Callable[[], Awaitable[None]]
     channel: Any  # of grpc.aio; its calls with plain bytes have no types
     stop_bots: Callable[[], Awaitable[None]]
+    stop_bot: Callable[[int], Awaitable[None]]
 
     async def send_bytes(self, method: str, body: bytes, metadata: tuple[tuple[str, str], ...]) -> object:
         """Call a method with anything."""
@@ -95,6 +102,27 @@ class House:
     @property
     def as_operator(self) -> tuple[tuple[str, str], ...]:
         return self.as_bot("operator")
+
+    async def hold(self, bot: str = "one", replica: str = "test") -> dict[str, int]:
+        """Renew a bot's leases; returns symbol → epoch."""
+        request = trading_pb2.RenewLeasesRequest(account="demo", replica=replica)
+        answer = await self.trading.RenewLeases(request, metadata=self.as_bot(bot))
+        return {lease.symbol: lease.epoch for lease in answer.leases}
+
+    async def buy(
+        self, order_id: str, bot: str = "one", timeout: float | None = None, **terms: Any
+    ) -> trading_pb2.BuyResponse:
+        """Buy as a bot that holds all its symbols."""
+        epochs = await self.hold(bot)
+        full: dict[str, Any] = {**DIGITS, **terms}
+        request = trading_pb2.BuyRequest(
+            account="demo",
+            order_id=order_id,
+            terms=orders_pb2.ContractTerms(**full),
+            replica="test",
+            lease_epoch=epochs.get(full["symbol"], 0),
+        )
+        return await self.trading.Buy(request, metadata=self.as_bot(bot), timeout=timeout, wait_for_ready=True)
 
     async def ledger(self) -> dict[str, Any]:
         return await self.fetch(f"{self.simulator_url}/ledger")
@@ -177,7 +205,10 @@ async def house(
     with_metrics: bool = False,
     token: str = TOKEN,
 ) -> AsyncGenerator[House, None]:
-    """Start a fleet: ``bots`` are in the fleet file, ``running`` of them run; the others can be played by the test."""
+    """Start a fleet: ``bots`` are in the fleet file, ``running`` of them run; the others can be played by the test.
+
+    A bot that is named twice in ``running`` has two replicas.
+    """
     bots = bots or [one_bot()]
     fleet = folder / "fleet.yaml"
     fleet.write_text(yaml.safe_dump({"fleet": "test", "accounts": accounts or [{"key": "demo"}], "bots": bots}))
@@ -260,15 +291,22 @@ async def house(
                     serve_bot,
                     "bot",
                     BotSettings(
-                        name=name, fleet=fleet, gateway=at["gateway"], token_file=folder / f"tokens/{name}.token"
+                        name=name,
+                        replica=f"{name}-{index}",
+                        fleet=fleet,
+                        gateway=at["gateway"],
+                        token_file=folder / f"tokens/{name}.token",
                     ),
                 )
             )
-            for name in running
+            for index, name in enumerate(running)
         ]
 
         async def stop_bots() -> None:
             await asyncio.gather(*(bot.end() for bot in playing))
+
+        async def stop_bot(index: int) -> None:
+            await playing[index].end()
 
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(at["gateway"]))
         metrics = await stack.enter_async_context(grpc.aio.insecure_channel(at["metrics"]))
@@ -284,4 +322,5 @@ async def house(
             restart_gateway=restart_gateway,
             channel=channel,
             stop_bots=stop_bots,
+            stop_bot=stop_bot,
         )

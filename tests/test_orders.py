@@ -21,18 +21,6 @@ if TYPE_CHECKING:
 
 DIALECTS = pytest.mark.parametrize("dialect", list(Dialect))
 SETTLED = orders_pb2.ORDER_STATE_SETTLED
-DIGITS: dict[str, Any] = {
-    "contract_type": "DIGITOVER",
-    "symbol": "1HZ100V",
-    "stake": "0.35",
-    "duration_unit": "t",
-    "barrier": "4",
-}
-
-
-def buy_request(order_id: str, **change: Any) -> trading_pb2.BuyRequest:
-    fields: dict[str, Any] = {**DIGITS, "duration": 1, **change}
-    return trading_pb2.BuyRequest(account="demo", order_id=order_id, terms=orders_pb2.ContractTerms(**fields))
 
 
 async def check(fleet: House, order_id: str, bot: str = "one") -> orders_pb2.Order:
@@ -64,12 +52,11 @@ async def assert_ledger_agrees(fleet: House, orders: Sequence[orders_pb2.Order])
 @DIALECTS
 async def test_an_order_is_bought_once_and_followed_to_its_settlement(tmp_path: Path, dialect: Dialect) -> None:
     async with house(tmp_path, dialect) as fleet:
-        bot = fleet.as_bot("one")
-        answer = await fleet.trading.Buy(buy_request("o1"), metadata=bot)
+        answer = await fleet.buy("o1")
         assert answer.order.state in (orders_pb2.ORDER_STATE_CONFIRMED, SETTLED)
         assert answer.forecast.bucket in ("trade", "virtual_buy")
         assert answer.forecast.remaining > 0
-        again = await fleet.trading.Buy(buy_request("o1"), metadata=bot)
+        again = await fleet.buy("o1")
         assert again.order.contract_id == answer.order.contract_id
         order = await settled(fleet, "o1")
         assert Decimal(order.profit) == Decimal(order.sell_price) - Decimal("0.35")
@@ -81,8 +68,7 @@ async def test_an_order_is_bought_once_and_followed_to_its_settlement(tmp_path: 
 @DIALECTS
 async def test_twenty_askers_with_one_id_get_one_order(tmp_path: Path, dialect: Dialect) -> None:
     async with house(tmp_path, dialect) as fleet:
-        bot = fleet.as_bot("one")
-        answers = await asyncio.gather(*(fleet.trading.Buy(buy_request("o1"), metadata=bot) for _ in range(20)))
+        answers = await asyncio.gather(*(fleet.buy("o1") for _ in range(20)))
         assert len({answer.order.contract_id for answer in answers}) == 1
         await settled(fleet, "o1")
         await assert_ledger_agrees(fleet, await fleet.orders())
@@ -92,14 +78,14 @@ async def test_twenty_askers_with_one_id_get_one_order(tmp_path: Path, dialect: 
 async def test_an_orders_socket_cut_between_purchase_and_answer_loses_nothing(tmp_path: Path, dialect: Dialect) -> None:
     async with house(tmp_path, dialect, [one_bot("one"), one_bot("two")]) as fleet:
         fleet.recorder.cut_at(lambda frame: frame.get("msg_type") == "buy" and "error" not in frame)
-        lost = await fleet.trading.Buy(buy_request("o1"), metadata=fleet.as_bot("one"))
+        lost = await fleet.buy("o1")
         assert fleet.recorder.cuts == 1
         assert lost.order.state == orders_pb2.ORDER_STATE_UNKNOWN
         assert lost.order.error_code == "ConnectionClosed"
         # Another bot does not wait for the lost order, nor does the lost order get bought again.
-        other = await fleet.trading.Buy(buy_request("o2"), metadata=fleet.as_bot("two"))
+        other = await fleet.buy("o2", bot="two")
         assert other.order.state in (orders_pb2.ORDER_STATE_CONFIRMED, SETTLED)
-        again = await fleet.trading.Buy(buy_request("o1"), metadata=fleet.as_bot("one"))
+        again = await fleet.buy("o1")
         assert again.order.order_id == "o1"
         found = await settled(fleet, "o1")
         assert found.reconciled
@@ -116,7 +102,7 @@ async def test_an_orders_socket_cut_between_purchase_and_answer_loses_nothing(tm
 async def test_a_socket_that_dies_before_the_purchase_ends_as_not_found(tmp_path: Path, dialect: Dialect) -> None:
     async with house(tmp_path, dialect, speed=20) as fleet:
         await fleet.fault({"kind": "drop_before", "call": "buy", "count": 1})
-        lost = await fleet.trading.Buy(buy_request("o1"), metadata=fleet.as_bot("one"))
+        lost = await fleet.buy("o1")
         assert lost.order.state == orders_pb2.ORDER_STATE_UNKNOWN
         order = await eventually(
             lambda: check(fleet, "o1"), lambda order: order.state != orders_pb2.ORDER_STATE_UNKNOWN
@@ -129,7 +115,7 @@ async def test_a_socket_that_dies_before_the_purchase_ends_as_not_found(tmp_path
 async def test_an_answer_that_nobody_can_read_is_not_taken_for_a_failure(tmp_path: Path, kind: str) -> None:
     async with house(tmp_path, speed=20) as fleet:
         await fleet.fault({"kind": kind, "call": "buy", "count": 1})
-        answer = await fleet.trading.Buy(buy_request("o1"), metadata=fleet.as_bot("one"))
+        answer = await fleet.buy("o1")
         assert answer.order.state == orders_pb2.ORDER_STATE_UNKNOWN
         assert (await settled(fleet, "o1")).reconciled
         await assert_ledger_agrees(fleet, await fleet.orders())
@@ -138,7 +124,7 @@ async def test_an_answer_that_nobody_can_read_is_not_taken_for_a_failure(tmp_pat
 async def test_a_late_answer_is_as_good_as_one_in_time(tmp_path: Path) -> None:
     async with house(tmp_path, speed=20, simulator={"statement_lag_s": 3600}) as fleet:
         await fleet.fault({"kind": "delay", "call": "buy", "count": 1, "delay_s": 150})
-        answer = await fleet.trading.Buy(buy_request("o1"), metadata=fleet.as_bot("one"))
+        answer = await fleet.buy("o1")
         assert answer.order.state == orders_pb2.ORDER_STATE_UNKNOWN
         order = await settled(fleet, "o1")
         assert order.reconciled
@@ -146,11 +132,9 @@ async def test_a_late_answer_is_as_good_as_one_in_time(tmp_path: Path) -> None:
 
 async def test_a_restart_of_the_gateway_forgets_nothing(tmp_path: Path) -> None:
     async with house(tmp_path) as fleet:
-        await fleet.trading.Buy(buy_request("o1", duration=10), metadata=fleet.as_bot("one"))
+        await fleet.buy("o1", duration=10)
         await fleet.restart_gateway()
-        answer = await fleet.trading.Buy(
-            buy_request("o1", duration=10), metadata=fleet.as_bot("one"), wait_for_ready=True
-        )
+        answer = await fleet.buy("o1", duration=10)
         assert answer.order.order_id == "o1"
         await settled(fleet, "o1")
         await assert_ledger_agrees(fleet, await fleet.orders())
@@ -163,8 +147,14 @@ async def test_a_restart_of_the_gateway_forgets_nothing(tmp_path: Path) -> None:
 async def test_a_contract_can_be_sold_back(tmp_path: Path, dialect: Dialect) -> None:
     async with house(tmp_path, dialect) as fleet:
         bot = fleet.as_bot("one")
-        terms = {"contract_type": "CALL", "barrier": "", "duration": 10, "duration_unit": "m", "stake": "10"}
-        await fleet.trading.Buy(buy_request("o1", **terms), metadata=bot)
+        terms: dict[str, Any] = {
+            "contract_type": "CALL",
+            "barrier": "",
+            "duration": 10,
+            "duration_unit": "m",
+            "stake": "10",
+        }
+        await fleet.buy("o1", **terms)
         stream = fleet.trading.StreamContract(
             trading_pb2.StreamContractRequest(account="demo", order_id="o1"), metadata=bot
         )
@@ -193,23 +183,23 @@ async def test_a_contract_can_be_sold_back(tmp_path: Path, dialect: Dialect) -> 
 
 
 async def test_an_order_that_deriv_refuses_is_rejected_with_its_reason(tmp_path: Path) -> None:
-    async with house(tmp_path, simulator={"start_balance": "1.00"}) as fleet:
-        answer = await fleet.trading.Buy(buy_request("o1", stake="5"), metadata=fleet.as_bot("one"))
+    bots = [one_bot(symbols=["1HZ100V", "NEW_5"])]
+    async with house(tmp_path, bots=bots, simulator={"start_balance": "1.00"}) as fleet:
+        answer = await fleet.buy("o1", stake="5")
         assert answer.order.state == orders_pb2.ORDER_STATE_REJECTED
         assert answer.order.error_code == "InsufficientBalance"
-        unknown = await fleet.trading.Buy(buy_request("o2", symbol="NEW_5"), metadata=fleet.as_bot("one"))
+        unknown = await fleet.buy("o2", symbol="NEW_5")
         assert unknown.order.error_code == "InvalidSymbol"
 
 
 async def test_a_limit_refuses_at_once_and_says_when_to_come_back(tmp_path: Path) -> None:
     limits = [{"key": "demo", "limits": {"headroom": 0.02}}]
     async with house(tmp_path, accounts=limits) as fleet:
-        bot = fleet.as_bot("one")
         allowed = 6  # 360 a minute, of which 2 %, of which the gateway keeps a tenth
         for number in range(allowed):
-            await fleet.trading.Buy(buy_request(f"o{number}"), metadata=bot, timeout=2)
+            await fleet.buy(f"o{number}", timeout=2)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await fleet.trading.Buy(buy_request(f"o{allowed}"), metadata=bot, timeout=2)
+            await fleet.buy(f"o{allowed}", timeout=2)
         problem = problem_of(refused.value)
         assert (problem.code, problem.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_REACHED")
         assert problem.retry_after_s is not None
@@ -218,7 +208,7 @@ async def test_a_limit_refuses_at_once_and_says_when_to_come_back(tmp_path: Path
         assert problem.metadata["order_id"] == f"o{allowed}"
         # The answer for that id stays the same, and Deriv never heard of it.
         with pytest.raises(grpc.aio.AioRpcError) as same:
-            await fleet.trading.Buy(buy_request(f"o{allowed}"), metadata=bot)
+            await fleet.buy(f"o{allowed}")
         assert problem_of(same.value).reason == "LIMIT_REACHED"
         await assert_ledger_agrees(fleet, await fleet.orders())
         assert (await fleet.account()).rejected_by_deriv == 0
@@ -226,13 +216,13 @@ async def test_a_limit_refuses_at_once_and_says_when_to_come_back(tmp_path: Path
 
 async def test_the_same_id_with_another_body_names_the_field(tmp_path: Path) -> None:
     async with house(tmp_path, bots=[one_bot("one"), one_bot("two")]) as fleet:
-        await fleet.trading.Buy(buy_request("o1"), metadata=fleet.as_bot("one"))
+        await fleet.buy("o1")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await fleet.trading.Buy(buy_request("o1", stake="0.36"), metadata=fleet.as_bot("one"))
+            await fleet.buy("o1", stake="0.36")
         problem = problem_of(caught.value)
         assert (problem.code, problem.field) == (grpc.StatusCode.FAILED_PRECONDITION, "terms.stake")
         with pytest.raises(grpc.aio.AioRpcError) as stolen:
-            await fleet.trading.Buy(buy_request("o1"), metadata=fleet.as_bot("two"))
+            await fleet.buy("o1", bot="two")
         assert problem_of(stolen.value).reason == "ORDER_DIFFERS"
         with pytest.raises(grpc.aio.AioRpcError) as foreign:
             await check(fleet, "o1", "two")

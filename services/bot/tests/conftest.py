@@ -67,6 +67,10 @@ class Peer(TradingServiceServicer):
         self.refuse: Problem | None = None
         self.refuse_history: Problem | None = None
         self.settles = True
+        self.grants = True
+        self.epoch = 7
+        self.epochs: list[int] = []
+        self.left: list[str] = []
         self.open_streams = 0
         self._ticks: list[asyncio.Queue[market_pb2.Tick | None]] = []
         self._feeds: list[asyncio.Queue[orders_pb2.OrderEvent | None]] = []
@@ -107,9 +111,21 @@ class Peer(TradingServiceServicer):
         if self.refuse is not None:
             await abort(context, self.refuse)
 
+    async def RenewLeases(  # noqa: N802 - the contract's name
+        self, request: trading_pb2.RenewLeasesRequest, context: Context
+    ) -> trading_pb2.RenewLeasesResponse:
+        await self._judge(context)
+        if request.leaving:
+            self.left.append(request.replica)
+            return trading_pb2.RenewLeasesResponse()
+        lease = trading_pb2.Lease(symbol="R_100", epoch=self.epoch, lasts_ns=3 * 10**9 * int(SPEED))
+        return trading_pb2.RenewLeasesResponse(leases=[lease] if self.grants else [], replicas=1)
+
     async def Buy(self, request: trading_pb2.BuyRequest, context: Context) -> trading_pb2.BuyResponse:  # noqa: N802 - the contract's name
         await self._judge(context)
         self.asked.append(request.order_id)
+        self.epochs.append(request.lease_epoch)
+        assert request.replica == "replica-1"
         self.asked_at.append(self.clock.now_s())
         self.traces.append(dict(context.invocation_metadata() or ())["traceparent"])  # pyright: ignore[reportArgumentType] - text, for its key does not end in -bin
         outcome = self.buys.pop(0) if self.buys else orders_pb2.ORDER_STATE_CONFIRMED
@@ -202,7 +218,7 @@ class Trading:
         self.spans = InMemorySpanExporter()
         self.stop = asyncio.Event()
         self._telemetry = Telemetry("bot", peer.clock, processors=[SimpleSpanProcessor(self.spans)])
-        self._gateway = Gateway(f"127.0.0.1:{port}", TOKEN, "over-4", "demo", peer.clock)
+        self._gateway = Gateway(f"127.0.0.1:{port}", TOKEN, "over-4", "replica-1", "demo", peer.clock)
         self.trader = Trader(
             "over-4",
             partial(decide, BOT.parameters),

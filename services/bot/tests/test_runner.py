@@ -169,6 +169,28 @@ async def test_a_bot_told_to_stop_leaves_an_order_that_does_not_end(
     assert [dict(span.attributes or {})["derivfleet.state"] for span in run.named("trade")] == ["confirmed"]
 
 
+async def test_purchases_name_the_lease_and_a_bot_that_ends_gives_it_back(peer: Peer, trading: Start) -> None:
+    async with trading() as run:
+        await run.ticks_until(lambda: bool(run.trader.followed_orders))
+        peer.settle(peer.asked[0], "0.22")
+        await run.eventually(lambda: run.trader.counters.settled == 1)
+        run.stop.set()
+        await asyncio.wait_for(run.task, 3)
+    assert peer.epochs[0] == 7
+    assert peer.left == ["replica-1"]
+
+
+async def test_a_replica_without_symbols_waits_until_it_is_given_some(peer: Peer, trading: Start) -> None:
+    peer.grants = False
+    async with trading() as run:
+        await run.eventually(lambda: peer.histories == 1)
+        peer.tick()
+        await asyncio.sleep(0.1)
+        assert peer.asked == []
+        peer.grants = True
+        await run.ticks_until(lambda: len(peer.asked) == 1)
+
+
 @pytest.mark.parametrize(
     ("refuse", "refuse_history", "words"),
     [

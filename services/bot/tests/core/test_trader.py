@@ -20,6 +20,7 @@ from derivfleet.bot.core.trades import (
     Dropped,
     Ended,
     Followed,
+    Holding,
     Look,
     OrderNews,
     OrderState,
@@ -52,7 +53,9 @@ def always(ticks: Sequence[Tick]) -> Decision | None:
 
 
 def new_trader(symbols: tuple[str, ...] = ("R_100",), pause_ticks: int = 0) -> Trader:
-    return Trader("over-4", always, LEAST_TICKS, lambda: Decimal("0.35"), symbols, pause_ticks)
+    trader = Trader("over-4", always, LEAST_TICKS, lambda: Decimal("0.35"), symbols, pause_ticks)
+    trader.hold(dict.fromkeys(symbols, Holding(7, 2**63)))
+    return trader
 
 
 def ready(pause_ticks: int = 0, symbols: tuple[str, ...] = ("R_100",)) -> Trader:
@@ -83,6 +86,32 @@ def test_a_tick_leads_to_an_order_with_the_id_of_the_decision() -> None:
 
 def test_a_restarted_bot_that_decides_again_asks_for_the_same_order() -> None:
     assert ask(ready(), T0 + 1).intention == ask(ready(), T0 + 1).intention
+
+
+def test_a_symbol_that_another_replica_holds_is_only_watched() -> None:
+    trader = ready(symbols=("R_100", "R_50"))
+    trader.hold({"R_100": Holding(8, ns(T0 + 3))})
+    assert trader.held_symbols == ("R_100",)
+    assert trader.on_tick(tick(T0 + 1, "R_50"), ns(T0 + 1)) == ()
+    assert ask(trader, T0 + 1).intention.lease_epoch == 8
+
+
+def test_a_holding_that_was_not_renewed_ends_by_itself() -> None:
+    trader = ready()
+    trader.hold({"R_100": Holding(8, ns(T0 + 1))})
+    assert trader.on_tick(tick(T0 + 1), ns(T0 + 1)) == ()
+    trader.hold({"R_100": Holding(9, ns(T0 + 5))})
+    assert ask(trader, T0 + 2).intention.lease_epoch == 9, "the ticks that were only watched are its past"
+
+
+def test_a_purchase_under_a_lost_lease_gives_the_symbol_up_until_it_is_granted_again() -> None:
+    trader = ready()
+    key = ask(trader, T0 + 1).intention.order_id
+    lost = Refusal(Answer.NO, "LEASE_LOST", "another replica holds R_100")
+    (ended,) = trader.on_refusal(key, lost, ns(T0 + 1))
+    assert isinstance(ended, Ended)
+    assert trader.held_symbols == ()
+    assert trader.on_tick(tick(T0 + 30), ns(T0 + 30)) == ()
 
 
 def test_nothing_is_decided_without_enough_past_or_without_the_stream_of_orders() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
+import os
+import socket
 from typing import TYPE_CHECKING
 
 import structlog
@@ -43,7 +45,9 @@ async def serve(settings: BotSettings, clock: Clock, telemetry: Telemetry, stop:
         bot.symbols,
         bot.pause_ticks,
     )
-    gateway = Gateway(settings.gateway, token, bot.name, account, clock)
+    replica = settings.replica or f"{socket.gethostname()}-{os.getpid()}"[-64:]
+    structlog.contextvars.bind_contextvars(replica=replica)
+    gateway = Gateway(settings.gateway, token, bot.name, replica, account, clock)
     try:
         await Runner(bot, account, trader, gateway, telemetry, clock).run(stop)
     finally:

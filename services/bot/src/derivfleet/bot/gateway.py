@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from derivfleet.bot.core.trades import Answer, Intention, OrderNews, OrderState, Refusal
+from derivfleet.bot.core.trades import Answer, Holding, Intention, OrderNews, OrderState, Refusal
 from derivfleet.bot.staking import money_text
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.rpc.channel import bearer, open_channel
@@ -33,6 +33,7 @@ __all__ = ["BUY_DEADLINE_S", "Gateway", "RefusedError"]
 BUY_DEADLINE_S = 5.0
 CHECK_DEADLINE_S = 5.0
 HISTORY_DEADLINE_S = 15.0
+RENEW_DEADLINE_S = 1.0
 
 _Code = grpc.StatusCode
 _DENIES_ACCESS = frozenset({_Code.UNAUTHENTICATED, _Code.PERMISSION_DENIED})
@@ -64,9 +65,10 @@ class Gateway:
     mend: the token (any call), or a symbol or account that the gateway does not take (History and the streams).
     """
 
-    def __init__(self, target: str, token: str, bot: str, account: str, clock: Clock) -> None:
+    def __init__(self, target: str, token: str, bot: str, replica: str, account: str, clock: Clock) -> None:
         self._target = target
         self._bot = bot
+        self._replica = replica
         self._account = account
         self._clock = clock
         self._metadata = bearer(token)
@@ -90,6 +92,8 @@ class Gateway:
                 duration_unit=DurationUnit.TICKS,
                 barrier=decision.barrier or "",
             ),
+            replica=self._replica,
+            lease_epoch=intention.lease_epoch,
         )
         timeout = self._clock.wall_s(BUY_DEADLINE_S)
         try:
@@ -107,6 +111,18 @@ class Gateway:
         except grpc.aio.AioRpcError as error:
             raise self._failure(error, order=True) from None
         return _news(answer.order)
+
+    async def renew(self, *, leaving: bool = False) -> dict[str, Holding]:
+        """Say that this replica lives (or leaves); returns which symbols are its to trade, and until when."""
+        request = trading_pb2.RenewLeasesRequest(account=self._account, replica=self._replica, leaving=leaving)
+        # Counted from the sending: so a holding ends here before it can begin elsewhere.
+        asked_ns = self._clock.now_ns()
+        timeout = max(self._clock.wall_s(RENEW_DEADLINE_S), RENEW_DEADLINE_S)
+        try:
+            answer = await self._stub.RenewLeases(request, timeout=timeout, metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            raise self._failure(error, order=False) from None
+        return {lease.symbol: Holding(lease.epoch, asked_ns + lease.lasts_ns) for lease in answer.leases}
 
     async def history(self, symbol: str, count: int) -> list[Tick]:
         """The latest ticks of a symbol, oldest first."""

@@ -34,6 +34,9 @@ FIRST_WAIT_S = 0.25
 LONGEST_WAIT_S = 10.0
 """Between two attempts to reach the gateway, fleet time. It stands close by, so the first wait is short."""
 
+RENEW_EVERY_WALL_S = 1.0
+"""A third of what a lease lasts, so that one lost renewal loses nothing."""
+
 _log = structlog.get_logger()
 
 
@@ -85,10 +88,15 @@ class Runner:
         """
         try:
             async with self._group:
-                streams = [self._spawn(self._follow_orders()), self._spawn(self._watch_ticks())]
+                self._spawn(self._follow_orders())
+                deciding = [self._spawn(self._watch_ticks()), self._spawn(self._hold_symbols())]
                 await stop.wait()
                 self._trader.stop()
-                streams[1].cancel()
+                for task in deciding:
+                    task.cancel()
+                # The others may take the symbols over at once; orders that are open are followed to their end.
+                with suppress(RefusedError):
+                    await self._gateway.renew(leaving=True)
                 with suppress(TimeoutError):
                     async with self._clock.timeout(self._clock.fleet_s(DRAIN_WALL_S)):
                         await self._idle.wait()
@@ -164,6 +172,19 @@ class Runner:
                 refusal = error.refusal
             link.down(refusal)
             await self._wait(link, refusal)
+
+    async def _hold_symbols(self) -> None:
+        """Renew the leases; say when they change."""
+        held: tuple[str, ...] = ()
+        while True:
+            try:
+                self._trader.hold(await self._gateway.renew())
+            except RefusedError as error:
+                # The streams tell that the gateway is away; what is held ends by itself.
+                _log.debug("leases not renewed", code=error.refusal.code)
+            if held != (held := self._trader.held_symbols):
+                _log.info("symbols held", symbols=",".join(held))
+            await self._clock.sleep(self._clock.fleet_s(RENEW_EVERY_WALL_S))
 
     async def _wait(self, link: _Link, refusal: Refusal | None) -> None:
         retry_after_s = refusal.retry_after_s if refusal is not None and refusal.answer is Answer.LIMIT else 0.0

@@ -21,5 +21,7 @@ class BotSettings(ServiceSettings):
     fleet: Path = Path("fleet.yaml")
     gateway: str = "127.0.0.1:7700"
     """host:port of the gateway."""
+    replica: str = ""
+    """Which process of the bot this is: unlike any other's, as the pod's name. Empty takes host and process id."""
     token_file: Path
     """The file that holds this bot's token."""

@@ -60,7 +60,8 @@ class Bot(_Part):
     """Ticks to let pass on a symbol after a trade before the next decision."""
     weight: float = Field(default=1.0, gt=0, le=1000)
     """Its share of the account's limits, relative to the other bots."""
-    replicas: Literal[1] = 1
+    replicas: int = Field(default=1, ge=1, le=100)
+    """Processes that divide the bot's symbols among themselves."""
 
     @model_validator(mode="before")
     @classmethod

@@ -11,6 +11,7 @@ from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.deriv.limits import LEGACY_LIMITS, OPTIONS_LIMITS, with_website_status
 from derivfleet.deriv.vocabulary import Dialect
+from derivfleet.gateway.core.leases import Leases
 from derivfleet.gateway.core.schedule import GATEWAY, Schedule
 from derivfleet.gateway.desk import Desk
 from derivfleet.gateway.feeds import Feeds
@@ -37,6 +38,9 @@ __all__ = ["AccountRoom"]
 _log = structlog.get_logger()
 
 DRAIN_WALL_S = 3.0
+LEASE_LASTS_S = 3.0
+"""A replica that has not renewed for so long has lost its symbols. With a renewal a second, two may go missing; wall or
+fleet time, whichever is longer, for processes do not renew faster when the clock runs faster."""
 MARGIN_S = 0.25
 """Added to every window: two calls may arrive this much closer together than they left. Wall time, for networks do not
 run faster when the clock does."""
@@ -58,6 +62,8 @@ class AccountRoom:
         self.line = Line(self.pool, self.schedule, clock, telemetry)
         self.desk = Desk(self.line, feed, telemetry, account.currency)
         self.feeds = Feeds(self.line)
+        lasts_ns = round(max(LEASE_LASTS_S, clock.fleet_s(LEASE_LASTS_S)) * 1e9)
+        self.leases = {bot.name: Leases(bot.symbols, lasts_ns) for bot in fleet.bots if bot.name in self.bots}
         self.balance: Decimal | None = None
         self._clock = clock
         self._currency = account.currency

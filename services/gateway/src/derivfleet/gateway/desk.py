@@ -39,7 +39,7 @@ from derivfleet.gateway.upstream.line import NotConnectedError, TurnRefusedError
 from derivfleet.gateway.upstream.pool import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from decimal import Decimal
 
     from derivfleet.common.telemetry import OpenSpan, Telemetry
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from derivfleet.gateway.upstream.connection import Frame
     from derivfleet.gateway.upstream.line import Line
 
-__all__ = ["Desk", "DeskClosedError", "DifferentOrderError", "SellRefusedError"]
+__all__ = ["Desk", "DeskClosedError", "DifferentOrderError", "LeaseLostError", "SellRefusedError"]
 
 _log = structlog.get_logger()
 
@@ -67,6 +67,13 @@ class DifferentOrderError(Exception):
 
 class DeskClosedError(Exception):
     """The gateway is ending: no new orders are taken. Nothing was written down."""
+
+
+class LeaseLostError(Exception):
+    """The replica that asks does not hold the symbol (any more)."""
+
+    def __init__(self, order_id: str, symbol: str) -> None:
+        super().__init__(f"order {order_id}: the lease on {symbol} is not (or no longer) this replica's")
 
 
 class SellRefusedError(Exception):
@@ -127,12 +134,20 @@ class Desk:
         return self.open.get(order_id) or self.feed.journal.order(self._account, order_id)
 
     async def buy(
-        self, bot: str, order_id: str, terms: OrderTerms, deadline_ns: int, trace: Mapping[str, str]
+        self,
+        bot: str,
+        order_id: str,
+        terms: OrderTerms,
+        deadline_ns: int,
+        trace: Mapping[str, str],
+        has_lease: Callable[[], bool],
     ) -> tuple[Order, int | None]:
         """Buy once; returns the order as far as it is known, and if its turn was refused now, how long that was away.
 
-        Raises DifferentOrderError if the id is taken by another order, DeskClosedError if no new orders are taken, and
-        JournalError if the journal is out of order (asking again with the same id is safe).
+        ``has_lease`` tells whether the asking replica holds the symbol; it is asked again right before the sending.
+        Raises DifferentOrderError if the id is taken by another order, LeaseLostError if the replica may not buy,
+        DeskClosedError if no new orders are taken, and JournalError if the journal is out of order (asking again with
+        the same id is safe).
         """
         known = self.find(order_id)
         if known is not None:
@@ -145,6 +160,8 @@ class Desk:
                 return known, None
             if self._closing:
                 raise DeskClosedError(f"order {order_id} was not taken: the gateway is ending")
+            if not has_lease():
+                raise LeaseLostError(order_id, terms.symbol)
             order = Order(
                 account=self._account,
                 order_id=order_id,
@@ -155,7 +172,7 @@ class Desk:
                 traceparent=trace.get("traceparent", ""),
             )
             self._write(None, order)
-            task = asyncio.create_task(self._carried_through(order, deadline_ns), name=f"buy {order_id}")
+            task = asyncio.create_task(self._carried_through(order, deadline_ns, has_lease), name=f"buy {order_id}")
             purchase = self._purchases[order_id] = _Purchase(task)
             task.add_done_callback(lambda _: self._purchases.pop(order_id, None))
         order = await asyncio.shield(purchase.task)
@@ -256,10 +273,10 @@ class Desk:
         """What reconciling has found out about an unknown order."""
         return self._move(order, event)
 
-    async def _carried_through(self, order: Order, deadline_ns: int) -> Order:
+    async def _carried_through(self, order: Order, deadline_ns: int, has_lease: Callable[[], bool]) -> Order:
         """A purchase that ends in an order one can go on with, whatever happens."""
         try:
-            return await self._purchase(order, deadline_ns)
+            return await self._purchase(order, deadline_ns, has_lease)
         except asyncio.CancelledError:
             return self._take_up(self.open[order.order_id], "the gateway ended")
         except Exception:  # noqa: BLE001 - money may be on its way, so whatever it was, the order must go on
@@ -276,7 +293,7 @@ class Desk:
             case _:
                 return order
 
-    async def _purchase(self, order: Order, deadline_ns: int) -> Order:
+    async def _purchase(self, order: Order, deadline_ns: int, has_lease: Callable[[], bool]) -> Order:
         terms = order.terms
         parameters = requests.BuyParameters(
             amount=terms.stake,
@@ -293,6 +310,8 @@ class Desk:
         order_id = order.order_id
 
         def sending() -> None:
+            if not has_lease():
+                raise LeaseLostError(order_id, terms.symbol)
             self._move(self.open[order_id], Sent())
 
         try:
@@ -305,6 +324,8 @@ class Desk:
                 purchase.refused_wait_ns = error.refusal.wait_ns
             code = "NOT_CONNECTED" if isinstance(error, NotConnectedError) else "LIMIT_REACHED"
             return self._move(self.open[order_id], Denied(code, str(error)))
+        except LeaseLostError as error:
+            return self._move(self.open[order_id], Denied("LEASE_LOST", str(error)))
         except CallRefusedError as error:
             return self._refused(self.open[order_id], error.code, error.message)
         except AnswerLostError as error:

@@ -18,6 +18,7 @@ from derivfleet.bot.core.trades import (
     Dropped,
     Ended,
     Followed,
+    Holding,
     Intention,
     Look,
     OrderNews,
@@ -28,7 +29,7 @@ from derivfleet.bot.core.trades import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from derivfleet.bot.core.decisions import NextStake, Strategy
     from derivfleet.deriv.ticks import Tick
@@ -42,6 +43,9 @@ LATE_S = 4.0
 
 FRESH_S = 10.0
 """How long a decision may be asked for again after silence: twice the deadline of one call."""
+
+LEASE_LOST = "LEASE_LOST"
+"""The gateway's reason for a purchase by a replica that does not hold the symbol (any more)."""
 
 _LONGEST_HOLD_S = 60.0
 
@@ -62,6 +66,7 @@ class _Trade:
 @dataclass(slots=True)
 class _Symbol:
     ticks: deque[Tick]
+    holding: Holding | None = None
     trade: _Trade | None = None
     pause_left: int = 0
     failures: int = 0
@@ -122,6 +127,16 @@ class Trader:
         """Whether the stream of orders stands; without it nothing is decided, for nobody would see the end of it."""
         self._following = stands
 
+    def hold(self, holdings: Mapping[str, Holding]) -> None:
+        """Which symbols are this replica's to trade from now on; on the others it only watches."""
+        for symbol, slot in self._symbols.items():
+            slot.holding = holdings.get(symbol)
+
+    @property
+    def held_symbols(self) -> tuple[str, ...]:
+        """Those that this replica was last told to trade."""
+        return tuple(symbol for symbol, slot in self._symbols.items() if slot.holding is not None)
+
     def stop(self) -> None:
         """Decide nothing any more; open trades go on."""
         self._stopping = True
@@ -139,6 +154,9 @@ class Trader:
         if slot is None or (slot.ticks and tick.epoch_s <= slot.ticks[-1].epoch_s):
             return ()
         slot.ticks.append(tick)
+        holding = slot.holding
+        if holding is None or arrived_ns >= holding.expires_ns:
+            return ()
         decision = self._strategy(tuple(slot.ticks)) if self._is_free(slot, arrived_ns) else None
         if decision is None:
             return ()
@@ -147,7 +165,8 @@ class Trader:
             self.counters.late += 1
             return (Dropped(tick.symbol, tick.epoch_s, age_s),)
         key = order_id(self._bot, tick.symbol, tick.epoch_s)
-        intention = Intention(key, tick.symbol, decision, self._next_stake(), tick.epoch_s, arrived_ns)
+        stake = self._next_stake()
+        intention = Intention(key, tick.symbol, decision, stake, tick.epoch_s, holding.epoch, arrived_ns)
         slot.trade = _Trade(intention)
         self._open[key] = slot
         self.counters.decided += 1
@@ -198,6 +217,9 @@ class Trader:
                     key, Outcome.LAPSED, None, refusal.code, "no answer in time; the gateway has no such order"
                 )
                 return self._end(slot, ended, now_ns)
+            case Answer.NO if refusal.code == LEASE_LOST:
+                # Another replica trades the symbol now; what the next renewal says is newer than what is known here.
+                slot.holding = None
             case Answer.LIMIT if trade.stage is _Stage.ASKING:
                 # The limit is the bot's or the account's, so no symbol of this bot needs to try before.
                 wait_ns = round(max(refusal.retry_after_s, 1.0) * NS_PER_S)

@@ -20,6 +20,7 @@ __all__ = [
     "Dropped",
     "Ended",
     "Followed",
+    "Holding",
     "Intention",
     "Look",
     "OrderNews",
@@ -72,6 +73,14 @@ class Answer(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Holding:
+    """A symbol is this replica's to trade until ``expires_ns``, under an epoch."""
+
+    epoch: int
+    expires_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Intention:
     """A decision with its money and its identity. Times are fleet time."""
 
@@ -80,6 +89,8 @@ class Intention:
     decision: Decision
     stake: Decimal
     tick_epoch_s: int
+    lease_epoch: int
+    """The holding of the symbol under which it was decided."""
     arrived_ns: int
     """When the tick that made the bot decide reached it."""
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "amount_of",
     "check_order_id",
+    "check_replica",
     "check_symbol",
     "contract_message",
     "event_message",
@@ -66,6 +67,13 @@ def check_symbol(field: str, symbol: str) -> str:
     if not _SYMBOL.fullmatch(symbol):
         raise invalid(field, "must be a symbol of Deriv, as R_100")
     return symbol
+
+
+def check_replica(replica: str) -> str:
+    """The name of a replica, if it is one. Raises ProblemError."""
+    if not _ORDER_ID.fullmatch(replica):
+        raise invalid("replica", "must be 1 to 64 of A-Z a-z 0-9 . _ : -")
+    return replica
 
 
 def amount_of(field: str, text: str) -> Decimal:

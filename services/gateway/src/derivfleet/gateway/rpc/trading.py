@@ -19,7 +19,7 @@ from derivfleet.deriv.requests import GRANULARITIES_S
 from derivfleet.deriv.ticks import Tick
 from derivfleet.deriv.vocabulary import Call, HistoryStyle
 from derivfleet.gateway.core.orders import Order, State
-from derivfleet.gateway.desk import DeskClosedError, DifferentOrderError, SellRefusedError
+from derivfleet.gateway.desk import DeskClosedError, DifferentOrderError, LeaseLostError, SellRefusedError
 from derivfleet.gateway.journal.sqlite import JournalError
 from derivfleet.gateway.rpc import messages
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
@@ -81,7 +81,16 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             terms = messages.terms_of(request.terms)
             desk = visit.room.desk
             try:
-                order, refused_wait_ns = await desk.buy(visit.bot, order_id, terms, visit.deadline_ns, visit.trace)
+                order, refused_wait_ns = await desk.buy(
+                    visit.bot,
+                    order_id,
+                    terms,
+                    visit.deadline_ns,
+                    visit.trace,
+                    lambda: self._has_lease(visit, terms.symbol, request.replica, request.lease_epoch),
+                )
+            except LeaseLostError as error:
+                raise ProblemError(_lease_lost(str(error))) from None
             except DifferentOrderError as error:
                 code = grpc.StatusCode.FAILED_PRECONDITION
                 problem = Problem(code, "ORDER_DIFFERS", str(error), field=f"terms.{error.field}")
@@ -148,6 +157,29 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
                 raise messages.invalid("end_epoch_s", f"must be 0 (the latest) to {LAST_EPOCH_S}")
             return await self._history(visit, request)
         raise AssertionError("a visit answers or aborts")
+
+    async def RenewLeases(  # noqa: N802
+        self, request: trading_pb2.RenewLeasesRequest, context: Context
+    ) -> trading_pb2.RenewLeasesResponse:
+        # Not traced: it comes every second from every replica and says nothing about a trade.
+        try:
+            bot = caller().name
+            leases = self._room(request.account, bot).leases[bot]
+            replica = messages.check_replica(request.replica)
+        except ProblemError as error:
+            await abort(context, error.problem)
+        now_ns = self._clock.now_ns()
+        if request.leaving:
+            leases.leave(replica, now_ns)
+            return trading_pb2.RenewLeasesResponse(replicas=len(leases.replicas))
+        granted = leases.renew(replica, now_ns)
+        return trading_pb2.RenewLeasesResponse(
+            leases=[
+                trading_pb2.Lease(symbol=lease.symbol, epoch=lease.epoch, lasts_ns=lease.expires_ns - now_ns)
+                for lease in granted
+            ],
+            replicas=len(leases.replicas),
+        )
 
     async def GetQuota(  # noqa: N802
         self, request: trading_pb2.GetQuotaRequest, context: Context
@@ -258,6 +290,9 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             raise ProblemError(Problem(code, "BOT_UNKNOWN", f"bot {bot} is not in the fleet file of {account}"))
         return room
 
+    def _has_lease(self, visit: _Visit, symbol: str, replica: str, epoch: int) -> bool:
+        return visit.room.leases[visit.bot].allows(replica, symbol, epoch, self._clock.now_ns())
+
     def _own_order(self, visit: _Visit, order_id: str) -> Order:
         order = visit.room.desk.find(messages.check_order_id(order_id))
         if order is None or order.bot != visit.bot:
@@ -334,6 +369,8 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
         )
 
     def _denied(self, order: Order, visit: _Visit, refused_wait_ns: int | None) -> Problem:
+        if order.error_code == "LEASE_LOST":
+            return _lease_lost(order.error_message)
         return Problem(
             grpc.StatusCode.RESOURCE_EXHAUSTED if order.error_code == "LIMIT_REACHED" else grpc.StatusCode.ABORTED,
             order.error_code,
@@ -366,6 +403,10 @@ def _refused(call: Call, error: CallRefusedError) -> Problem:
         field="" if later else "symbol" if "Symbol" in error.code else "request",
         retry_after_s=2.0 if later else None,
     )
+
+
+def _lease_lost(message: str) -> Problem:
+    return Problem(grpc.StatusCode.FAILED_PRECONDITION, "LEASE_LOST", message)
 
 
 def _no_contract(order: Order) -> Problem:
