@@ -110,7 +110,7 @@ class House:
         return {lease.symbol: lease.epoch for lease in answer.leases}
 
     async def buy(
-        self, order_id: str, bot: str = "one", timeout: float | None = None, **terms: Any
+        self, order_id: str, bot: str = "one", deadline_wall_s: float | None = None, **terms: Any
     ) -> trading_pb2.BuyResponse:
         """Buy as a bot that holds all its symbols."""
         epochs = await self.hold(bot)
@@ -122,7 +122,7 @@ class House:
             replica="test",
             lease_epoch=epochs.get(full["symbol"], 0),
         )
-        return await self.trading.Buy(request, metadata=self.as_bot(bot), timeout=timeout, wait_for_ready=True)
+        return await self.trading.Buy(request, metadata=self.as_bot(bot), timeout=deadline_wall_s, wait_for_ready=True)
 
     async def ledger(self) -> dict[str, Any]:
         return await self.fetch(f"{self.simulator_url}/ledger")

@@ -197,9 +197,9 @@ async def test_a_limit_refuses_at_once_and_says_when_to_come_back(tmp_path: Path
     async with house(tmp_path, accounts=limits) as fleet:
         allowed = 6  # 360 a minute, of which 2 %, of which the gateway keeps a tenth
         for number in range(allowed):
-            await fleet.buy(f"o{number}", timeout=2)
+            await fleet.buy(f"o{number}", deadline_wall_s=2)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await fleet.buy(f"o{allowed}", timeout=2)
+            await fleet.buy(f"o{allowed}", deadline_wall_s=2)
         problem = problem_of(refused.value)
         assert (problem.code, problem.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_REACHED")
         assert problem.retry_after_s is not None

@@ -21,6 +21,7 @@ from derivfleet.bot.staking import FlatStaking
 from derivfleet.bot.strategies import decide
 from derivfleet.common.clock import FleetClock
 from derivfleet.common.fleet import Bot
+from derivfleet.common.rpc.identity import OwnToken
 from derivfleet.common.rpc.status import Problem, abort
 from derivfleet.common.telemetry import Telemetry
 from derivfleet.v1 import market_pb2, orders_pb2, trading_pb2
@@ -29,6 +30,7 @@ from derivfleet.v1.trading_pb2_grpc import TradingServiceServicer, add_TradingSe
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from opentelemetry.sdk.trace import ReadableSpan
 
@@ -213,12 +215,12 @@ class Peer(TradingServiceServicer):
 class Trading:
     """A running bot and what came of it."""
 
-    def __init__(self, peer: Peer, port: int) -> None:
+    def __init__(self, peer: Peer, port: int, token: OwnToken) -> None:
         self.peer = peer
         self.spans = InMemorySpanExporter()
         self.stop = asyncio.Event()
         self._telemetry = Telemetry("bot", peer.clock, processors=[SimpleSpanProcessor(self.spans)])
-        self._gateway = Gateway(f"127.0.0.1:{port}", TOKEN, "over-4", "replica-1", "demo", peer.clock)
+        self._gateway = Gateway(f"127.0.0.1:{port}", token, "over-4", "replica-1", "demo", peer.clock)
         self.trader = Trader(
             "over-4",
             partial(decide, BOT.parameters),
@@ -277,10 +279,14 @@ class Start(Protocol):
 
 
 @pytest.fixture
-def trading(peer: Peer) -> Start:
+def trading(peer: Peer, tmp_path: Path) -> Start:
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+    token = OwnToken(file, "token")
+
     @asynccontextmanager
     async def start(port: int | None = None) -> AsyncGenerator[Trading, None]:
-        run = Trading(peer, await peer.start() if port is None else port)
+        run = Trading(peer, await peer.start() if port is None else port, token)
         try:
             yield run
         finally:

@@ -55,7 +55,7 @@ def test_a_stake_is_what_the_author_wrote(tmp_path: Path) -> None:
         ({"parameters": {"barrier": "x"}}, "bots.one.parameters.barrier: "),
         ({"parameters": {"barrier": 9}}, "bots.one.parameters: barrier 9 can never win over"),
         ({"parameters": 5}, "bots.one.parameters: "),
-        ({"replicas": 3}, "bots.one.replicas: "),
+        ({"replicas": 0}, "bots.one.replicas: "),
         ({"name": "Not A Name"}, "bots.Not A Name.name: "),
         ({"name": "gateway"}, "the name gateway is taken"),
         ({"account": "real"}, "bots: one: account 'real' is not in accounts (demo)"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,16 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.rpc.channel import bearer, open_channel
-from derivfleet.common.rpc.identity import Role, TokenFile, caller, issue_tokens, read_token
+from derivfleet.common.rpc.identity import (
+    IdentitiesUnavailableError,
+    Identity,
+    OwnToken,
+    Role,
+    TokenFile,
+    caller,
+    issue_tokens,
+    read_token,
+)
 from derivfleet.common.rpc.server import Server
 from derivfleet.common.rpc.status import Problem, abort, problem_of
 from derivfleet.v1 import trading_pb2, trading_pb2_grpc
@@ -97,6 +107,41 @@ async def test_a_role_may_only_use_its_services(tmp_path: Path) -> None:
             await stub.Check(trading_pb2.CheckRequest(), metadata=metadata)
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
     assert "metrics has the role observer" in (caught.value.details() or "")
+
+
+class Unsure:
+    """Cannot say who anybody is, as a cluster whose API server is away."""
+
+    async def identify(self, token: str) -> Identity | None:
+        raise IdentitiesUnavailableError(token)
+
+
+async def test_who_cannot_be_checked_is_asked_to_come_back() -> None:
+    server = Server("127.0.0.1:0", "LISTEN", Unsure())
+    trading_pb2_grpc.add_TradingServiceServicer_to_server(SERVICER, server.grpc_server)
+    port = await server.start()
+    async with open_channel(f"127.0.0.1:{port}") as channel:
+        stub = trading_pb2_grpc.TradingServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.Check(trading_pb2.CheckRequest(), metadata=bearer("one.secret"))
+    problem = problem_of(caught.value)
+    assert (problem.code, problem.reason) == (grpc.StatusCode.UNAVAILABLE, "TOKEN_UNCHECKED")
+    assert problem.retry_after_s == 1.0
+    await server.stop(0)
+
+
+def test_a_renewed_token_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("one.first-secret")
+    token = OwnToken(path, "TOKEN_FILE")
+    assert token.metadata == bearer("one.first-secret")
+    path.write_text("one.second-secret")
+    os.utime(path, ns=(1, 1))
+    assert token.metadata == bearer("one.second-secret")
+    path.unlink()
+    assert token.metadata == bearer("one.second-secret")
+    with pytest.raises(ConfigurationError, match="TOKEN_FILE: cannot read"):
+        OwnToken(path, "TOKEN_FILE")
 
 
 async def test_an_error_carries_all_its_details(tmp_path: Path) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
 import os
 import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -16,8 +16,7 @@ from derivfleet.bot.settings import BotSettings
 from derivfleet.bot.staking import FlatStaking
 from derivfleet.bot.strategies import decide
 from derivfleet.common.fleet import load_fleet
-from derivfleet.common.logs import hide
-from derivfleet.common.rpc.identity import read_token
+from derivfleet.common.rpc.identity import OwnToken
 from derivfleet.common.service import run_service
 
 if TYPE_CHECKING:
@@ -34,8 +33,7 @@ async def serve(settings: BotSettings, clock: Clock, telemetry: Telemetry, stop:
     fleet = load_fleet(settings.fleet)
     bot = fleet.bot(settings.name)
     account = fleet.account_of(bot).key
-    token = read_token(settings.token_file, "DERIVFLEET_BOT_TOKEN_FILE")
-    hide(token)
+    token = OwnToken(settings.token_file, "DERIVFLEET_BOT_TOKEN_FILE")
     structlog.contextvars.bind_contextvars(bot=bot.name, account=account)
     trader = Trader(
         bot.name,

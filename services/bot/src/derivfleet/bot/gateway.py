@@ -11,7 +11,7 @@ import grpc
 from derivfleet.bot.core.trades import Answer, Holding, Intention, OrderNews, OrderState, Refusal
 from derivfleet.bot.staking import money_text
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.rpc.channel import bearer, open_channel
+from derivfleet.common.rpc.channel import open_channel
 from derivfleet.common.rpc.status import problem_of
 from derivfleet.common.telemetry import metadata_of
 from derivfleet.deriv.ticks import Tick
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from derivfleet.common.clock import Clock
+    from derivfleet.common.rpc.identity import OwnToken
     from derivfleet.common.rpc.status import Problem
     from derivfleet.v1 import market_pb2
 
@@ -65,13 +66,13 @@ class Gateway:
     mend: the token (any call), or a symbol or account that the gateway does not take (History and the streams).
     """
 
-    def __init__(self, target: str, token: str, bot: str, replica: str, account: str, clock: Clock) -> None:
+    def __init__(self, target: str, token: OwnToken, bot: str, replica: str, account: str, clock: Clock) -> None:
         self._target = target
         self._bot = bot
         self._replica = replica
         self._account = account
         self._clock = clock
-        self._metadata = bearer(token)
+        self._token = token
         self._channel = open_channel(target)
         self._stub = TradingServiceStub(self._channel)
 
@@ -97,7 +98,9 @@ class Gateway:
         )
         timeout = self._clock.wall_s(BUY_DEADLINE_S)
         try:
-            answer = await self._stub.Buy(request, timeout=timeout, metadata=(*self._metadata, *metadata_of(context)))
+            answer = await self._stub.Buy(
+                request, timeout=timeout, metadata=(*self._token.metadata, *metadata_of(context))
+            )
         except grpc.aio.AioRpcError as error:
             raise self._failure(error, order=True) from None
         return _news(answer.order)
@@ -107,7 +110,7 @@ class Gateway:
         request = trading_pb2.CheckRequest(account=self._account, order_id=order_id)
         timeout = self._clock.wall_s(CHECK_DEADLINE_S)
         try:
-            answer = await self._stub.Check(request, timeout=timeout, metadata=self._metadata)
+            answer = await self._stub.Check(request, timeout=timeout, metadata=self._token.metadata)
         except grpc.aio.AioRpcError as error:
             raise self._failure(error, order=True) from None
         return _news(answer.order)
@@ -119,7 +122,7 @@ class Gateway:
         asked_ns = self._clock.now_ns()
         timeout = max(self._clock.wall_s(RENEW_DEADLINE_S), RENEW_DEADLINE_S)
         try:
-            answer = await self._stub.RenewLeases(request, timeout=timeout, metadata=self._metadata)
+            answer = await self._stub.RenewLeases(request, timeout=timeout, metadata=self._token.metadata)
         except grpc.aio.AioRpcError as error:
             raise self._failure(error, order=False) from None
         return {lease.symbol: Holding(lease.epoch, asked_ns + lease.lasts_ns) for lease in answer.leases}
@@ -129,7 +132,7 @@ class Gateway:
         request = trading_pb2.HistoryRequest(account=self._account, symbol=symbol, count=count)
         timeout = self._clock.wall_s(HISTORY_DEADLINE_S)
         try:
-            answer = await self._stub.History(request, timeout=timeout, metadata=self._metadata)
+            answer = await self._stub.History(request, timeout=timeout, metadata=self._token.metadata)
         except grpc.aio.AioRpcError as error:
             raise self._failure(error, order=False) from None
         return [_tick(tick) for tick in answer.ticks]
@@ -138,7 +141,7 @@ class Gateway:
     async def ticks(self, symbols: Sequence[str]) -> AsyncGenerator[AsyncIterator[Tick], None]:
         """Ticks as they come. The call is under way when the block begins; what comes early waits for the reader."""
         request = trading_pb2.StreamTicksRequest(account=self._account, symbols=symbols)
-        call = self._stub.StreamTicks(request, metadata=self._metadata)
+        call = self._stub.StreamTicks(request, metadata=self._token.metadata)
 
         async def read() -> AsyncGenerator[Tick, None]:
             try:
@@ -157,7 +160,7 @@ class Gateway:
     async def orders(self) -> AsyncGenerator[AsyncIterator[OrderNews | None], None]:
         """Transitions of the bot's orders; None tells that the stream stands and misses nothing from here on."""
         request = trading_pb2.StreamOrdersRequest(account=self._account)
-        call = self._stub.StreamOrders(request, metadata=self._metadata)
+        call = self._stub.StreamOrders(request, metadata=self._token.metadata)
 
         async def read() -> AsyncGenerator[OrderNews | None, None]:
             try:

@@ -10,7 +10,8 @@ import structlog
 
 from derivfleet.common.fleet import load_fleet
 from derivfleet.common.logs import hide
-from derivfleet.common.rpc.identity import Role, TokenFile
+from derivfleet.common.rpc.identities import identities_of
+from derivfleet.common.rpc.identity import Role
 from derivfleet.common.rpc.server import Server
 from derivfleet.common.service import run_service
 from derivfleet.gateway.accounts import AccountRoom
@@ -23,6 +24,7 @@ from derivfleet.v1 import control_pb2, control_pb2_grpc, trading_pb2, trading_pb
 
 if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
+    from derivfleet.common.rpc.identity import Identities
     from derivfleet.common.telemetry import Telemetry
 
 _log = structlog.get_logger()
@@ -33,9 +35,15 @@ GRACE_WALL_S = 1.0
 
 async def serve(settings: GatewaySettings, clock: Clock, telemetry: Telemetry, stop: asyncio.Event) -> None:
     """Open the journal, listen, connect to Deriv, serve until told to stop, drain."""
+    async with identities_of(settings, clock) as identities:
+        await _serve(settings, clock, telemetry, stop, identities)
+
+
+async def _serve(
+    settings: GatewaySettings, clock: Clock, telemetry: Telemetry, stop: asyncio.Event, identities: Identities
+) -> None:
     hide(settings.token)
     fleet = load_fleet(settings.fleet)
-    identities = TokenFile(settings.tokens, "DERIVFLEET_GATEWAY_TOKENS")
     journal = Journal(settings.journal, "DERIVFLEET_GATEWAY_JOURNAL")
     feed = Feed(journal)
     rooms = {account.key: AccountRoom(account, fleet, settings, clock, telemetry, feed) for account in fleet.accounts}

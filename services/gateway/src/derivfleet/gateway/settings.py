@@ -8,19 +8,18 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from derivfleet.common.settings import ServiceSettings
+from derivfleet.common.settings import ServerSettings
 
 __all__ = ["GatewaySettings"]
 
 
-class GatewaySettings(ServiceSettings):
+class GatewaySettings(ServerSettings):
     """The gateway's environment: ``DERIVFLEET_GATEWAY_…``, and the account's credential without a prefix."""
 
     model_config = SettingsConfigDict(env_prefix="DERIVFLEET_GATEWAY_", populate_by_name=True)
 
     listen: str = "127.0.0.1:7700"
     fleet: Path
-    tokens: Path
     journal: Path
     deriv_url: str = "https://api.derivws.com"
     legacy_url: str = "wss://ws.derivws.com"

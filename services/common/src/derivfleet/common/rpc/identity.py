@@ -12,11 +12,22 @@ from typing import TYPE_CHECKING, Protocol
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.logs import hide
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Identities", "Identity", "Role", "TokenFile", "caller", "issue_tokens", "read_token"]
+__all__ = [
+    "Identities",
+    "IdentitiesUnavailableError",
+    "Identity",
+    "OwnToken",
+    "Role",
+    "TokenFile",
+    "caller",
+    "issue_tokens",
+    "read_token",
+]
 
 
 class Role(StrEnum):
@@ -36,11 +47,15 @@ class Identity(BaseModel):
     role: Role
 
 
+class IdentitiesUnavailableError(Exception):
+    """Tokens cannot be checked now; nobody can be let in or turned away for good."""
+
+
 class Identities(Protocol):
     """Where tokens are checked."""
 
     async def identify(self, token: str) -> Identity | None:
-        """The bearer of a token; None if nobody."""
+        """The bearer of a token; None if nobody. Raises IdentitiesUnavailableError."""
         ...
 
 
@@ -110,6 +125,31 @@ def read_token(path: Path, key: str) -> str:
     if not token:
         raise ConfigurationError(key, f"{path} is empty")
     return token
+
+
+class OwnToken:
+    """A bearer's own token from a file that may be renewed, as a cluster does with projected tokens."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        """Raises ConfigurationError naming ``key`` if there is no token."""
+        self._path = path
+        self._key = key
+        self._seen_ns = path.stat().st_mtime_ns if path.exists() else 0
+        self._token = read_token(path, key)
+        hide(self._token)
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """The gRPC metadata that says who calls, with the newest token."""
+        try:
+            changed_ns = self._path.stat().st_mtime_ns
+            if changed_ns != self._seen_ns:
+                self._token = read_token(self._path, self._key)
+                hide(self._token)
+                self._seen_ns = changed_ns
+        except (OSError, ConfigurationError):
+            pass  # it is being replaced: the old one holds a little longer
+        return (("authorization", f"Bearer {self._token}"),)
 
 
 _caller: ContextVar[Identity] = ContextVar("caller")

@@ -11,7 +11,7 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.rpc.identity import Role, set_caller
+from derivfleet.common.rpc.identity import IdentitiesUnavailableError, Role, set_caller
 from derivfleet.common.rpc.status import Problem, abort
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ _log = structlog.get_logger()
 _OPEN = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
 _Q = TypeVar("_Q")
 _A = TypeVar("_A")
+
+
+UNCHECKED = Problem(
+    grpc.StatusCode.UNAVAILABLE, "TOKEN_UNCHECKED", "tokens cannot be checked now: try again", retry_after_s=1.0
+)
 
 
 class _Gate(grpc.aio.ServerInterceptor):
@@ -47,7 +52,10 @@ class _Gate(grpc.aio.ServerInterceptor):
             return await continuation(handler_call_details)
         bearer = dict(handler_call_details.invocation_metadata or ()).get("authorization", "")
         token = bearer.removeprefix("Bearer ") if isinstance(bearer, str) else ""
-        identity = await self._identities.identify(token) if token else None
+        try:
+            identity = await self._identities.identify(token) if token else None
+        except IdentitiesUnavailableError:
+            return _refuse(await continuation(handler_call_details), UNCHECKED)
         problem = self._judge(identity, method)
         if problem is not None:
             _log.warning("call refused", method=method, reason=problem.reason, bearer=identity and identity.name)

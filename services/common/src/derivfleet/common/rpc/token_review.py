@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.rpc.identity import Identity, Role
+from derivfleet.common.rpc.identity import IdentitiesUnavailableError, Identity, Role
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -66,24 +66,20 @@ class TokenReview:
         self._kept: OrderedDict[bytes, tuple[int, Identity | None]] = OrderedDict()
 
     async def identify(self, token: str) -> Identity | None:
-        """The bearer of a token; None if nobody, or if the cluster cannot be asked."""
+        """The bearer of a token; None if nobody. Raises IdentitiesUnavailableError if the cluster cannot be asked."""
         key = hashlib.sha256(token.encode()).digest()
         now_ns = self._clock.now_ns()
         kept = self._kept.get(key)
         if kept is not None and now_ns < kept[0]:
             return kept[1]
-        reviewed = await self._review(token)
-        if reviewed is None:
-            return None
-        identity = reviewed[0]
+        identity = await self._review(token)
         self._kept[key] = (now_ns + round(self._clock.fleet_s(KEPT_S) * 1e9), identity)
         self._kept.move_to_end(key)
         while len(self._kept) > KEPT_AT_MOST:
             self._kept.popitem(last=False)
         return identity
 
-    async def _review(self, token: str) -> tuple[Identity | None] | None:
-        """What the cluster says, in a tuple; None if it did not say anything."""
+    async def _review(self, token: str) -> Identity | None:
         body = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenReview",
@@ -91,13 +87,14 @@ class TokenReview:
         }
         try:
             answer = await self._authentication.create_token_review(body, _request_timeout=REVIEW_PATIENCE_S)
-        except Exception as error:  # noqa: BLE001 - whatever the client raises, nobody is let in, and it may hold the token
+        except Exception as error:  # noqa: BLE001 - as said below
+            # Whatever the client raises, nobody is let in. Its text may hold the token, so only its kind is told.
             _log.warning("the cluster does not review tokens now", problem=type(error).__name__)
-            return None
+            raise IdentitiesUnavailableError from None
         status = answer.status
         if not status.authenticated or AUDIENCE not in (status.audiences or ()):
-            return (None,)
-        return (self._accounts.identity_of(status.user.username),)
+            return None
+        return self._accounts.identity_of(status.user.username)
 
 
 def accounts_of(release: str, key: str, namespace_file: Path = NAMESPACE_FILE) -> Accounts:
