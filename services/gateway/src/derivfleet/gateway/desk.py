@@ -34,6 +34,7 @@ from derivfleet.gateway.core.orders import (
     differing_field,
 )
 from derivfleet.gateway.core.tally import Tallies
+from derivfleet.gateway.refusals import DeskClosedError, DifferentOrderError, LeaseLostError, SellRefusedError
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
 from derivfleet.gateway.upstream.line import NotConnectedError, TurnRefusedError
 from derivfleet.gateway.upstream.pool import Role
@@ -48,40 +49,13 @@ if TYPE_CHECKING:
     from derivfleet.gateway.upstream.connection import Frame
     from derivfleet.gateway.upstream.line import Line
 
-__all__ = ["Desk", "DeskClosedError", "DifferentOrderError", "LeaseLostError", "SellRefusedError"]
+__all__ = ["Desk"]
 
 _log = structlog.get_logger()
 
 CLOSE_PATIENCE_WALL_S = 0.5
 EARLY_SALES_KEPT = 10_000
 """Sales heard of before the receipt of their purchase, or of trades that are not the fleet's."""
-
-
-class DifferentOrderError(Exception):
-    """The order id is taken by an order that differs in ``field``."""
-
-    def __init__(self, order_id: str, field: str) -> None:
-        super().__init__(f"order {order_id} exists with another {field}: an order id belongs to one order only")
-        self.field = field
-
-
-class DeskClosedError(Exception):
-    """The gateway is ending: no new orders are taken. Nothing was written down."""
-
-
-class LeaseLostError(Exception):
-    """The replica that asks does not hold the symbol (any more)."""
-
-    def __init__(self, order_id: str, symbol: str) -> None:
-        super().__init__(f"order {order_id}: the lease on {symbol} is not (or no longer) this replica's")
-
-
-class SellRefusedError(Exception):
-    """Deriv, or the order's state, does not allow the sale."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass(slots=True)

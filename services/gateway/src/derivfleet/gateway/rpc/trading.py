@@ -14,16 +14,16 @@ from derivfleet.common.rpc.status import Problem, ProblemError, abort
 from derivfleet.common.spans import Attribute, SpanName
 from derivfleet.common.telemetry import context_from, metadata_of
 from derivfleet.deriv import requests
-from derivfleet.deriv.errors import MalformedAnswer, Outcome, outcome_of
+from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.deriv.requests import GRANULARITIES_S
 from derivfleet.deriv.ticks import Tick
 from derivfleet.deriv.vocabulary import Call, HistoryStyle
 from derivfleet.gateway.core.orders import Order, State
-from derivfleet.gateway.desk import DeskClosedError, DifferentOrderError, LeaseLostError, SellRefusedError
 from derivfleet.gateway.journal.sqlite import JournalError
-from derivfleet.gateway.rpc import messages
+from derivfleet.gateway.refusals import DeskClosedError, DifferentOrderError, LeaseLostError, SellRefusedError
+from derivfleet.gateway.rpc import messages, problems
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
-from derivfleet.gateway.upstream.line import NotConnectedError, TurnRefusedError
+from derivfleet.gateway.upstream.line import TurnRefusedError
 from derivfleet.v1 import market_pb2, quota_pb2, trading_pb2, trading_pb2_grpc
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
                     lambda: self._has_lease(visit, terms.symbol, request.replica, request.lease_epoch),
                 )
             except LeaseLostError as error:
-                raise ProblemError(_lease_lost(str(error))) from None
+                raise ProblemError(problems.lease_lost(str(error))) from None
             except DifferentOrderError as error:
                 code = grpc.StatusCode.FAILED_PRECONDITION
                 problem = Problem(code, "ORDER_DIFFERS", str(error), field=f"terms.{error.field}")
@@ -101,7 +101,7 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
                 raise ProblemError(problem) from None
             visit.span.set({Attribute.STATE: order.state})
             if order.state is State.DENIED:
-                raise ProblemError(self._denied(order, visit, refused_wait_ns))
+                raise ProblemError(problems.denied(order, visit.room.key, refused_wait_ns, self._clock))
             if order.error_code:
                 visit.span.fail(order.error_code, order.error_message)
             waited_ms = max(0, order.sent_time_ns - order.intended_time_ns) // 10**6
@@ -205,9 +205,9 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
                 while (tick := await watch.next()) is not None:
                     visit.span.end()
                     if isinstance(tick, CallRefusedError):
-                        raise ProblemError(_refused(Call.TICKS, tick))
+                        raise ProblemError(problems.refused(Call.TICKS, tick))
                     if watch.fell_behind:
-                        raise ProblemError(_fell_behind())
+                        raise ProblemError(problems.fell_behind())
                     yield trading_pb2.StreamTicksResponse(tick=messages.tick_message(tick))
 
     async def StreamOrders(  # noqa: N802
@@ -228,14 +228,14 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
         async with self._visit(SpanName.GATEWAY_STREAM, request.account, context, {}) as visit:
             order = self._own_order(visit, request.order_id)
             if not order.contract_id:
-                raise ProblemError(_no_contract(order))
+                raise ProblemError(problems.no_contract(order))
             with visit.room.feeds.contract(order.contract_id) as watch:
                 while (contract := await watch.next()) is not None:
                     visit.span.end()
                     if isinstance(contract, CallRefusedError):
-                        raise ProblemError(_refused(Call.PROPOSAL_OPEN_CONTRACT, contract))
+                        raise ProblemError(problems.refused(Call.PROPOSAL_OPEN_CONTRACT, contract))
                     if watch.fell_behind:
-                        raise ProblemError(_fell_behind())
+                        raise ProblemError(problems.fell_behind())
                     visit.room.desk.on_contract(order, contract)
                     message = messages.contract_message(visit.room.key, contract)
                     yield trading_pb2.StreamContractResponse(contract=message)
@@ -264,7 +264,7 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             await abort(context, error.problem)
         except TurnRefusedError as error:
             span.fail("TURN_REFUSED", str(error))
-            await abort(context, self._turn_refused(error))
+            await abort(context, problems.turn_refused(error, self._clock))
         except AnswerLostError as error:
             span.fail(error.code, str(error))
             problem = Problem(
@@ -302,18 +302,18 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
 
     async def _live_contract(self, visit: _Visit, order: Order) -> ContractState:
         if not order.contract_id:
-            raise ProblemError(_no_contract(order))
+            raise ProblemError(problems.no_contract(order))
         request = requests.ProposalOpenContract(proposal_open_contract=1, contract_id=order.contract_id)
         line = visit.room.line
         try:
             frame = await line.call(visit.bot, request, deadline_ns=visit.deadline_ns, parent=visit.span.context)
             contract = line.pool.entrance.codec.decode_contract(frame)
         except CallRefusedError as error:
-            raise ProblemError(_refused(Call.PROPOSAL_OPEN_CONTRACT, error)) from None
+            raise ProblemError(problems.refused(Call.PROPOSAL_OPEN_CONTRACT, error)) from None
         except MalformedAnswer:
             raise AnswerLostError("proposal_open_contract", "MalformedAnswer", handed_over=True) from None
         if contract is None:
-            raise ProblemError(_no_contract(order))
+            raise ProblemError(problems.no_contract(order))
         return contract
 
     async def _history(self, visit: _Visit, request: trading_pb2.HistoryRequest) -> trading_pb2.HistoryResponse:
@@ -329,7 +329,7 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             frame = await line.call(visit.bot, asked, deadline_ns=visit.deadline_ns, parent=visit.span.context)
             history = line.pool.entrance.codec.decode_history(frame)
         except CallRefusedError as error:
-            raise ProblemError(_refused(Call.TICKS_HISTORY, error)) from None
+            raise ProblemError(problems.refused(Call.TICKS_HISTORY, error)) from None
         except MalformedAnswer:
             raise AnswerLostError("ticks_history", "MalformedAnswer", handed_over=True) from None
         decimals = history.decimals or 0
@@ -367,53 +367,3 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             wait_ms=wait_ns // 10**6,
             binding_window=binding,
         )
-
-    def _denied(self, order: Order, visit: _Visit, refused_wait_ns: int | None) -> Problem:
-        if order.error_code == "LEASE_LOST":
-            return _lease_lost(order.error_message)
-        return Problem(
-            grpc.StatusCode.RESOURCE_EXHAUSTED if order.error_code == "LIMIT_REACHED" else grpc.StatusCode.ABORTED,
-            order.error_code,
-            f"order {order.order_id} was not sent: {order.error_message}",
-            limit=visit.room.key if order.error_code == "LIMIT_REACHED" else "",
-            retry_after_s=None if refused_wait_ns is None else self._clock.wall_s(refused_wait_ns / 1e9),
-            metadata={"order_id": order.order_id, "final": "true"},
-        )
-
-    def _turn_refused(self, error: TurnRefusedError) -> Problem:
-        refusal = error.refusal
-        if isinstance(error, NotConnectedError):
-            return Problem(grpc.StatusCode.UNAVAILABLE, "NOT_CONNECTED", str(error), retry_after_s=1.0)
-        return Problem(
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
-            "LIMIT_REACHED",
-            str(error),
-            limit=refusal.binding,
-            retry_after_s=self._clock.wall_s(refusal.wait_ns / 1e9),
-        )
-
-
-def _refused(call: Call, error: CallRefusedError) -> Problem:
-    """Deriv's refusal of a read."""
-    later = outcome_of(call, error.code, error.message) is Outcome.LATER
-    return Problem(
-        grpc.StatusCode.UNAVAILABLE if later else grpc.StatusCode.INVALID_ARGUMENT,
-        error.code,
-        f"Deriv refused {call}: {error.code}: {error.message}",
-        field="" if later else "symbol" if "Symbol" in error.code else "request",
-        retry_after_s=2.0 if later else None,
-    )
-
-
-def _lease_lost(message: str) -> Problem:
-    return Problem(grpc.StatusCode.FAILED_PRECONDITION, "LEASE_LOST", message)
-
-
-def _no_contract(order: Order) -> Problem:
-    message = f"order {order.order_id} is {order.state}: it has no contract to look at"
-    return Problem(grpc.StatusCode.FAILED_PRECONDITION, "NO_CONTRACT", message)
-
-
-def _fell_behind() -> Problem:
-    message = "the stream was not read fast enough and was ended: open it again"
-    return Problem(grpc.StatusCode.RESOURCE_EXHAUSTED, "STREAM_NOT_READ", message, retry_after_s=0.0)

@@ -1,0 +1,76 @@
+"""What callers are told when a call fails: each foreseen failure as a status with its details."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+
+from derivfleet.common.rpc.status import Problem
+from derivfleet.deriv.errors import Outcome, outcome_of
+from derivfleet.gateway.upstream.line import NotConnectedError, TurnRefusedError
+
+if TYPE_CHECKING:
+    from derivfleet.common.clock import Clock
+    from derivfleet.deriv.vocabulary import Call
+    from derivfleet.gateway.core.orders import Order
+    from derivfleet.gateway.upstream.connection import CallRefusedError
+
+__all__ = ["denied", "fell_behind", "lease_lost", "no_contract", "refused", "turn_refused"]
+
+
+def denied(order: Order, account: str, refused_wait_ns: int | None, clock: Clock) -> Problem:
+    """The gateway did not send the order; ``refused_wait_ns`` is how far its turn was away, if that was the reason."""
+    if order.error_code == "LEASE_LOST":
+        return lease_lost(order.error_message)
+    is_limit = order.error_code == "LIMIT_REACHED"
+    return Problem(
+        grpc.StatusCode.RESOURCE_EXHAUSTED if is_limit else grpc.StatusCode.ABORTED,
+        order.error_code,
+        f"order {order.order_id} was not sent: {order.error_message}",
+        limit=account if is_limit else "",
+        retry_after_s=None if refused_wait_ns is None else clock.wall_s(refused_wait_ns / 1e9),
+        metadata={"order_id": order.order_id, "final": "true"},
+    )
+
+
+def turn_refused(error: TurnRefusedError, clock: Clock) -> Problem:
+    """A call that is no purchase could not start before its deadline."""
+    if isinstance(error, NotConnectedError):
+        return Problem(grpc.StatusCode.UNAVAILABLE, "NOT_CONNECTED", str(error), retry_after_s=1.0)
+    return Problem(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "LIMIT_REACHED",
+        str(error),
+        limit=error.refusal.binding,
+        retry_after_s=clock.wall_s(error.refusal.wait_ns / 1e9),
+    )
+
+
+def refused(call: Call, error: CallRefusedError) -> Problem:
+    """Deriv's refusal of a read."""
+    later = outcome_of(call, error.code, error.message) is Outcome.LATER
+    return Problem(
+        grpc.StatusCode.UNAVAILABLE if later else grpc.StatusCode.INVALID_ARGUMENT,
+        error.code,
+        f"Deriv refused {call}: {error.code}: {error.message}",
+        field="" if later else "symbol" if "Symbol" in error.code else "request",
+        retry_after_s=2.0 if later else None,
+    )
+
+
+def lease_lost(message: str) -> Problem:
+    """The replica that asks does not hold the symbol."""
+    return Problem(grpc.StatusCode.FAILED_PRECONDITION, "LEASE_LOST", message)
+
+
+def no_contract(order: Order) -> Problem:
+    """There is nothing at Deriv to look at."""
+    message = f"order {order.order_id} is {order.state}: it has no contract to look at"
+    return Problem(grpc.StatusCode.FAILED_PRECONDITION, "NO_CONTRACT", message)
+
+
+def fell_behind() -> Problem:
+    """A stream's reader does not read."""
+    message = "the stream was not read fast enough and was ended: open it again"
+    return Problem(grpc.StatusCode.RESOURCE_EXHAUSTED, "STREAM_NOT_READ", message, retry_after_s=0.0)
