@@ -194,6 +194,7 @@ class Account:
         self.pool = Pool("demo", Door(deriv, clock), clock, self._count_entry)
         self.line = Line(self.pool, self.schedule, clock, telemetry)
         self.journal = journal
+        self.has_lease = True
         self.desk = Desk(self.line, Feed(journal), telemetry, "USD")
         self.feeds = Feeds(self.line)
 
@@ -208,7 +209,7 @@ class Account:
     def buying(self, order_id: str, bot: str = "one", deadline_s: float = 30) -> asyncio.Task[Any]:
         terms = OrderTerms("DIGITOVER", "1HZ100V", Decimal("0.35"), 1, "t", "4")
         deadline_ns = self.clock.now_ns() + round(deadline_s * 1e9)
-        return asyncio.ensure_future(self.desk.buy(bot, order_id, terms, deadline_ns, {}))
+        return asyncio.ensure_future(self.desk.buy(bot, order_id, terms, deadline_ns, {}, lambda: self.has_lease))
 
     def state(self, order_id: str) -> str:
         order = self.desk.find(order_id)

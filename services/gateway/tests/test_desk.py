@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from derivfleet.deriv import requests
+from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway.core.orders import Settled, State
-from derivfleet.gateway.desk import DeskClosedError
 from derivfleet.gateway.journal.sqlite import JournalError
 from derivfleet.gateway.reconciler import Reconciler
+from derivfleet.gateway.refusals import DeskClosedError
 from derivfleet.gateway.upstream.connection import AnswerLostError
 
 if TYPE_CHECKING:
@@ -188,3 +189,18 @@ async def test_a_sale_that_overtakes_the_receipt_settles_the_order(opened: Opene
         order, _ = await account.buying("o1")
         assert (order.state, order.profit) == (State.SETTLED, PRICE - order.buy_price)
         assert account.desk.foreign_trades == 0
+
+
+async def test_an_order_whose_lease_ends_while_it_waits_for_its_turn_is_not_sent(
+    opened: Opened,
+) -> None:
+    async with opened() as account:
+        for number in range(400):
+            account.schedule.reserve("one", Call.BUY, account.clock.now_ns(), account.clock.now_ns() + number)
+        buying = account.buying("o1", deadline_s=100)
+        await account.clock.advance(1)
+        assert account.state("o1") == State.INTENDED
+        account.has_lease = False
+        await account.clock.advance(70)
+        order, _ = await buying
+        assert (order.state, order.error_code) == (State.DENIED, "LEASE_LOST")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from derivfleet.gateway.core.orders import Order, OrderTerms, State
 from derivfleet.gateway.core.reconcile import LostOrder, Purchase, assign, is_proven_absent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 S = 10**9
 T0 = 1_795_161_600
@@ -28,7 +31,7 @@ def bought(contract_id: int, epoch_s: int = T0 + 1, **change: Any) -> Purchase:
     return replace(purchase, **change)
 
 
-def matched(found: list[tuple[Order, object]]) -> dict[str, int]:
+def matched(found: Sequence[tuple[Order, object]]) -> dict[str, int]:
     return {order.order_id: getattr(receipt, "contract_id") for order, receipt in found}  # noqa: B009 - any receipt
 
 
