@@ -114,7 +114,7 @@ SPANS: dict[SpanName, SpanType] = {
         SpanKind.INTERNAL,
         SpanName.GATEWAY_BUY,
         "a call waits for its turn within the account's limits and the bot's share",
-        (_A.ACCOUNT, _A.BOT, _A.CALL, _A.BUCKET),
+        (_A.ACCOUNT, _A.BOT, _A.CALL, _A.BUCKET, _A.ERROR_CODE),
     ),
     SpanName.DERIV_CALL: SpanType(
         "gateway",
