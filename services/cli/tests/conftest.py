@@ -15,6 +15,7 @@ from derivfleet.cli.__main__ import app
 from derivfleet.cli.rundir import RunDir, RunFile
 from derivfleet.common.rpc.identity import Role, TokenFile, issue_tokens
 from derivfleet.common.rpc.server import Server
+from derivfleet.common.rpc.status import Problem, abort
 from derivfleet.v1 import control_pb2, control_pb2_grpc, orders_pb2, quota_pb2, reports_pb2, reports_pb2_grpc
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ class Reports(reports_pb2_grpc.ReportsServiceServicer):
             quota=[reports_pb2.QuotaUse(bucket="trade", calls=90, share_of_limit=0.05)],
             completeness=reports_pb2.Completeness(orders_in_feed=4, orders_traced=4, feed_connected=True),
         )
+        self.trace = reports_pb2.Trace(account="demo", order_id="over-4:R_100:1:0", complete=True)
 
     async def GetReport(  # noqa: N802 - the contract's name
         self,
@@ -130,6 +132,14 @@ class Reports(reports_pb2_grpc.ReportsServiceServicer):
     ) -> reports_pb2.GetReportResponse:
         self.asked.append(request)
         return reports_pb2.GetReportResponse(report=self.report)
+
+    async def GetTrace(  # noqa: N802 - the contract's name
+        self, request: reports_pb2.GetTraceRequest, context: Context
+    ) -> reports_pb2.GetTraceResponse:
+        if request.order_id not in ("", self.trace.order_id):
+            problem = Problem(grpc.StatusCode.NOT_FOUND, "TRACE_UNKNOWN", f"no span of {request.order_id} has arrived")
+            await abort(context, problem)
+        return reports_pb2.GetTraceResponse(trace=self.trace)
 
 
 class Fleet:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.console import Console
 
 from derivfleet.cli.orders import STATES, state_of
 from derivfleet.cli.report import epoch_of, period_of
+from derivfleet.cli.view import order_columns, orders_table
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.v1 import orders_pb2
 
@@ -34,7 +37,17 @@ def order(number: int, bot: str = "over-4", profit: str = "0.22") -> orders_pb2.
 async def test_status_shows_the_account_its_sockets_quota_and_bots(fleet: Fleet) -> None:
     result = await fleet.run("status")
     assert result.exit_code == 0
-    for words in ("DOT90000001", "10001.23 USD", "no route to host", "trade/60s", "90/360", "over-4", "-0.26", "never"):
+    for words in (
+        "DOT90000001",
+        "10001.23 USD",
+        "no route to host",
+        "trade",
+        "60s",
+        "90/360",
+        "over-4",
+        "-0.26",
+        "never",
+    ):
         assert words in result.stdout
 
 
@@ -60,6 +73,14 @@ async def test_more_orders_than_a_page_are_all_listed(fleet: Fleet) -> None:
     assert fleet.control.pages == 3
 
 
+async def test_orders_fit_a_narrow_terminal_and_lose_nothing_of_their_ids() -> None:
+    console = Console(width=80, file=io.StringIO(), record=True, force_terminal=True)
+    console.print(orders_table([order(1, "a-bot-with-a-name")], order_columns(console)))
+    head, _, line = console.export_text().splitlines()
+    assert head.split() == ["time", "┃", "contract", "┃", "state", "┃", "profit", "┃", "order", "id"]
+    assert line.endswith("a-bot-with-a-name:R_100:1:0")
+
+
 async def test_a_report_is_printed_and_asked_for_as_told(fleet: Fleet) -> None:
     result = await fleet.run("report", "--at", "2026-11-21T09:35", "--period", "1h")
     assert result.exit_code == 0
@@ -72,7 +93,7 @@ async def test_a_report_is_printed_and_asked_for_as_told(fleet: Fleet) -> None:
     assert fleet.reports.asked[1].at_epoch_s == 0
 
 
-@pytest.mark.parametrize("command", ["status", "orders", "report"])
+@pytest.mark.parametrize("command", ["status", "orders", "report", "trace"])
 async def test_services_that_are_gone_are_one_friendly_line(fleet: Fleet, command: str) -> None:
     fleet.write()
     result = await fleet.run(command)
@@ -81,7 +102,7 @@ async def test_services_that_are_gone_are_one_friendly_line(fleet: Fleet, comman
     assert "does not answer at 127.0.0.1:1" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["status", "orders", "report"])
+@pytest.mark.parametrize("command", ["status", "orders", "report", "trace"])
 async def test_a_folder_without_a_fleet_is_one_friendly_line(fleet: Fleet, command: str) -> None:
     fleet.folder.run_file.unlink()
     result = await fleet.run(command)
@@ -106,6 +127,10 @@ async def test_a_token_of_another_run_is_refused_in_one_line(fleet: Fleet) -> No
         (("orders", "--state", "done"), "--state"),
         (("report", "--at", "yesterday"), "--at"),
         (("report", "--period", "5y"), "--period"),
+        (("orders", "--limit", "0"), "--limit"),
+        (("orders", "--limit", "many"), "--limit"),
+        (("orders", "--nothing"), "--nothing"),
+        (("reprot",), "'report'"),
     ],
 )
 async def test_a_wrong_option_is_named(fleet: Fleet, words: tuple[str, ...], names: str) -> None:

@@ -10,14 +10,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from derivfleet.cli.summary import BotSummary, Latency, QuotaSummary, RunSummary, bots_of, first_settled_ns, table_of
+from derivfleet.cli.summary import (
+    BotSummary,
+    Latency,
+    QuotaSummary,
+    RunSummary,
+    bots_of,
+    first_settled_ns,
+    lines_of,
+    table_of,
+)
 from derivfleet.v1 import control_pb2, orders_pb2, reports_pb2
 
-SETTLED, CONFIRMED, DENIED, UNKNOWN = (
+SETTLED, CONFIRMED, DENIED, UNKNOWN, REJECTED, NOT_FOUND = (
     orders_pb2.ORDER_STATE_SETTLED,
     orders_pb2.ORDER_STATE_CONFIRMED,
     orders_pb2.ORDER_STATE_DENIED,
     orders_pb2.ORDER_STATE_UNKNOWN,
+    orders_pb2.ORDER_STATE_REJECTED,
+    orders_pb2.ORDER_STATE_NOT_FOUND,
 )
 REPORT = reports_pb2.Report(
     bots=[
@@ -34,8 +45,9 @@ REPORT = reports_pb2.Report(
 
 
 def order(state: orders_pb2.OrderState.ValueType, profit: str = "", bot: str = "over-4") -> orders_pb2.Order:
-    contract = 0 if state in (DENIED, UNKNOWN) else 7
-    return orders_pb2.Order(bot=bot, state=state, profit=profit, contract_id=contract)
+    contract = 7 if state in (SETTLED, CONFIRMED) else 0
+    code = "LIMIT_REACHED" if state == DENIED else ""
+    return orders_pb2.Order(bot=bot, state=state, profit=profit, contract_id=contract, error_code=code)
 
 
 def test_a_bots_figures_come_from_its_own_orders() -> None:
@@ -44,13 +56,18 @@ def test_a_bots_figures_come_from_its_own_orders() -> None:
         order(SETTLED, "-0.35"),
         order(CONFIRMED),
         order(DENIED),
+        order(DENIED),
+        order(REJECTED),
+        order(NOT_FOUND),
+        order(NOT_FOUND),
         order(UNKNOWN),
         order(SETTLED, "9.00", bot="other"),
     ]
     status = [control_pb2.BotStatus(bot="over-4", ops=17)]
     one, quiet = bots_of(["over-4", "quiet"], orders, status, REPORT, {"over-4": 2})
     assert (one.ops, one.buys, one.settled, one.wins, one.profit) == (17, 3, 2, 1, "-0.13")
-    assert (one.errors, one.open, one.restarts) == (1, 2, 2)
+    assert (one.errors, one.denied, one.open, one.restarts) == (3, 2, 2, 2)
+    assert one.denied_by_code == {"LIMIT_REACHED": 2}
     assert one.latency_ms == Latency(p50=20.0, p99=95.6)
     assert (quiet.ops, quiet.buys, quiet.profit, quiet.latency_ms) == (0, 0, "0.00", Latency())
 
@@ -74,8 +91,8 @@ def test_the_first_settlement_is_the_earliest() -> None:
     assert first_settled_ns([]) is None
 
 
-def summary() -> RunSummary:
-    bots = bots_of(["over-4", "quiet"], [order(SETTLED, "0.22")], [], REPORT, {})
+def summary(*more: orders_pb2.Order) -> RunSummary:
+    bots = bots_of(["over-4", "quiet"], [order(SETTLED, "0.22"), *more], [], REPORT, {})
     return RunSummary(
         fleet="demo",
         account="demo",
@@ -109,3 +126,36 @@ def test_the_table_shows_every_bot_and_the_sum() -> None:
     text = console.export_text()
     for words in ("over-4", "quiet", "fleet", "0.22", "96"):
         assert words in text
+
+
+def shown(told: RunSummary, width: int = 80) -> str:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(table_of(told))
+    return console.export_text() + "\n".join(lines_of(told))
+
+
+def test_what_did_not_happen_takes_no_room() -> None:
+    text = shown(summary())
+    for words in ("denied", "not settled", "restarts"):
+        assert words not in text
+    assert "at most 40% of a limit (trade/60s), 0 calls refused by Deriv" in text
+
+
+def test_a_denial_is_no_error_and_the_summary_says_what_it_is() -> None:
+    text = shown(summary(order(DENIED), order(DENIED), order(CONFIRMED)))
+    assert "denied by the gateway itself, before Deriv saw the order: 2 LIMIT_REACHED; no money moved" in text
+    assert "orders not settled when the run ended: 1" in text
+    (row,) = [line for line in text.splitlines() if line.startswith("over-4")]
+    assert [cell.strip() for cell in row.split("│")][1:7] == ["0", "2", "1", "1", "+0.22", "0"]
+
+
+def test_restarts_of_any_process_are_told() -> None:
+    assert "restarts: gateway 2" in shown(summary().model_copy(update={"restarts": {"gateway": 2}}))
+
+
+def test_a_long_name_is_never_cut() -> None:
+    told = summary()
+    long = told.bots[0].model_copy(update={"bot": "a-very-long-name-of-a-bot-1"})
+    text = shown(told.model_copy(update={"bots": [long]}))
+    assert "…" not in text
+    assert "a-very-long-name-of-a-bot-1" in "".join(line.split("│")[0].strip() for line in text.splitlines())

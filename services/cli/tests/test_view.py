@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -11,9 +13,9 @@ from rich.console import Console
 
 from derivfleet.cli.client import OPERATOR, ControlClient
 from derivfleet.cli.supervisor import ChildState, ChildView
-from derivfleet.cli.view import Clockwork, line_of, money, screen_of
-from derivfleet.cli.watch import Look, Watch
-from derivfleet.v1 import orders_pb2
+from derivfleet.cli.view import Clockwork, amount, line_of, money, screen_of
+from derivfleet.cli.watch import BotLine, Look, Watch
+from derivfleet.v1 import control_pb2, orders_pb2
 
 if TYPE_CHECKING:
     from conftest import Fleet
@@ -26,9 +28,9 @@ CHILDREN = [
 BOTS = ("over-4", "trend-75")
 
 
-def text_of(look: Look, clockwork: Clockwork) -> str:
-    console = Console(width=160, file=io.StringIO(), record=True)
-    console.print(screen_of(look, clockwork, "127.0.0.1:7680"))
+def text_of(look: Look, clockwork: Clockwork, width: int = 160, height: int = 50) -> str:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(screen_of(look, clockwork, "127.0.0.1:7680", width, height))
     return console.export_text()
 
 
@@ -55,7 +57,7 @@ async def test_the_screen_shows_bots_quota_orders_profit_and_the_page(fleet: Fle
         "balance 10001.23 USD",
         "http://127.0.0.1:7680",
         "12 of 60 s",
-        "running (3 restarts)",
+        "running ↻3",
         "90/360",
         "denied LIMIT_REACHED",
         "08:00:00",
@@ -71,6 +73,26 @@ async def test_the_screen_says_what_is_wrong(fleet: Fleet) -> None:
     assert " of " not in text.splitlines()[5], "without a duration there is no progress"
 
 
+async def test_the_screen_is_never_larger_than_the_terminal(fleet: Fleet) -> None:
+    look = await look_at(fleet)
+    counts = control_pb2.BotStatus(ops=1_234, buys=1_234, settled=1_234, profit="-1234.56")
+    many = tuple(BotLine(f"bot-{number:02}", "restarting", number, counts) for number in range(12))
+    for width, height in itertools.product((66, 80, 120), (19, 24, 30, 60)):
+        for bots in (look.bots, many):
+            text = text_of(replace(look, bots=bots, orders=look.orders * 50), Clockwork(12.0, 60.0), width, height)
+            assert len(text.splitlines()) < height, text
+            assert max(map(len, text.splitlines())) <= width
+            assert "…" not in text.partition("last orders")[0]
+            assert "Ctrl-C" in text
+            assert "fleet" in text
+    short = text_of(replace(look, bots=many), Clockwork(12.0, 60.0), 80, 24)
+    assert "and 3 more" in short
+    assert "bot-08" in short
+    assert "bot-09" not in short
+    assert "order id" in text_of(look, Clockwork(1, 0), 120, 40)
+    assert "order id" not in text_of(look, Clockwork(1, 0), 80, 40)
+
+
 async def test_a_line_of_progress_sums_the_fleet_up(fleet: Fleet) -> None:
     line = line_of(await look_at(fleet), Clockwork(12.4, 60))
     assert line.strip().split("  ") == [
@@ -82,7 +104,7 @@ async def test_a_line_of_progress_sums_the_fleet_up(fleet: Fleet) -> None:
         "wins 2",
         "profit -0.26",
         "unknown 1",
-        "errors 2",
+        "refused 2",
         "trade/60s 25%",
     ]
 
@@ -114,3 +136,10 @@ def test_before_the_gateway_has_answered_the_screen_waits() -> None:
 @pytest.mark.parametrize(("amount", "text"), [("1.5", "+1.50"), ("-0.35", "-0.35"), ("0", "+0.00")])
 def test_money_has_a_sign(amount: str, text: str) -> None:
     assert money(Decimal(amount)).plain == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("10001.5", "10001.50"), ("7", "7.00"), ("0.12345678", "0.12345678"), ("", "?")]
+)
+def test_amounts_have_two_decimals_at_least(text: str, shown: str) -> None:
+    assert amount(text) == shown

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from derivfleet.common.clock import NS_PER_S
 from derivfleet.common.rpc.channel import open_channel
+from derivfleet.common.rpc.identity import OwnToken
 from derivfleet.metrics.feed import OrderFeed, StatusPoll
 from derivfleet.metrics.store import FeedMark
 
@@ -32,10 +35,14 @@ async def following(
     gateway: GatewayPeer, store: Store, clock: ManualClock, *, poll: bool = False
 ) -> AsyncGenerator[OrderFeed, None]:
     channel = open_channel(f"127.0.0.1:{gateway.port}")
-    feed = OrderFeed(channel, "metrics.secret", store, clock, await store.mark())
+    with tempfile.NamedTemporaryFile("w+") as file:
+        file.write("metrics.secret")
+        file.flush()
+        token = OwnToken(Path(file.name), "token")
+    feed = OrderFeed(channel, token, store, clock, await store.mark())
     tasks = [asyncio.create_task(feed.run())]
     if poll:
-        tasks.append(asyncio.create_task(StatusPoll(channel, "metrics.secret", store, clock, feed).run()))
+        tasks.append(asyncio.create_task(StatusPoll(channel, token, store, clock, feed).run()))
     yield feed
     for task in tasks:
         task.cancel()

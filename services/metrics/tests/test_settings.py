@@ -8,7 +8,7 @@ from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.settings import load_settings
 from derivfleet.metrics.settings import MetricsSettings, key_of, split_address
 
-REQUIRED = {"TOKEN_FILE": "t", "TOKENS": "t.json", "STORE": "m.sqlite", "FLEET": "fleet.yaml"}
+REQUIRED = {"TOKEN_FILE": "t", "STORE": "m.sqlite", "FLEET": "fleet.yaml"}
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ import yaml
 
 from derivfleet.common.fleet import Fleet
 from derivfleet.common.rpc.channel import open_channel
+from derivfleet.common.rpc.identity import OwnToken, Role, issue_tokens
 from derivfleet.metrics.feed import OrderFeed
 from derivfleet.metrics.ingest import IngestCounts
 from derivfleet.metrics.reports import Reports
@@ -31,9 +32,11 @@ FLEET = Fleet.model_validate(
 
 
 @pytest.fixture
-async def live(store: Store, clock: ManualClock) -> AsyncGenerator[Live, None]:
+async def live(store: Store, clock: ManualClock, tmp_path: Path) -> AsyncGenerator[Live, None]:
     channel = open_channel("127.0.0.1:1")
-    feed = OrderFeed(channel, "metrics.secret", store, clock, FeedMark())
+    issue_tokens({"metrics": Role.OBSERVER}, tmp_path)
+    token = OwnToken(tmp_path / "metrics.token", "token")
+    feed = OrderFeed(channel, token, store, clock, FeedMark())
     reports = Reports(store, feed, clock, FLEET)
     made = Live(store, reports, feed, IngestCounts(), Board(store, clock, "demo", 3_600), clock, FLEET, "demo")
     job = asyncio.create_task(made.run())

@@ -11,6 +11,7 @@ from derivfleet.cli.doctor import doctor
 from derivfleet.cli.orders import orders
 from derivfleet.cli.report import report
 from derivfleet.cli.status import status
+from derivfleet.cli.trace import trace
 from derivfleet.cli.up import up
 
 __all__ = ["app", "main"]
@@ -23,7 +24,7 @@ app = typer.Typer(
     help="Run a fleet of trading bots on Deriv through one gateway.",
     epilog="Begin with: derivfleet up --simulator",
 )
-for command in (up, status, orders, report, doctor):
+for command in (up, status, orders, report, trace, doctor):
     app.command()(command)
 
 

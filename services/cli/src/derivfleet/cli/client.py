@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import grpc
 from grpc_health.v1 import health_pb2
 
-from derivfleet.cli.complaints import CommandError
+from derivfleet.cli.complaints import CommandError, NoAnswerError
 from derivfleet.common.logs import hide
 from derivfleet.common.rpc.channel import bearer, open_channel
 from derivfleet.common.rpc.identity import read_token
@@ -55,14 +55,16 @@ class _Client:
         except grpc.aio.AioRpcError as error:
             problem = problem_of(error)
             if problem.code is grpc.StatusCode.UNAVAILABLE:
-                raise CommandError(
+                raise NoAnswerError(
                     f"the {self.service} does not answer at {self._address}: is the fleet running? "
                     "`derivfleet doctor` tells more"
                 ) from None
             if problem.code is grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise CommandError(
+                raise NoAnswerError(
                     f"the {self.service} at {self._address} did not answer within {CALL_WALL_S:g} s"
                 ) from None
+            if problem.code is grpc.StatusCode.NOT_FOUND:
+                raise CommandError(f"{problem.message}; `derivfleet orders` lists what there is") from None
             raise CommandError(f"the {self.service} says no: {problem.reason}: {problem.message}") from None
 
 
@@ -115,6 +117,12 @@ class ReportsClient(_Client):
         request = reports_pb2.GetReportRequest(at_epoch_s=at_epoch_s, period_s=period_s)
         answer = await self._ask(self._stub.GetReport(request, timeout=CALL_WALL_S, metadata=self._metadata))
         return answer.report
+
+    async def trace(self, order_id: str = "") -> reports_pb2.Trace:
+        """The spans of an order; of the newest settled one with a complete trace if none is named."""
+        request = reports_pb2.GetTraceRequest(order_id=order_id)
+        answer = await self._ask(self._stub.GetTrace(request, timeout=CALL_WALL_S, metadata=self._metadata))
+        return answer.trace
 
 
 async def is_serving(address: str, wall_s: float = 2.0) -> bool:

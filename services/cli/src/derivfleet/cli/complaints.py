@@ -7,13 +7,18 @@ import sys
 from typing import Any, NoReturn
 
 import typer
+from typer._click.exceptions import (  # what typer raises has no public name
+    ClickException,
+    NoArgsIsHelpError,
+    UsageError,
+)
 from typer.core import TyperGroup
 
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.logs import redact
 from derivfleet.common.service import EXIT_CONFIGURATION
 
-__all__ = ["EXIT_FAILED", "CommandError", "OneLineGroup"]
+__all__ = ["EXIT_FAILED", "CommandError", "NoAnswerError", "OneLineGroup"]
 
 EXIT_FAILED = 1
 
@@ -22,17 +27,33 @@ class CommandError(Exception):
     """A command could not do its work, and nothing in the configuration is to blame; ends in exit code 1."""
 
 
+class NoAnswerError(CommandError):
+    """A service did not answer: it is not there, or busy."""
+
+
 class OneLineGroup(TyperGroup):
     """Turns what a command raises into one line on standard error."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command; usage errors are the library's own business.
+        """Run the command and end the process.
 
-        Exit code 2 for a ConfigurationError, 1 for a CommandError and for anything unforeseen. With
-        ``DERIVFLEET_TRACEBACK`` in the environment the unforeseen keeps its traceback, for those who mend it.
+        Exit code 2 for a ConfigurationError and for words that make no command, 1 for a CommandError and for anything
+        unforeseen. With ``DERIVFLEET_TRACEBACK`` in the environment the unforeseen keeps its traceback, for those who
+        mend it.
         """
         try:
-            return super().main(*args, **kwargs)
+            # The library would draw a box around what is wrong; a line can be read by grep too.
+            sys.exit(super().main(*args, **{**kwargs, "standalone_mode": False}))
+        except NoArgsIsHelpError as error:
+            typer.echo(error.format_message())
+            sys.exit(0)
+        except ClickException as error:
+            hint = (
+                f" (`{error.ctx.command_path} --help` tells more)"
+                if isinstance(error, UsageError) and error.ctx
+                else ""
+            )
+            _end(" ".join(error.format_message().split()).removesuffix(".") + hint, EXIT_CONFIGURATION)
         except ConfigurationError as error:
             _end(f"{error.key}: {error.problem}", EXIT_CONFIGURATION)
         except CommandError as error:

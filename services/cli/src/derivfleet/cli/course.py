@@ -16,7 +16,7 @@ from derivfleet.cli.complaints import CommandError
 from derivfleet.cli.ending import Ending
 from derivfleet.cli.launch import Launch, child_failed
 from derivfleet.cli.rundir import RunFile
-from derivfleet.cli.summary import table_of
+from derivfleet.cli.summary import lines_of, table_of
 from derivfleet.cli.supervisor import Supervisor
 from derivfleet.cli.view import Clockwork, line_of, screen_of
 from derivfleet.cli.watch import Watch
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Course"]
 
-LIVE_EVERY_S = 0.5
+LOOK_EVERY_S = 0.5
+"""Often enough to be live, and to see how full a window of a minute was before it began anew."""
+LEAST_LOOK_S = 0.1
 LINE_EVERY_S = 5.0
-_ROWS_BESIDE_ORDERS = 20
-"""Of the live view, without bots and orders: head, progress, quota, titles."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -82,7 +82,7 @@ class Course:
             self._show(summary)
             return summary
         finally:
-            await self._supervisor.stop(self._launch.bots)
+            await self._supervisor.stop(self._launch.processes)
             for service in self._launch.core:
                 await self._supervisor.stop([service])
             for number in _SIGNALS:
@@ -111,8 +111,8 @@ class Course:
         """Show the fleet until the time is over or somebody says so."""
         began_s = self._clock.now_s()
         is_live = self._console.is_terminal
-        every_s = LIVE_EVERY_S if is_live else LINE_EVERY_S
-        orders = max(3, self._console.height - _ROWS_BESIDE_ORDERS - len(self._fleet.bots)) if is_live else 0
+        every_s = max(LEAST_LOOK_S, LOOK_EVERY_S / max(1.0, self._plan.speed))
+        line_due_s = 0.0
         self._say(f"trading; the page is http://{self._plan.ports.web}")
         with Live(console=self._console, auto_refresh=False, transient=True) if is_live else nullcontext() as live:
             while not self._stop.is_set():
@@ -121,11 +121,13 @@ class Course:
                 elapsed_s = self._clock.now_s() - began_s
                 if self._duration_s and elapsed_s >= self._duration_s:
                     return
-                look = await watch.look(self._supervisor.children, orders)
+                width, height = self._console.size
+                look = await watch.look(self._supervisor.children, height if is_live else 0)
                 clockwork = Clockwork(elapsed_s, self._duration_s)
                 if isinstance(live, Live):
-                    live.update(screen_of(look, clockwork, self._plan.ports.web), refresh=True)
-                else:
+                    live.update(screen_of(look, clockwork, self._plan.ports.web, width, height), refresh=True)
+                elif elapsed_s >= line_due_s:
+                    line_due_s += LINE_EVERY_S
                     self._say(line_of(look, clockwork))
                 await self._pause(min(every_s, self._duration_s - elapsed_s) if self._duration_s else every_s)
 
@@ -139,13 +141,10 @@ class Course:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _show(self, summary: RunSummary) -> None:
+        self._console.print()
         self._console.print(table_of(summary))
-        fullest = (
-            f"{summary.quota.utilisation:.0%} of the limits, {summary.quota.rejected_by_deriv} calls refused by Deriv"
-        )
-        ledger = {True: "matches to the cent", False: "DOES NOT MATCH", None: "none to compare with"}
-        first = "-" if summary.seconds_to_first_trade is None else f"{summary.seconds_to_first_trade:.1f} s"
-        self._say(f"quota: {fullest}; ledger: {ledger[summary.ledger_match]}; first settled trade after {first}")
+        for line in lines_of(summary):
+            self._say(line)
         self._say(f"all figures: {self._plan.run_dir.summary}; logs: {self._plan.run_dir.path / 'logs'}")
 
     def _run_file(self) -> RunFile:

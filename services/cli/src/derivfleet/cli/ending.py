@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from derivfleet.cli.client import OPERATOR, ReportsClient
 from derivfleet.cli.complaints import CommandError
+from derivfleet.cli.environments import bot_of
 from derivfleet.cli.ledger import read_book
 from derivfleet.cli.reckoning import Believed, differences
 from derivfleet.cli.summary import QuotaSummary, RunSummary, bots_of, first_settled_ns
@@ -86,7 +88,7 @@ class Ending:
             if child.state != "running"
         ]
         self._say("stopping the bots …")
-        await self._supervisor.stop(self._launch.bots)
+        await self._supervisor.stop(self._launch.processes)
         await self._settle(watch)
         facts = await self._collect(client)
         for service in self._launch.core:
@@ -105,7 +107,7 @@ class Ending:
                 return
             if still_open != said:
                 said = still_open
-                self._say(f"waiting for {still_open} open orders …")
+                self._say(f"waiting for open orders: {still_open} …")
             await self._clock.sleep(_ASK_EVERY_S)
 
     async def _collect(self, client: ControlClient) -> _Facts:
@@ -121,7 +123,9 @@ class Ending:
                 break
             await self._clock.sleep(_ASK_EVERY_S)
         try:
-            facts.report = await self._report(len(facts.orders))
+            facts.report = await self._report(
+                sum(order.state == orders_pb2.ORDER_STATE_SETTLED for order in facts.orders)
+            )
         except CommandError as error:
             facts.problems.append(f"latencies are missing: {error}")
         return facts
@@ -154,7 +158,9 @@ class Ending:
         match, reason = _ledger_verdict(self._plan, facts)
         if match is False:
             problems = [*problems, f"the ledger does not match: {reason}"]
-        restarts = {child.name: child.restarts for child in self._supervisor.children}
+        restarts: Counter[str] = Counter()
+        for child in self._supervisor.children:
+            restarts[bot_of(child.name)] += child.restarts
         status: Sequence[control_pb2.BotStatus] = facts.account.bots if facts.account is not None else ()
         bots = bots_of((bot.name for bot in self._fleet.bots), facts.orders, status, facts.report, restarts)
         first_ns = first_settled_ns(facts.orders)
@@ -179,6 +185,7 @@ class Ending:
                 utilisation_by_window=dict(sorted(watch.utilisation.items())),
                 rejected_by_deriv=max(rejected),
             ),
+            restarts={name: count for name, count in restarts.items() if count},
             ledger_match=match,
             ledger_reason=reason,
             ledger_differences=facts.differences[:20],

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from derivfleet.cli.ports import Ports
     from derivfleet.cli.rundir import RunDir
+    from derivfleet.common.fleet import Bot
 
-__all__ = ["CREDENTIALS", "Credential", "Plan", "Simulated", "environment_of"]
+__all__ = ["CREDENTIALS", "Credential", "Plan", "Simulated", "bot_of", "environment_of", "processes_of"]
 
 CREDENTIALS = ("DERIV_TOKEN", "DERIV_APP_ID")
 
@@ -47,8 +48,20 @@ class Plan:
     origin_ns: int
 
 
+def processes_of(bot: Bot) -> tuple[str, ...]:
+    """The names of a bot's processes: its own, or ``name.1``, ``name.2`` … if it has replicas (no bot has a dot)."""
+    if bot.replicas == 1:
+        return (bot.name,)
+    return tuple(f"{bot.name}.{number}" for number in range(1, bot.replicas + 1))
+
+
+def bot_of(process: str) -> str:
+    """Which bot a process belongs to."""
+    return process.partition(".")[0]
+
+
 def environment_of(service: str, plan: Plan, inherited: Mapping[str, str]) -> dict[str, str]:
-    """The whole environment of ``simulator``, ``metrics``, ``gateway`` or a bot (by its name).
+    """The whole environment of ``simulator``, ``metrics``, ``gateway`` or a bot's process (by its name).
 
     Only the gateway gets a credential, and with a simulator it is the simulator's: a real token never goes to a
     simulator, nor into a process that has no use for it. Settings of ours that the shell still carries stay out.
@@ -104,11 +117,13 @@ def _told(service: str, plan: Plan) -> tuple[str, dict[str, str]]:
             if simulated is not None:
                 told |= {"DERIV_URL": f"http://{ports.simulator}", "LEGACY_URL": f"ws://{ports.simulator}"}
             return "DERIVFLEET_GATEWAY_", told
-        case bot:
+        case process:
             return "DERIVFLEET_BOT_", {
-                "NAME": bot,
+                "NAME": bot_of(process),
+                # A process that is started again is the same replica, so it finds its symbols where it left them.
+                "REPLICA": process,
                 "FLEET": fleet,
                 "GATEWAY": ports.gateway,
-                "TOKEN_FILE": str(run_dir.token(bot)),
+                "TOKEN_FILE": str(run_dir.token(bot_of(process))),
                 "OTLP_ENDPOINT": ports.metrics,
             }

@@ -11,7 +11,7 @@ import aiohttp
 
 from derivfleet.cli.client import OPERATOR, is_serving
 from derivfleet.cli.complaints import CommandError
-from derivfleet.cli.environments import environment_of
+from derivfleet.cli.environments import environment_of, processes_of
 from derivfleet.cli.supervisor import Program, last_line
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.rpc.identity import Role, issue_tokens
@@ -30,6 +30,7 @@ READY_WALL_S = 90.0
 """How long a service may take to be ready. A first start on a slow disk compiles every module it imports."""
 _ASK_EVERY_S = 0.1
 _MOST_CRASHES = 4
+_CALLED = {"metrics": "metrics service"}
 
 
 def child_failed(failure: Failure) -> ConfigurationError:
@@ -57,7 +58,13 @@ class Launch:
 
     @property
     def bots(self) -> tuple[str, ...]:
+        """The names of the bots."""
         return tuple(bot.name for bot in self._fleet.bots)
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """The names of the bots' processes."""
+        return tuple(process for bot in self._fleet.bots for process in processes_of(bot))
 
     def issue_tokens(self) -> None:
         """A fresh token for every bot, the metrics service and the command line."""
@@ -71,15 +78,15 @@ class Launch:
         ready in time.
         """
         ports = self._plan.ports
+        await self._start("metrics")
         if self._plan.simulated is not None:
             await self._start("simulator")
             await self._ready("simulator", lambda: _answers_http(f"http://{ports.simulator}/health"))
-        await self._start("metrics")
         await self._start("gateway")
         await self._ready("metrics", lambda: is_serving(ports.metrics))
         await self._ready("gateway", lambda: is_serving(ports.gateway))
-        for bot in self.bots:
-            await self._start(bot)
+        for process in self.processes:
+            await self._start(process)
 
     async def _start(self, service: str) -> None:
         module = service if service in ("simulator", "metrics", "gateway") else "bot"
@@ -93,21 +100,22 @@ class Launch:
         )
 
     async def _ready(self, service: str, is_ready: Callable[[], Awaitable[bool]]) -> None:
-        self._say(f"waiting for the {service} …")
-        problem = f"was not ready within {READY_WALL_S:.0f} s"
+        self._say(f"waiting for the {_CALLED.get(service, service)} …")
         with suppress(TimeoutError):
             async with self._clock.timeout(READY_WALL_S):
                 while not await is_ready():
                     if self._supervisor.failure.done():
                         raise child_failed(self._supervisor.failure.result())
-                    if any(child.restarts >= _MOST_CRASHES for child in self._supervisor.children):
-                        problem = "keeps crashing"
-                        break
+                    for child in self._supervisor.children:
+                        if child.restarts >= _MOST_CRASHES:
+                            raise self._not_up(child.name, "keeps crashing")
                     await self._clock.sleep(_ASK_EVERY_S)
-                else:
-                    return
+                return
+        raise self._not_up(service, f"was not ready within {READY_WALL_S:.0f} s")
+
+    def _not_up(self, service: str, problem: str) -> CommandError:
         log = self._plan.run_dir.log(service)
-        raise CommandError(f"the {service} {problem}; {log} ends with: {last_line(log)}")
+        return CommandError(f"the {_CALLED.get(service, service)} {problem}; {log} ends with: {last_line(log)}")
 
 
 async def _answers_http(url: str) -> bool:

@@ -12,7 +12,7 @@ from google.protobuf.json_format import MessageToDict
 
 from derivfleet.cli.client import OPERATOR, ControlClient
 from derivfleet.cli.rundir import DEFAULT_RUN_DIR, RunDir
-from derivfleet.cli.view import open_console, orders_table, state_name
+from derivfleet.cli.view import open_console, order_columns, orders_table, state_name
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.v1 import orders_pb2
 
@@ -66,6 +66,7 @@ def orders(
         listed = [MessageToDict(order, preserving_proto_field_name=True) for order in found]
         typer.echo(json_text.dumps(listed, indent=1))
     elif found:
-        open_console().print(orders_table(found))
+        console = open_console()
+        console.print(orders_table(found, order_columns(console)))
     else:
         typer.echo("no orders" + (" like that" if bot or state else " yet"))

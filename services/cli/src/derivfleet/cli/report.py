@@ -29,6 +29,8 @@ __all__ = ["epoch_of", "period_of", "report"]
 
 PHASES = ("decide", "queue", "upstream", "buy", "settle")
 """Where the time goes, as the contract names it."""
+_PLAIN_MS = 10
+"""From here on, tenths of a millisecond tell nothing."""
 _PERIOD = re.compile(r"(\d+)([smhd]?)")
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -99,7 +101,7 @@ def screen_of(answer: reports_pb2.Report) -> Iterable[RenderableType]:
     to = "" if answer.filled_to_epoch_s >= answer.end_epoch_s else f", filled to {filled:%H:%M:%S}"
     yield f"{answer.account}: {start:%Y-%m-%d %H:%M:%S} to {end:%H:%M:%S} UTC{to}"
     table = Table(show_edge=False, pad_edge=False)
-    table.add_column("bot")
+    table.add_column("bot", overflow="fold")
     for name in ("calls", "buys", "settled", "wins", "win rate", "staked", "profit"):
         table.add_column(name, justify="right")
     table.add_column("errors")
@@ -110,11 +112,11 @@ def screen_of(answer: reports_pb2.Report) -> Iterable[RenderableType]:
     yield table
     yield ""
     times = Table(show_edge=False, pad_edge=False)
-    times.add_column("p50/p95/p99 ms")
+    times.add_column("p50/p95/p99 ms", overflow="fold")
     for phase in PHASES:
         times.add_column(phase, justify="right")
     for bot in (*answer.bots, answer.fleet):
-        found = {one.phase: f"{one.p50_ms:.0f}/{one.p95_ms:.0f}/{one.p99_ms:.0f}" for one in bot.phases if one.count}
+        found = {one.phase: "/".join(map(_ms, (one.p50_ms, one.p95_ms, one.p99_ms))) for one in bot.phases if one.count}
         if found:
             times.add_row(bot.bot or "fleet", *(found.get(phase, "-") for phase in PHASES))
     yield times
@@ -127,6 +129,10 @@ def screen_of(answer: reports_pb2.Report) -> Iterable[RenderableType]:
         f"{seen.profit_untraced or '0'}; {seen.traces_without_order} traces without order; "
         f"order feed {state}, {seen.feed_lag_s:.1f} s behind"
     )
+
+
+def _ms(value: float) -> str:
+    return f"{value:.0f}" if value >= _PLAIN_MS or not value else f"{value:.1f}"
 
 
 def _cells(bot: reports_pb2.BotReport) -> list[RenderableType]:

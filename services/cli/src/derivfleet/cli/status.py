@@ -12,7 +12,7 @@ from rich.table import Table
 
 from derivfleet.cli.client import OPERATOR, ControlClient
 from derivfleet.cli.rundir import DEFAULT_RUN_DIR, RunDir
-from derivfleet.cli.view import money, open_console, quota_bars
+from derivfleet.cli.view import amount, money, open_console, quota_bars
 from derivfleet.cli.watch import decimal_of
 
 if TYPE_CHECKING:
@@ -62,8 +62,11 @@ def screen_of(answer: control_pb2.GetStatusResponse) -> Iterable[RenderableType]
         kind = "demo" if account.is_demo else "real"
         yield (
             f"{account.account}: {account.login_id or 'not logged in'} ({kind}, {account.dialect}), "
-            f"balance {account.balance or '?'} {account.currency}, {account.calls_sent} calls sent, "
-            f"{account.rejected_by_deriv} refused for rate, {account.foreign_trades} foreign trades"
+            f"balance {amount(account.balance)} {account.currency}"
+        )
+        yield (
+            f"{account.calls_sent} calls sent, {account.rejected_by_deriv} refused by Deriv for rate, "
+            f"{account.foreign_trades} trades that are not the fleet's"
         )
         connections = Table(show_edge=False, pad_edge=False)
         for name in ("connection", "state", "for", "ping", "reconnects", "problem"):
@@ -75,12 +78,15 @@ def screen_of(answer: control_pb2.GetStatusResponse) -> Iterable[RenderableType]
         yield connections
         yield quota_bars(account.windows)
         bots = Table(show_edge=False, pad_edge=False)
-        bots.add_column("bot")
-        for name in ("calls", "buys", "open", "unknown", "settled", "wins", "errors", "profit", "last seen"):
+        bots.add_column("bot", overflow="fold")
+        # What is not known is rare, and it is what one looks for.
+        rare = ("unknown",) if any(bot.unknown for bot in account.bots) else ()
+        counts = ("buys", "open", *rare, "settled", "wins")
+        for name in ("calls", *counts, "refused", "profit", "seen"):
             bots.add_column(name, justify="right")
         for bot in account.bots:
-            numbers = (bot.ops, bot.buys, bot.open, bot.unknown, bot.settled, bot.wins, bot.errors)
             age_s = (answer.time_ns - bot.last_seen_time_ns) / NS_PER_S
-            last = f"{age_s:.0f} s" if bot.last_seen_time_ns else "never"
-            bots.add_row(bot.bot, *map(str, numbers), money(decimal_of(bot.profit)), last)
+            seen = f"{age_s:.0f} s" if bot.last_seen_time_ns else "never"
+            numbers = [str(value) for value in (bot.ops, *(getattr(bot, name) for name in counts), bot.errors)]
+            bots.add_row(bot.bot, *numbers, money(decimal_of(bot.profit)), seen)
         yield bots

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from rich.table import Table
 
+from derivfleet.cli.view import money
 from derivfleet.v1 import orders_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from rich.console import RenderableType
+
     from derivfleet.v1 import control_pb2, reports_pb2
 
-__all__ = ["BotSummary", "Latency", "QuotaSummary", "RunSummary", "bots_of", "first_settled_ns", "table_of"]
+__all__ = [
+    "BotSummary",
+    "Latency",
+    "QuotaSummary",
+    "RunSummary",
+    "bots_of",
+    "first_settled_ns",
+    "lines_of",
+    "table_of",
+]
 
 NS_PER_S = 1_000_000_000
 
@@ -43,8 +56,12 @@ class BotSummary(_Part):
     wins: int
     profit: str
     errors: int
-    """Orders denied, rejected or never found."""
+    """Orders that Deriv rejected, and orders that were sent and never found in its records."""
     latency_ms: Latency
+    denied: int = 0
+    """Orders that the gateway itself refused, before Deriv saw them: a limit, a deadline, no connection. No money
+    moved, and Deriv counted no call."""
+    denied_by_code: dict[str, int] = Field(default_factory=dict[str, int])
     open: int = 0
     restarts: int = 0
 
@@ -76,6 +93,8 @@ class RunSummary(_Part):
     """Wall seconds from the start of the command to the first settlement."""
     bots: list[BotSummary]
     quota: QuotaSummary
+    restarts: dict[str, int] = Field(default_factory=dict[str, int])
+    """How often each process was started again; the others not at all."""
     ledger_match: bool | None
     """None if there is no ledger to compare with."""
     ledger_reason: str = ""
@@ -104,8 +123,9 @@ def _bot(name: str, orders: Sequence[orders_pb2.Order], ops: int, latency: Laten
     own = [order for order in orders if order.bot == name]
     settled = [order for order in own if order.state == orders_pb2.ORDER_STATE_SETTLED]
     profits = [Decimal(order.profit or "0") for order in settled]
-    failed = (orders_pb2.ORDER_STATE_DENIED, orders_pb2.ORDER_STATE_REJECTED, orders_pb2.ORDER_STATE_NOT_FOUND)
+    failed = (orders_pb2.ORDER_STATE_REJECTED, orders_pb2.ORDER_STATE_NOT_FOUND)
     errors = sum(order.state in failed for order in own)
+    denied = Counter(order.error_code for order in own if order.state == orders_pb2.ORDER_STATE_DENIED)
     return BotSummary(
         bot=name,
         ops=ops,
@@ -115,7 +135,9 @@ def _bot(name: str, orders: Sequence[orders_pb2.Order], ops: int, latency: Laten
         profit=f"{sum(profits, Decimal()):.2f}",
         errors=errors,
         latency_ms=latency or Latency(),
-        open=len(own) - len(settled) - errors,
+        denied=denied.total(),
+        denied_by_code=dict(sorted(denied.items())),
+        open=len(own) - len(settled) - errors - denied.total(),
         restarts=restarts,
     )
 
@@ -134,16 +156,45 @@ def first_settled_ns(orders: Iterable[orders_pb2.Order]) -> int | None:
 
 def table_of(summary: RunSummary) -> Table:
     """The summary for people."""
-    table = Table(title=f"{summary.fleet} on {summary.account}: {summary.duration_s:.0f} s", title_justify="left")
-    table.add_column("bot")
+    title = f"{summary.fleet} on {summary.account}: {summary.duration_s:.0f} s"
+    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    table.add_column("bot", overflow="fold")
     for name in ("calls", "buys", "settled", "wins", "profit", "errors", "p50 ms", "p99 ms"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
+    total: Counter[str] = Counter()
     for bot in summary.bots:
+        counts = Counter({name: int(getattr(bot, name)) for name in ("ops", "buys", "settled", "wins", "errors")})
+        total.update(counts)
         times = ("-" if value is None else f"{value:.0f}" for value in (bot.latency_ms.p50, bot.latency_ms.p99))
-        counts = (str(value) for value in (bot.ops, bot.buys, bot.settled, bot.wins))
-        table.add_row(bot.bot, *counts, bot.profit, str(bot.errors), *times)
-    total = [sum(values) for values in zip(*((b.ops, b.buys, b.settled, b.wins) for b in summary.bots), strict=True)]
+        table.add_row(bot.bot, *_cells(counts, bot.profit), *times)
     table.add_section()
-    errors = str(sum(bot.errors for bot in summary.bots))
-    table.add_row("fleet", *map(str, total), summary.profit, errors, "", "", style="bold")
+    table.add_row("fleet", *_cells(total, summary.profit), "", "", style="bold")
     return table
+
+
+def _cells(counts: Counter[str], profit: str) -> list[RenderableType]:
+    numbers = [str(counts[name]) for name in ("ops", "buys", "settled", "wins")]
+    return [*numbers, money(Decimal(profit)), str(counts["errors"])]
+
+
+def lines_of(summary: RunSummary) -> list[str]:
+    """What the table does not say, one line each."""
+    quota = summary.quota
+    fullest = max(quota.utilisation_by_window.items(), key=lambda item: item[1], default=None)
+    used = f"at most {fullest[1]:.0%} of a limit ({fullest[0]})" if fullest and fullest[1] else "no limit touched"
+    refused = f"{quota.rejected_by_deriv} calls refused by Deriv for rate"
+    ledger = {True: "matches to the cent", False: "DOES NOT MATCH", None: "none to compare with"}
+    first = "none" if summary.seconds_to_first_trade is None else f"after {summary.seconds_to_first_trade:.1f} s"
+    lines = [f"quota: {used}, {refused}", f"ledger: {ledger[summary.ledger_match]}; first settled trade: {first}"]
+    codes: Counter[str] = Counter()
+    for bot in summary.bots:
+        codes.update(bot.denied_by_code)
+    if codes:
+        why = ", ".join(f"{count} {code}" for code, count in codes.most_common())
+        lines.append(f"denied by the gateway itself, before Deriv saw the order: {why}; no money moved")
+    if still_open := sum(bot.open for bot in summary.bots):
+        later = "" if summary.simulated else "; the gateway takes them up again when it next starts"
+        lines.append(f"orders not settled when the run ended: {still_open}{later}")
+    if summary.restarts:
+        lines.append("restarts: " + ", ".join(f"{name} {count}" for name, count in summary.restarts.items()))
+    return lines

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -16,19 +18,40 @@ from derivfleet.cli.watch import decimal_of, utilisation_of, window_name
 from derivfleet.v1 import orders_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from decimal import Decimal
+    from collections.abc import Callable, Iterable, Sequence
 
     from rich.console import RenderableType
 
     from derivfleet.cli.watch import Look
     from derivfleet.v1 import quota_pb2
 
-__all__ = ["Clockwork", "line_of", "money", "open_console", "orders_table", "quota_bars", "screen_of", "state_name"]
+__all__ = [
+    "Clockwork",
+    "amount",
+    "line_of",
+    "money",
+    "open_console",
+    "order_columns",
+    "orders_table",
+    "quota_bars",
+    "screen_of",
+    "state_name",
+]
 
 NS_PER_S = 1_000_000_000
-_BAR_WIDTH = 24
+_BAR_WIDTH = 16
 _PIPE_WIDTH = 180
+_WIDE = 108
+"""From this width on, an order fits on a line with everything, its id too."""
+_ROOMY, _NARROW = 92, 70
+"""Below the one width a bot's calls are left out, below the other its process too."""
+_OTHER_ROWS = 6
+"""Of the live view: the head and the foot of the table of bots, the last line, and one to spare."""
+_ROWS_ABOVE_ORDERS = 3
+_FEWEST_ORDERS = 3
+EVERYTHING = ("time", "bot", "contract", "symbol", "state", "stake", "profit", "order id")
+WITHOUT_IDS = ("time", "bot", "contract", "symbol", "state", "profit")
+BESIDE_ID = ("time", "contract", "state", "profit", "order id")
 _FULL, _BUSY = 0.95, 0.7
 _STATE_STYLES = {
     orders_pb2.ORDER_STATE_SETTLED: "green",
@@ -59,9 +82,17 @@ def state_name(state: orders_pb2.OrderState.ValueType) -> str:
     return orders_pb2.OrderState.Name(state).removeprefix("ORDER_STATE_").lower()
 
 
-def money(amount: Decimal) -> Text:
+def money(value: Decimal) -> Text:
     """An amount with its sign, green or red."""
-    return Text(f"{amount:+.2f}", style="green" if amount > 0 else "red" if amount < 0 else "dim")
+    return Text(f"{value:+.2f}", style="green" if value > 0 else "red" if value < 0 else "dim")
+
+
+def amount(text: str) -> str:
+    """A decimal string with two decimals at least; ``?`` for an empty one."""
+    if not text:
+        return "?"
+    value = Decimal(text)
+    return f"{value:.2f}" if value == round(value, 2) else f"{value:f}"
 
 
 def line_of(look: Look, clockwork: Clockwork) -> str:
@@ -79,7 +110,7 @@ def line_of(look: Look, clockwork: Clockwork) -> str:
     if unknown := look.total("unknown"):
         facts.append(f"unknown {unknown}")
     if errors := look.total("errors"):
-        facts.append(f"errors {errors}")
+        facts.append(f"refused {errors}")
     if look.account is not None and look.account.windows:
         fullest = max(look.account.windows, key=utilisation_of)
         facts.append(f"{window_name(fullest)} {utilisation_of(fullest):.0%}")
@@ -88,35 +119,40 @@ def line_of(look: Look, clockwork: Clockwork) -> str:
     return "  ".join(facts)
 
 
-def screen_of(look: Look, clockwork: Clockwork, web: str) -> RenderableType:
-    """The whole live view."""
-    parts: list[RenderableType] = [_header(look, web)]
+def screen_of(look: Look, clockwork: Clockwork, web: str, width: int, height: int) -> RenderableType:
+    """The whole live view, cut to fit a screen of so many characters: first the orders go, then bots."""
+    above: list[RenderableType] = [*_head(look, web)]
+    troubles = _troubles(look)
+    above += [Text(trouble, style="yellow") for trouble in troubles]
     if clockwork.duration_s:
-        parts.append(_progress(clockwork))
-    parts.append(_bots(look))
-    if look.account is not None:
-        parts.append(quota_bars(look.account.windows))
-    if look.orders:
-        parts.append(orders_table(look.orders, title="last orders"))
-    parts.append(Text("Ctrl-C ends the fleet", style="dim"))
-    return Group(*parts)
+        above.append(_progress(clockwork))
+    quota = quota_bars(() if look.account is None else look.account.windows)
+    wrapped = sum((len(trouble) - 1) // width for trouble in troubles)
+    room = height - len(above) - wrapped - quota.row_count - _OTHER_ROWS
+    rows = len(look.bots) if len(look.bots) <= room else max(1, room - 1)
+    parts = [*above, _bots(look, rows, width), quota]
+    room -= rows + _ROWS_ABOVE_ORDERS
+    if room >= _FEWEST_ORDERS and look.orders:
+        columns = EVERYTHING if width >= _WIDE else WITHOUT_IDS
+        parts.append(orders_table(look.orders[:room], columns, "last orders", one_line=True))
+    return Group(*parts, Text("Ctrl-C ends the fleet", style="dim"))
 
 
-def _header(look: Look, web: str) -> RenderableType:
-    header = Table.grid(padding=(0, 3))
+def _head(look: Look, web: str) -> list[Text]:
     title = Text("derivfleet", style="bold")
+    page = Text(f"http://{web}", style="underline")
     account = look.account
     if account is None or not account.login_id:
-        header.add_row(title, Text("waiting for Deriv …", style="yellow"))
-    else:
-        kind = "demo" if account.is_demo else "real"
-        header.add_row(
-            title,
-            f"{account.login_id} ({kind}, {account.dialect})",
-            f"balance {account.balance or '?'} {account.currency}",
-            Text.assemble("profit ", money(look.profit)),
-            Text(f"http://{web}", style="underline"),
-        )
+        return [Text("   ").join((title, Text("waiting for Deriv …", style="yellow"), page))]
+    kind = "demo" if account.is_demo else "real"
+    return [
+        Text("   ").join((title, Text(f"{account.login_id} ({kind}, {account.dialect})"), page)),
+        Text.assemble(f"balance {amount(account.balance)} {account.currency}   profit ", money(look.profit)),
+    ]
+
+
+def _troubles(look: Look) -> list[str]:
+    account = look.account
     troubles = [
         f"{service.name} {service.state.value}" for service in look.services if service.state != ChildState.RUNNING
     ]
@@ -126,9 +162,7 @@ def _header(look: Look, web: str) -> RenderableType:
             troubles.append(f"{account.rejected_by_deriv} calls refused by Deriv for rate")
         if account.foreign_trades:
             troubles.append(f"{account.foreign_trades} trades on the account that are not the fleet's")
-    if look.problem:
-        troubles.append(look.problem)
-    return Group(header, *(Text(trouble, style="yellow") for trouble in troubles))
+    return [*troubles, look.problem] if look.problem else troubles
 
 
 def _progress(clockwork: Clockwork) -> RenderableType:
@@ -141,58 +175,81 @@ def _progress(clockwork: Clockwork) -> RenderableType:
     return row
 
 
-def _bots(look: Look) -> Table:
+def _bots(look: Look, most: int, width: int) -> Table:
+    left_out = {"calls"} if width < _ROOMY else set[str]()
+    left_out |= {"process"} if width < _NARROW else set[str]()
+    names = ("process", "calls", "buys", "open", "settled", "wins", "refused", "profit")
+    columns = [name for name in names if name not in left_out]
     table = Table(expand=False, show_edge=False, pad_edge=False)
-    for name in ("bot", "process"):
-        table.add_column(name)
-    for name in ("calls", "buys", "open", "settled", "wins", "errors", "profit"):
-        table.add_column(name, justify="right")
-    for bot in look.bots:
+    table.add_column("bot", overflow="fold", min_width=len("and 99 more"))
+    for name in columns:
+        table.add_column(name, justify="left" if name == "process" else "right", no_wrap=True)
+    for bot in look.bots[:most]:
         is_running = bot.state == ChildState.RUNNING
-        state = bot.state if not bot.restarts else f"{bot.state} ({bot.restarts} restarts)"
-        one = bot.counts
-        numbers = (str(value) for value in (one.ops, one.buys, one.open, one.settled, one.wins, one.errors))
-        table.add_row(bot.name, Text(state, style="" if is_running else "yellow"), *numbers, money(bot.profit))
+        state = f"{bot.state} ↻{bot.restarts}" if is_running and bot.restarts else bot.state
+        process = Text(state, style="" if is_running else "yellow")
+        row = {"process": process, "profit": money(bot.profit), **_numbers(partial(getattr, bot.counts))}
+        table.add_row(bot.name, *(row[name] for name in columns))
+    if more := len(look.bots) - most:
+        table.add_row(f"and {more} more", style="dim")
     table.add_section()
-    fields = ("ops", "buys", "open", "settled", "wins", "errors")
-    table.add_row("fleet", "", *(str(look.total(field)) for field in fields), money(look.profit), style="bold")
+    row = {"process": Text(), **_numbers(look.total), "profit": money(look.profit)}
+    table.add_row("fleet", *(row[name] for name in columns), style="bold")
     return table
 
 
-def quota_bars(windows: Iterable[quota_pb2.QuotaWindow]) -> RenderableType:
-    """How full each window of the account's limits is."""
-    table = Table.grid(padding=(0, 2))
+def _numbers(count: Callable[[str], int]) -> dict[str, RenderableType]:
+    """What the columns show, by the fields of the gateway's answer."""
+    fields = {"calls": "ops", "refused": "errors"} | {name: name for name in ("buys", "open", "settled", "wins")}
+    return {name: str(count(field)) for name, field in fields.items()}
+
+
+def quota_bars(windows: Iterable[quota_pb2.QuotaWindow]) -> Table:
+    """How full each window of the account's limits is: a row a bucket, the shorter window first."""
+    buckets: dict[str, list[quota_pb2.QuotaWindow]] = {}
     for window in windows:
-        used = utilisation_of(window)
-        style = "red" if used >= _FULL else "yellow" if used >= _BUSY else "green"
-        table.add_row(
-            window_name(window),
-            ProgressBar(total=1.0, completed=min(1.0, used), width=_BAR_WIDTH, complete_style=style),
-            f"{window.used}/{window.deriv_limit}",
-        )
+        buckets.setdefault(window.bucket, []).append(window)
+    table = Table.grid(padding=(0, 1))
+    for bucket, linked in buckets.items():
+        cells: list[RenderableType] = [bucket]
+        for window in sorted(linked, key=lambda one: one.window_s):
+            used = utilisation_of(window)
+            style = "red" if used >= _FULL else "yellow" if used >= _BUSY else "green"
+            cells += [
+                f" {window.window_s}s",
+                ProgressBar(total=1.0, completed=min(1.0, used), width=_BAR_WIDTH, complete_style=style),
+                f"{window.used}/{window.deriv_limit}",
+            ]
+        table.add_row(*cells)
     return table
 
 
-def orders_table(orders: Sequence[orders_pb2.Order], title: str = "") -> Table:
-    """Orders as given, one a row; times are UTC of the fleet's clock."""
+def orders_table(
+    orders: Sequence[orders_pb2.Order], columns: Sequence[str] = EVERYTHING, title: str = "", *, one_line: bool = False
+) -> Table:
+    """Orders as given, one a row; times are UTC of the fleet's clock. What does not fit is folded, or cut."""
     table = Table(title=title or None, title_justify="left", show_edge=False, pad_edge=False)
-    for name in ("time", "bot", "contract", "symbol", "state"):
-        table.add_column(name)
-    for name in ("stake", "profit"):
-        table.add_column(name, justify="right")
-    table.add_column("order id", overflow="fold", style="dim")
+    for name in columns:
+        justify = "right" if name in ("stake", "profit") else "left"
+        table.add_column(name, justify=justify, overflow="ellipsis" if one_line else "fold", no_wrap=one_line)
     for order in orders:
         terms = order.terms
         asked = datetime.fromtimestamp(order.intended_time_ns / NS_PER_S, UTC)
         state = state_name(order.state) + (f" {order.error_code}" if order.error_code else "")
-        table.add_row(
-            f"{asked:%H:%M:%S}",
-            order.bot,
-            f"{terms.contract_type} {terms.barrier}".strip() + f" {terms.duration}{terms.duration_unit}",
-            terms.symbol,
-            Text(state, style=_STATE_STYLES.get(order.state, "")),
-            terms.stake,
-            money(decimal_of(order.profit)) if order.profit else "",
-            order.order_id,
-        )
+        cells: dict[str, RenderableType] = {
+            "time": f"{asked:%H:%M:%S}",
+            "bot": order.bot,
+            "contract": f"{terms.contract_type} {terms.barrier}".strip() + f" {terms.duration}{terms.duration_unit}",
+            "symbol": terms.symbol,
+            "state": Text(state, style=_STATE_STYLES.get(order.state, "")),
+            "stake": terms.stake,
+            "profit": money(decimal_of(order.profit)) if order.profit else "",
+            "order id": Text(order.order_id, style="dim"),
+        }
+        table.add_row(*(cells[name] for name in columns))
     return table
+
+
+def order_columns(console: Console) -> Sequence[str]:
+    """What of an order fits on a line beside its id. On a narrow terminal the id itself tells bot and symbol."""
+    return EVERYTHING if console.width >= _WIDE else BESIDE_ID

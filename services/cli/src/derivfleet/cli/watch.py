@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from derivfleet.cli.complaints import CommandError
+from derivfleet.cli.complaints import CommandError, NoAnswerError
+from derivfleet.cli.environments import bot_of
+from derivfleet.cli.supervisor import ChildState
 from derivfleet.v1 import control_pb2
 
 if TYPE_CHECKING:
@@ -76,6 +78,8 @@ class Watch:
             self._time_ns = status.time_ns
             if orders:
                 self._orders = tuple(await self._client.orders(orders))
+        except NoAnswerError:
+            problem = "the gateway does not answer; these are its last figures"
         except CommandError as error:
             problem = str(error)
         if self._account is not None:
@@ -86,18 +90,24 @@ class Watch:
 
     def _compose(self, children: list[ChildView], problem: str) -> Look:
         counts = {} if self._account is None else {one.bot: one for one in self._account.bots}
-        views = {child.name: child for child in children}
         bots = tuple(
-            BotLine(
+            _line(
                 name,
-                views[name].state.value if name in views else "not started",
-                views[name].restarts if name in views else 0,
+                [child for child in children if bot_of(child.name) == name],
                 counts.get(name, control_pb2.BotStatus(bot=name)),
             )
             for name in self._names
         )
-        services = tuple(child for child in children if child.name not in self._names)
+        services = tuple(child for child in children if bot_of(child.name) not in self._names)
         return Look(self._account, bots, services, self._orders, self._time_ns, problem)
+
+
+def _line(name: str, replicas: list[ChildView], counts: control_pb2.BotStatus) -> BotLine:
+    """A bot runs if all its replicas do; otherwise the state of the first that does not is shown."""
+    if not replicas:
+        return BotLine(name, "not started", 0, counts)
+    state = next((one.state for one in replicas if one.state is not ChildState.RUNNING), ChildState.RUNNING)
+    return BotLine(name, state.value, sum(one.restarts for one in replicas), counts)
 
 
 def decimal_of(text: str) -> Decimal:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import grpc
 import structlog
 
+from derivfleet.common.backoff import backoff_s
 from derivfleet.common.clock import NS_PER_S
-from derivfleet.common.rpc.channel import bearer
 from derivfleet.common.rpc.status import problem_of
-from derivfleet.metrics.backoff import delay_s
 from derivfleet.metrics.orders import MalformedOrderError, order_of
 from derivfleet.metrics.status import samples_of
 from derivfleet.metrics.store import StoreError
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from derivfleet.common.clock import Clock
+    from derivfleet.common.rpc.identity import OwnToken
     from derivfleet.metrics.orders import OrderRecord
     from derivfleet.metrics.store import FeedMark, Store
 
@@ -34,17 +34,23 @@ _QUEUE_EVENTS = 2_000
 _SHORTEST_WALL_S = 0.1
 """However fast the clock runs: connections are made in wall time."""
 _CALL_WALL_S = 5.0
+_FIRST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 10.0
+"""Between two attempts, fleet time."""
+_PASSING = frozenset({"UNAVAILABLE", "STREAM_ENDED"})
+_PATIENCE_WALL_S = 5.0
+"""A gateway that starts after this service, or starts again, is no trouble; one that stays away is."""
 
 Response = control_pb2.StreamOrderFeedResponse
 Call = grpc.aio.UnaryStreamCall[control_pb2.StreamOrderFeedRequest, Response]
 
 
 class OrderFeed:
-    """Follows the order feed for ever, from where the store left it; says once an outage that it is cut."""
+    """Follows the order feed for ever, from where the store left it; says that it is cut, and warns if it stays so."""
 
-    def __init__(self, channel: grpc.aio.Channel, token: str, store: Store, clock: Clock, mark: FeedMark) -> None:
+    def __init__(self, channel: grpc.aio.Channel, token: OwnToken, store: Store, clock: Clock, mark: FeedMark) -> None:
         self._stub = control_pb2_grpc.ControlServiceStub(channel)
-        self._metadata = bearer(token)
+        self._token = token
         self._store = store
         self._clock = clock
         self._mark = mark
@@ -54,6 +60,7 @@ class OrderFeed:
         self._pending_since_ns: int | None = None
         self._problem = "CONNECTING"
         self._failures = 0
+        self._said = ""
         self._cut_ns = self._started_ns
 
     @property
@@ -93,9 +100,9 @@ class OrderFeed:
                 self._lose(found.reason, found.message)
             except StoreError as error:
                 self._lose("STORE", str(error))
-            delay = max(delay_s("order feed", self._failures), self._clock.fleet_s(_SHORTEST_WALL_S))
+            wait_s = backoff_s(self._failures, "order feed", _FIRST_WAIT_S, _LONGEST_WAIT_S)
             self._failures += 1
-            await self._clock.sleep(delay)
+            await self._clock.sleep(max(wait_s, self._clock.fleet_s(_SHORTEST_WALL_S)))
 
     async def confirm(self, time_ns: int) -> None:
         """The gateway answered another call at this time, so a quiet stream was not a dead one. Raises StoreError."""
@@ -105,18 +112,24 @@ class OrderFeed:
     def _lose(self, reason: str, message: str) -> None:
         if self._connected:
             self._cut_ns = self._clock.now_ns()
+            _log.info("order feed cut, trying again", reason=reason, problem=message)
         self._connected = self._caught_up = False
-        if reason != self._problem:
-            self._problem = reason
+        self._problem = reason
+        outage_s = (self._clock.now_ns() - self._cut_ns) / NS_PER_S
+        is_trouble = reason not in _PASSING or outage_s >= self._clock.fleet_s(_PATIENCE_WALL_S)
+        if is_trouble and reason != self._said:
+            self._said = reason
             _log.warning(
                 "no order feed from the gateway, trying again",
                 reason=reason,
                 problem=message,
                 position=self._mark.position,
+                outage_s=round(outage_s, 3),
             )
 
     def _find(self) -> None:
         self._connected = True
+        self._said = ""
         self._failures = 0
         self._problem = ""
         outage_s = (self._clock.now_ns() - self._cut_ns) / NS_PER_S
@@ -124,7 +137,7 @@ class OrderFeed:
 
     async def _follow(self) -> None:
         request = control_pb2.StreamOrderFeedRequest(after_position=self._mark.position)
-        call: Call = self._stub.StreamOrderFeed(request, metadata=self._metadata)
+        call: Call = self._stub.StreamOrderFeed(request, metadata=self._token.metadata)
         queue: asyncio.Queue[Response | None] = asyncio.Queue(_QUEUE_EVENTS)
         self._pending_since_ns = None
         pump = asyncio.create_task(self._pump(call, queue))
@@ -192,10 +205,16 @@ class StatusPoll:
     """Asks the gateway for its status every few seconds and keeps the answer."""
 
     def __init__(
-        self, channel: grpc.aio.Channel, token: str, store: Store, clock: Clock, feed: OrderFeed, every_s: float = 5.0
+        self,
+        channel: grpc.aio.Channel,
+        token: OwnToken,
+        store: Store,
+        clock: Clock,
+        feed: OrderFeed,
+        every_s: float = 5.0,
     ) -> None:
         self._stub = control_pb2_grpc.ControlServiceStub(channel)
-        self._metadata = bearer(token)
+        self._token = token
         self._store = store
         self._clock = clock
         self._feed = feed
@@ -218,7 +237,7 @@ class StatusPoll:
         """Ask once; returns what went wrong (a code, a line), or nothing."""
         try:
             response = await self._stub.GetStatus(
-                control_pb2.GetStatusRequest(), metadata=self._metadata, timeout=_CALL_WALL_S
+                control_pb2.GetStatusRequest(), metadata=self._token.metadata, timeout=_CALL_WALL_S
             )
             await self._store.keep_status(samples_of(response))
             await self._feed.confirm(self._clock.now_ns())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from derivfleet.common.spans import SpanName
 from derivfleet.metrics.aggregate import PeriodRows, Settlement, SpanRow
 from derivfleet.metrics.orders import OrderRecord, OrderState
+from derivfleet.metrics.otlp import SpanRecord
 from derivfleet.metrics.status import Connection, RefusedCount, StatusSample, Window
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ __all__ = [
     "orders",
     "period",
     "refused_counts",
+    "settled_orders",
     "settlements",
+    "spans_of_order",
     "status",
 ]
 
@@ -76,6 +79,14 @@ WHERE end_ns >= ? AND end_ns < ? AND account IN (?, '') AND order_id != ''
   AND (name = '{SpanName.SETTLE}' OR (name = '{SpanName.GATEWAY_BUY}' AND state != ''))
   AND NOT EXISTS (SELECT 1 FROM orders WHERE orders.account = ? AND orders.order_id = spans.order_id)
 """  # noqa: S608 - as above
+_SPAN_COLUMNS = ", ".join(field.name for field in fields(SpanRecord))
+# The trace that the order itself names, and those of every span that names the order.
+_SPANS_OF_ORDER = f"""
+SELECT {_SPAN_COLUMNS} FROM spans WHERE account IN (?1, '') AND trace_id IN (
+  SELECT trace_id FROM spans WHERE order_id = ?2 AND order_id != '' AND account IN (?1, '')
+  UNION SELECT trace_id FROM orders WHERE account = ?1 AND order_id = ?2
+) ORDER BY start_ns LIMIT ?3
+"""  # noqa: S608 - names of our own fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,3 +204,19 @@ def settlements(
         (account, after_position, since_ns, limit),
     )
     return [SettledRow(position, bot, settled_ns, Decimal(profit)) for position, bot, settled_ns, profit in rows]
+
+
+def settled_orders(connection: sqlite3.Connection, account: str, limit: int) -> list[str]:
+    """The ids of the orders that settled last, newest first."""
+    rows = connection.execute(
+        "SELECT order_id FROM orders WHERE account = ? AND settled_position IS NOT NULL "
+        "ORDER BY settled_position DESC LIMIT ?",
+        (account, limit),
+    )
+    return [order_id for (order_id,) in rows]
+
+
+def spans_of_order(connection: sqlite3.Connection, account: str, order_id: str, limit: int) -> list[SpanRecord]:
+    """The spans of every trace that tells of an order, oldest first."""
+    found = [SpanRecord(*row) for row in connection.execute(_SPANS_OF_ORDER, (account, order_id, limit))]
+    return [replace(span, rate_refused=bool(span.rate_refused)) for span in found]

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import grpc
 
 from derivfleet.common.clock import NS_PER_S
-from derivfleet.common.rpc.status import Problem, abort
+from derivfleet.common.rpc.status import Problem, ProblemError, abort
 from derivfleet.metrics.aggregate import figures_of
 from derivfleet.metrics.quota import limits_of
 from derivfleet.metrics.status import refused_between
 from derivfleet.metrics.store import StoreError
+from derivfleet.metrics.traces import attributes_of, trace_of
 from derivfleet.v1 import reports_pb2, reports_pb2_grpc
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from decimal import Decimal
+    from typing import Any
 
     from derivfleet.common.clock import Clock
     from derivfleet.common.fleet import Fleet
     from derivfleet.metrics.aggregate import BotFigures, Figures
     from derivfleet.metrics.feed import OrderFeed
     from derivfleet.metrics.store import Store
+    from derivfleet.metrics.traces import OrderTrace
+
+    Context = grpc.aio.ServicerContext[Any, Any]
 
 __all__ = ["MOST_PERIOD_S", "PERIOD_S", "FieldError", "Period", "Reports", "ReportsServicer", "period_of"]
 
@@ -34,7 +41,10 @@ MOST_PERIOD_S = 86_400
 _SKEW_S = 300
 """The asker's clock may be ahead of ours, and a fast clock multiplies the difference."""
 
-Context = grpc.aio.ServicerContext[reports_pb2.GetReportRequest, reports_pb2.GetReportResponse]
+_ORDERS_TRIED = 200
+"""How many settled orders are looked at for a complete trace: the newest spans are still on their way."""
+_MOST_SPANS = 1_000
+"""Of one order. A trade has about eight."""
 
 
 class FieldError(ValueError):
@@ -132,6 +142,41 @@ class Reports:
             rejected_by_deriv=max(figures.calls_refused, refused),
         )
 
+    async def trace(self, account: str, order_id: str) -> reports_pb2.Trace:
+        """The spans of an order; the newest settled order with a complete trace for an empty id.
+
+        Raises FieldError, StoreError, or ProblemError (NOT_FOUND).
+        """
+        key = self.account_of(account)
+        for one in [order_id] if order_id else await self._store.settled_orders(key, _ORDERS_TRIED):
+            trace = trace_of(key, one, await self._store.spans_of_order(key, one, _MOST_SPANS))
+            if trace.is_complete or (order_id and trace.spans):
+                return _trace_message(trace)
+        what = f"no span of an order {order_id!r}" if order_id else "no settled order with a complete trace"
+        raise ProblemError(Problem(grpc.StatusCode.NOT_FOUND, "TRACE_UNKNOWN", f"{what} has arrived", field="order_id"))
+
+
+def _trace_message(trace: OrderTrace) -> reports_pb2.Trace:
+    return reports_pb2.Trace(
+        account=trace.account,
+        order_id=trace.order_id,
+        complete=trace.is_complete,
+        spans=[
+            reports_pb2.Span(
+                trace_id=span.trace_id,
+                span_id=span.span_id,
+                parent_span_id=span.parent_id,
+                name=span.name,
+                service=span.service,
+                start_ns=span.start_ns,
+                end_ns=span.end_ns,
+                attributes=attributes_of(span),
+                error_code=span.error_code,
+            )
+            for span in trace.spans
+        ],
+    )
+
 
 def _bot_report(figures: BotFigures) -> reports_pb2.BotReport:
     return reports_pb2.BotReport(
@@ -167,13 +212,29 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
         self, request: reports_pb2.GetReportRequest, context: Context
     ) -> reports_pb2.GetReportResponse:
         """One report; INVALID_ARGUMENT names the field, UNAVAILABLE says that the store failed."""
-        try:
+        async with _explained(context):
             report = await self._reports.report(request.account, request.at_epoch_s, request.period_s)
-        except FieldError as error:
-            await abort(
-                context,
-                Problem(grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID", str(error), field=error.field),
-            )
-        except StoreError as error:
-            await abort(context, Problem(grpc.StatusCode.UNAVAILABLE, "STORE_FAILED", str(error), retry_after_s=1.0))
-        return reports_pb2.GetReportResponse(report=report)
+            return reports_pb2.GetReportResponse(report=report)
+        raise AssertionError("abort returned")
+
+    async def GetTrace(  # noqa: N802 - gRPC's name
+        self, request: reports_pb2.GetTraceRequest, context: Context
+    ) -> reports_pb2.GetTraceResponse:
+        """The spans of one order; NOT_FOUND if none has arrived, the rest as in GetReport."""
+        async with _explained(context):
+            trace = await self._reports.trace(request.account, request.order_id)
+            return reports_pb2.GetTraceResponse(trace=trace)
+        raise AssertionError("abort returned")
+
+
+@asynccontextmanager
+async def _explained(context: Context) -> AsyncGenerator[None, None]:
+    """End the call with what its errors mean to the caller."""
+    try:
+        yield
+    except ProblemError as error:
+        await abort(context, error.problem)
+    except FieldError as error:
+        await abort(context, Problem(grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID", str(error), field=error.field))
+    except StoreError as error:
+        await abort(context, Problem(grpc.StatusCode.UNAVAILABLE, "STORE_FAILED", str(error), retry_after_s=1.0))

@@ -11,9 +11,9 @@ import structlog
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
 
 from derivfleet.common.fleet import load_fleet
-from derivfleet.common.logs import hide
 from derivfleet.common.rpc.channel import open_channel
-from derivfleet.common.rpc.identity import Role, TokenFile, read_token
+from derivfleet.common.rpc.identities import identities_of
+from derivfleet.common.rpc.identity import OwnToken, Role
 from derivfleet.common.rpc.server import Server
 from derivfleet.metrics.feed import OrderFeed, StatusPoll
 from derivfleet.metrics.ingest import TRACE_SERVICE, TraceReceiver
@@ -61,10 +61,9 @@ async def serve(
     nothing: what the store has is served, and the feed keeps trying.
     """
     fleet = load_fleet(settings.fleet)
-    token = read_token(settings.token_file, key_of("token_file"))
-    hide(token, token.partition(".")[2])
-    identities = TokenFile(settings.tokens, key_of("tokens"))
+    token = OwnToken(settings.token_file, key_of("token_file"))
     async with AsyncExitStack() as ending:
+        identities = await ending.enter_async_context(identities_of(settings, clock))
         store = await Store.open(settings.store, key_of("store"))
         ending.push_async_callback(store.close)
         channel = open_channel(settings.gateway)

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
-from derivfleet.common.settings import ServiceSettings
+from derivfleet.common.settings import ServerSettings
 
 __all__ = ["PREFIX", "MetricsSettings", "key_of", "split_address"]
 
@@ -33,7 +33,7 @@ def _checked_address(text: str) -> str:
 Address = Annotated[str, AfterValidator(_checked_address)]
 
 
-class MetricsSettings(ServiceSettings):
+class MetricsSettings(ServerSettings):
     """Where to listen, whom to follow, where to keep what was seen."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
@@ -45,8 +45,6 @@ class MetricsSettings(ServiceSettings):
     gateway: Address = "127.0.0.1:7700"
     token_file: Path
     """This service's own token, which opens the gateway's order feed."""
-    tokens: Path
-    """Hashes of the tokens that may ask for reports."""
     store: Path
     fleet: Path
     queue_spans: int = Field(default=50_000, ge=1)

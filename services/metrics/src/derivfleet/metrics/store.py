@@ -202,6 +202,14 @@ class Store:
             lambda connection: queries.settlements(connection, account, after_position, since_ns, limit)
         )
 
+    async def settled_orders(self, account: str, limit: int) -> list[str]:
+        """The ids of the orders that settled last, newest first."""
+        return await self._read(lambda connection: queries.settled_orders(connection, account, limit))
+
+    async def spans_of_order(self, account: str, order_id: str, limit: int) -> list[SpanRecord]:
+        """The spans of every trace that tells of an order, oldest first."""
+        return await self._read(lambda connection: queries.spans_of_order(connection, account, order_id, limit))
+
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         def transaction() -> T:
             self._writer.execute("BEGIN IMMEDIATE")
