@@ -88,7 +88,7 @@ REGISTRY ?=
 BUILD_FLAGS ?=
 IMAGE_PREFIX := $(if $(REGISTRY),$(REGISTRY)/)derivfleet
 
-.PHONY: images chart
+.PHONY: images chart e2e
 images: ## build the container images (TAG=…, REGISTRY=…, BUILD_FLAGS=… for docker build) and print their sizes
 	@revision=$$(git describe --always --dirty --abbrev=40 --exclude '*' 2> /dev/null || echo unknown); \
 	for image in $(IMAGES); do \
@@ -100,6 +100,9 @@ images: ## build the container images (TAG=…, REGISTRY=…, BUILD_FLAGS=… fo
 
 chart: setup ## check the chart (needs helm; kubeconform and a cluster make it check more)
 	@$(BIN)/python tests/chart/check.py
+
+e2e: setup ## see the chart work on the cluster of KUBECONFIG (kubectl and helm on the PATH, images loaded)
+	@$(BIN)/python tests/cluster/e2e.py
 
 clean: ## remove what was built
 	@rm -rf build .venv $(STUBS) .pytest_cache .ruff_cache .hypothesis

@@ -81,8 +81,11 @@ async def test_many_watchers_of_a_symbol_cost_one_stream(tmp_path: Path) -> None
         # When nobody watches any more, only the account's own two streams are left, also at Deriv.
         await eventually(streams, lambda count: count == 2)
         opened = {frame["subscription"]["id"] for frame in fleet.recorder.received if frame.get("msg_type") == "tick"}
-        ended = [frame["forget"] for frame in fleet.recorder.sent if frame.get("forget") in opened]
-        assert sorted(ended) == sorted(opened)
+
+        async def ended() -> list[str]:
+            return [frame["forget"] for frame in fleet.recorder.sent if frame.get("forget") in opened]
+
+        await eventually(ended, lambda forgotten: sorted(forgotten) == sorted(opened))
 
 
 async def test_a_bot_that_opens_its_ticks_again_and_again_always_gets_them(tmp_path: Path) -> None:

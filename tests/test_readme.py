@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from typer.main import get_command
 
-from derivfleet.cli.__main__ import app
+from derivfleet.cli.commands import app
 from derivfleet.common.fleet import Fleet
 
 ROOT = Path(__file__).parents[1]
