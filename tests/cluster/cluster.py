@@ -92,7 +92,7 @@ class Cluster:
     def ledger(self) -> dict[str, Any]:
         """The simulator's own record."""
         program = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:7800/ledger').read().decode())"
-        accounts: list[dict[str, Any]] = json.loads(self.python(f"{RELEASE}-simulator-0", program))["accounts"]
+        accounts: list[dict[str, Any]] = json.loads(self.python(self.pods("simulator")[0], program))["accounts"]
         return next(account for account in accounts if account["contracts"] or account["loginid"].startswith("DOT"))
 
     def token(self, account: str, audience: str = AUDIENCE) -> str:
