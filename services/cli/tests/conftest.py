@@ -11,7 +11,7 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from derivfleet.cli.__main__ import app
+from derivfleet.cli.commands import app
 from derivfleet.cli.rundir import RunDir, RunFile
 from derivfleet.common.rpc.identity import Role, TokenFile, issue_tokens
 from derivfleet.common.rpc.server import Server

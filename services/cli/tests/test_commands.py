@@ -66,6 +66,17 @@ async def test_orders_are_listed_newest_first_and_filtered(fleet: Fleet) -> None
     assert "no orders like that" in (await fleet.run("orders", "--state", "unknown")).stdout
 
 
+async def test_an_unknown_bot_is_named(fleet: Fleet) -> None:
+    bots = [f"{{name: {name}, strategy: moving_average, symbols: [R_75]}}" for name in ("over-4", "trend-75")]
+    fleet.folder.fleet_file.write_text(f"bots: [{', '.join(bots)}]")
+    assert "no orders like that" in (await fleet.run("orders", "--bot", "trend-75")).stdout
+    result = await fleet.run("orders", "--bot", "over-5")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "derivfleet: --bot: unknown bot 'over-5'; known are over-4, trend-75\n",
+    )
+
+
 async def test_more_orders_than_a_page_are_all_listed(fleet: Fleet) -> None:
     fleet.control.orders = [order(number) for number in range(2500)]
     told = json.loads((await fleet.run("orders", "--limit", "5000", "--json")).stdout)
@@ -126,7 +137,9 @@ async def test_a_token_of_another_run_is_refused_in_one_line(fleet: Fleet) -> No
     [
         (("orders", "--state", "done"), "--state"),
         (("report", "--at", "yesterday"), "--at"),
+        (("report", "--at", "2999-01-01"), "--at"),
         (("report", "--period", "5y"), "--period"),
+        (("report", "--period", "2d"), "--period"),
         (("orders", "--limit", "0"), "--limit"),
         (("orders", "--limit", "many"), "--limit"),
         (("orders", "--nothing"), "--nothing"),

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from typer.testing import CliRunner
 
-from derivfleet.cli.__main__ import app
+from derivfleet.cli.commands import app
 from derivfleet.cli.doctor import deriv_finding
 from derivfleet.cli.findings import Verdict
 from derivfleet.common.clock import FleetClock

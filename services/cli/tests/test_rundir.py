@@ -81,3 +81,8 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="cannot use"):
         RunDir(tmp_path / "file" / "run").prepare(simulated=True)
+
+
+def test_a_disk_that_takes_nothing_is_one_line_that_names_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=f"cannot write in {tmp_path}: No such file"), RunDir(tmp_path).writing():
+        (tmp_path / "gone/file").write_text("")

@@ -72,6 +72,12 @@ def test_a_bots_figures_come_from_its_own_orders() -> None:
     assert (quiet.ops, quiet.buys, quiet.profit, quiet.latency_ms) == (0, 0, "0.00", Latency())
 
 
+def test_calls_from_before_a_restart_of_the_gateway_count() -> None:
+    report = reports_pb2.Report(bots=[reports_pb2.BotReport(bot="a", ops=9), reports_pb2.BotReport(bot="b", ops=2)])
+    status = [control_pb2.BotStatus(bot="a", ops=3), control_pb2.BotStatus(bot="b", ops=5)]
+    assert [one.ops for one in bots_of(["a", "b", "c"], [], status, report, {})] == [9, 5, 0]
+
+
 def test_without_a_report_there_is_no_latency() -> None:
     (one,) = bots_of(["over-4"], [], [], None, {})
     assert one.latency_ms == Latency(p50=None, p99=None)
@@ -147,6 +153,11 @@ def test_a_denial_is_no_error_and_the_summary_says_what_it_is() -> None:
     assert "orders not settled when the run ended: 1" in text
     (row,) = [line for line in text.splitlines() if line.startswith("over-4")]
     assert [cell.strip() for cell in row.split("│")][1:7] == ["0", "2", "1", "1", "+0.22", "0"]
+
+
+def test_a_difference_to_the_ledger_is_told_with_its_reason() -> None:
+    wrong = summary().model_copy(update={"ledger_match": False, "ledger_reason": "contract 7 is in the ledger twice"})
+    assert "ledger: DOES NOT MATCH: contract 7 is in the ledger twice" in shown(wrong)
 
 
 def test_restarts_of_any_process_are_told() -> None:

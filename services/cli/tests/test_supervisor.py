@@ -201,3 +201,22 @@ def test_the_last_line_is_a_sentence(tmp_path: Path, lines: list[str], last: str
 
 def test_a_log_that_is_not_there_says_nothing(tmp_path: Path) -> None:
     assert last_line(tmp_path / "none.log") == "(nothing)"
+
+
+async def test_a_program_that_cannot_even_be_started_again_is_tried_again_later(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    one = program(tmp_path / "logs", "one", "import time; print('up', flush=True); time.sleep(60)")
+    await supervisor.start(one)
+    await eventually(lambda: "up" in said(tmp_path / "logs", "one"))
+    # Its log cannot be opened any more, so it cannot be started.
+    one.log.unlink()
+    one.log.mkdir()
+    (child,) = supervisor.children
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGKILL)
+    await eventually(lambda: supervisor.children[0].restarts >= 2)
+    assert supervisor.children[0].state is ChildState.WAITING
+    one.log.rmdir()
+    await eventually(lambda: "up" in said(tmp_path / "logs", "one"))
+    assert supervisor.children[0].state is ChildState.RUNNING

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from derivfleet.cli.__main__ import app
+from derivfleet.cli.commands import app
 from derivfleet.cli.rundir import RunDir
 from derivfleet.cli.up import DialectChoice, credential_for, dialect_of, write_fleet
 from derivfleet.common.errors import ConfigurationError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import tempfile
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -132,6 +133,41 @@ async def test_after_an_outage_it_asks_from_where_it_was_and_waits_longer_each_t
     said = capsys.readouterr().out
     assert said.count("no order feed from the gateway") == 1
     assert said.count("order feed connected") == 2
+
+
+async def test_a_disk_that_takes_nothing_is_warned_of_once_and_waited_for_longer_each_time(
+    gateway: GatewayPeer,
+    store: Store,
+    clock: ManualClock,
+    make_event: MakeEvent,
+    eventually: Eventually,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    gateway.events = [make_event(5, "a")]
+    aside = sqlite3.connect(tmp_path / "unit.sqlite", isolation_level=None)
+    aside.execute("CREATE TRIGGER full BEFORE INSERT ON orders BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+    async with following(gateway, store, clock) as feed:
+
+        async def tried_often() -> bool:
+            await clock.advance(1)
+            return len(gateway.asked_after) >= 5
+
+        await eventually(tried_often)
+        # Half a second, one, two, four, less a jitter of at most half: retries that did not wait longer take two.
+        assert clock.now_s() - START_S > 3
+        assert feed.lag_s() > 3
+        aside.execute("DROP TRIGGER full")
+        aside.close()
+
+        async def kept() -> bool:
+            await clock.advance(1)
+            return (await store.mark()).position == 5
+
+        await eventually(kept)
+    said = capsys.readouterr().out
+    assert said.count("no order feed from the gateway") == 1
+    assert "disk is full" in said
 
 
 async def test_a_quiet_feed_is_not_taken_for_a_dead_one(

@@ -40,6 +40,7 @@ class _Client:
         token = read_token(token_file, "--run-dir")
         hide(token)
         self._address = address
+        self._token_file = token_file
         self._metadata = bearer(token)
         self._channel = open_channel(address)
 
@@ -62,6 +63,11 @@ class _Client:
             if problem.code is grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise NoAnswerError(
                     f"the {self.service} at {self._address} did not answer within {CALL_WALL_S:g} s"
+                ) from None
+            if problem.code is grpc.StatusCode.UNAUTHENTICATED:
+                raise CommandError(
+                    f"the {self.service} does not know the token in {self._token_file} ({problem.reason}): "
+                    "it is another run's; start the fleet again, or name its folder with --run-dir"
                 ) from None
             if problem.code is grpc.StatusCode.NOT_FOUND:
                 raise CommandError(f"{problem.message}; `derivfleet orders` lists what there is") from None

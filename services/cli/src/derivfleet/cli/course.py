@@ -67,8 +67,9 @@ class Course:
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._on_signal)
         try:
-            self._launch.issue_tokens()
-            self._plan.run_dir.write_file(self._run_file())
+            with self._plan.run_dir.writing():
+                self._launch.issue_tokens()
+                self._plan.run_dir.write_file(self._run_file())
             await self._unless_told_to_end(self._launch.start())
             token = self._plan.run_dir.token(OPERATOR)
             async with ControlClient(self._plan.ports.gateway, token) as client:
@@ -78,8 +79,10 @@ class Course:
                     self._plan, self._fleet, self._supervisor, self._launch, self._clock, self._began_ns, self._say
                 )
                 summary = await ending.run(client, watch)
-            self._plan.run_dir.summary.write_text(summary.model_dump_json(indent=1) + "\n")
             self._show(summary)
+            with self._plan.run_dir.writing():
+                self._plan.run_dir.summary.write_text(summary.model_dump_json(indent=1) + "\n")
+            self._say(f"all figures: {self._plan.run_dir.summary}; logs: {self._plan.run_dir.path / 'logs'}")
             return summary
         finally:
             await self._supervisor.stop(self._launch.processes)
@@ -145,7 +148,6 @@ class Course:
         self._console.print(table_of(summary))
         for line in lines_of(summary):
             self._say(line)
-        self._say(f"all figures: {self._plan.run_dir.summary}; logs: {self._plan.run_dir.path / 'logs'}")
 
     def _run_file(self) -> RunFile:
         plan = self._plan

@@ -155,12 +155,14 @@ class Ending:
                 await self._clock.sleep(_ASK_EVERY_S)
 
     def _sum_up(self, facts: _Facts, watch: Watch, problems: list[str], duration_s: float) -> RunSummary:
-        match, reason = _ledger_verdict(self._plan, facts)
-        if match is False:
-            problems = [*problems, f"the ledger does not match: {reason}"]
         restarts: Counter[str] = Counter()
         for child in self._supervisor.children:
             restarts[bot_of(child.name)] += child.restarts
+        match, reason = _ledger_verdict(self._plan, facts)
+        if match is False and restarts["simulator"]:
+            reason = f"the simulator was started again, with an empty account; {reason}"
+        if match is False:
+            problems = [*problems, f"the ledger does not match: {reason}"]
         status: Sequence[control_pb2.BotStatus] = facts.account.bots if facts.account is not None else ()
         bots = bots_of((bot.name for bot in self._fleet.bots), facts.orders, status, facts.report, restarts)
         first_ns = first_settled_ns(facts.orders)

@@ -14,6 +14,7 @@ from derivfleet.cli.client import OPERATOR, ControlClient
 from derivfleet.cli.rundir import DEFAULT_RUN_DIR, RunDir
 from derivfleet.cli.view import open_console, order_columns, orders_table, state_name
 from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.fleet import load_fleet
 from derivfleet.v1 import orders_pb2
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ def orders(
             return await client.orders(limit=limit, bot=bot, state=wanted)
 
     found = asyncio.run(ask())
+    if bot and not found:
+        # One that left the fleet may have orders still, so it is asked after first.
+        known = [one.name for one in load_fleet(folder.fleet_file).bots]
+        if bot not in known:
+            raise ConfigurationError("--bot", f"unknown bot {bot!r}; known are {', '.join(known)}")
     if json:
         listed = [MessageToDict(order, preserving_proto_field_name=True) for order in found]
         typer.echo(json_text.dumps(listed, indent=1))

@@ -29,6 +29,8 @@ __all__ = ["epoch_of", "period_of", "report"]
 
 PHASES = ("decide", "queue", "upstream", "buy", "settle")
 """Where the time goes, as the contract names it."""
+_MOST_S = 86_400
+"""The metrics service reads every row of a period, so it sets an end to its length."""
 _PLAIN_MS = 10
 """From here on, tenths of a millisecond tell nothing."""
 _PERIOD = re.compile(r"(\d+)([smhd]?)")
@@ -56,7 +58,10 @@ def period_of(text: str) -> int:
     match = _PERIOD.fullmatch(text)
     if match is None or int(match[1]) == 0:
         raise ConfigurationError("--period", f"must be like 5m, 1h, 1d or 300, not {text!r}")
-    return int(match[1]) * _UNITS_S[match[2]]
+    seconds = int(match[1]) * _UNITS_S[match[2]]
+    if seconds > _MOST_S:
+        raise ConfigurationError("--period", f"must be at most a day, not {text!r}")
+    return seconds
 
 
 def report(
@@ -78,6 +83,9 @@ def report(
     at_epoch_s, period_s = epoch_of(at), period_of(period)
     folder = RunDir(run_dir)
     run = folder.running()
+    if at_epoch_s > (now_s := run.clock.now_s()):
+        now = datetime.fromtimestamp(now_s, UTC)
+        raise ConfigurationError("--at", f"must not be in the future; the fleet's clock says {now:%Y-%m-%dT%H:%M:%S}")
 
     async def ask() -> reports_pb2.Report:
         async with ReportsClient(run.metrics, folder.token(OPERATOR)) as client:

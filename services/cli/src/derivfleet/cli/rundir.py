@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -12,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from derivfleet.cli.complaints import CommandError
 from derivfleet.common.clock import FleetClock
 from derivfleet.common.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 __all__ = ["DEFAULT_RUN_DIR", "RunDir", "RunFile"]
 
@@ -113,6 +118,14 @@ class RunDir:
                 path.unlink(missing_ok=True)
         except OSError as error:
             raise ConfigurationError("--run-dir", f"cannot use {self.path}: {error.strerror}") from None
+
+    @contextmanager
+    def writing(self) -> Generator[None, None, None]:
+        """Raise CommandError if the block fails to write here: the disk is full, or gone."""
+        try:
+            yield
+        except OSError as error:
+            raise CommandError(f"cannot write in {self.path}: {error.strerror or error}") from None
 
     def write_file(self, run: RunFile) -> None:
         self.run_file.write_text(run.model_dump_json(indent=1) + "\n")

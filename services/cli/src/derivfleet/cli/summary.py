@@ -113,9 +113,13 @@ def bots_of(
     report: reports_pb2.Report | None,
     restarts: Mapping[str, int],
 ) -> list[BotSummary]:
-    """Figures of each bot: money and counts from the orders themselves, calls from the gateway, times from metrics."""
-    calls = {one.bot: one.ops for one in status}
-    latencies = {} if report is None else {one.bot: _buy_latency(one) for one in report.bots}
+    """Figures of each bot: money and counts from the orders, times from metrics, calls from whoever saw more."""
+    told = () if report is None else report.bots
+    # The gateway forgets its count when it is started again; the metrics service lacks what was never exported.
+    calls = {one.bot: one.ops for one in told}
+    for one in status:
+        calls[one.bot] = max(one.ops, calls.get(one.bot, 0))
+    latencies = {one.bot: _buy_latency(one) for one in told}
     return [_bot(name, orders, calls.get(name, 0), latencies.get(name), restarts.get(name, 0)) for name in names]
 
 
@@ -183,9 +187,13 @@ def lines_of(summary: RunSummary) -> list[str]:
     fullest = max(quota.utilisation_by_window.items(), key=lambda item: item[1], default=None)
     used = f"at most {fullest[1]:.0%} of a limit ({fullest[0]})" if fullest and fullest[1] else "no limit touched"
     refused = f"{quota.rejected_by_deriv} calls refused by Deriv for rate"
-    ledger = {True: "matches to the cent", False: "DOES NOT MATCH", None: "none to compare with"}
+    ledger = {
+        True: "matches to the cent",
+        False: f"DOES NOT MATCH: {summary.ledger_reason}",
+        None: "none to compare with",
+    }
     first = "none" if summary.seconds_to_first_trade is None else f"after {summary.seconds_to_first_trade:.1f} s"
-    lines = [f"quota: {used}, {refused}", f"ledger: {ledger[summary.ledger_match]}; first settled trade: {first}"]
+    lines = [f"quota: {used}, {refused}", f"first settled trade: {first}; ledger: {ledger[summary.ledger_match]}"]
     codes: Counter[str] = Counter()
     for bot in summary.bots:
         codes.update(bot.denied_by_code)

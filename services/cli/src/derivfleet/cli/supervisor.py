@@ -166,7 +166,9 @@ class Supervisor:
                     if child.is_ending:
                         break
                     child.restarts += 1
-                    await self._spawn(child)
+                    # If not even that works (no memory, a full disk), the old process has ended once more.
+                    with suppress(OSError):
+                        await self._spawn(child)
         child.state = ChildState.ENDED
 
     async def _end(self, child: _Child, grace_s: float) -> None:

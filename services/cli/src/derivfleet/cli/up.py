@@ -72,7 +72,8 @@ def write_fleet(fleet: Fleet, dialect: Dialect, run_dir: RunDir) -> Fleet:
     """Keep the fleet as it runs: a later edit of the file must not reach a bot that is merely restarted."""
     accounts = tuple(account.model_copy(update={"dialect": dialect.value}) for account in fleet.accounts)
     settled = fleet.model_copy(update={"accounts": accounts})
-    run_dir.fleet_file.write_text(yaml.safe_dump(settled.model_dump(mode="json"), sort_keys=False))
+    with run_dir.writing():
+        run_dir.fleet_file.write_text(yaml.safe_dump(settled.model_dump(mode="json"), sort_keys=False))
     return settled
 
 

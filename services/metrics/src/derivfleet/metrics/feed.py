@@ -129,8 +129,6 @@ class OrderFeed:
 
     def _find(self) -> None:
         self._connected = True
-        self._said = ""
-        self._failures = 0
         self._problem = ""
         outage_s = (self._clock.now_ns() - self._cut_ns) / NS_PER_S
         _log.info("order feed connected", position=self._mark.position, outage_s=round(outage_s, 3))
@@ -193,6 +191,10 @@ class OrderFeed:
                 _log.error("event of the order feed refused", problem=str(error), position=event.position)
         await self._keep(orders, seen_to_ns, mark)
         self._caught_up = caught_up
+        if batch:
+            # Only what is kept has arrived: a gateway that answers does not help a disk that is full.
+            self._said = ""
+            self._failures = 0
 
     async def _keep(self, orders: Sequence[OrderRecord], seen_to_ns: int, mark: FeedMark | None = None) -> None:
         kept = replace(mark or self._mark, seen_to_ns=max(self._mark.seen_to_ns, seen_to_ns))

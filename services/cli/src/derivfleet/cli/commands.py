@@ -1,0 +1,26 @@
+"""The commands of ``derivfleet``, put together."""
+
+from __future__ import annotations
+
+import typer
+
+from derivfleet.cli.complaints import OneLineGroup
+from derivfleet.cli.doctor import doctor
+from derivfleet.cli.orders import orders
+from derivfleet.cli.report import report
+from derivfleet.cli.status import status
+from derivfleet.cli.trace import trace
+from derivfleet.cli.up import up
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="derivfleet",
+    cls=OneLineGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Run a fleet of trading bots on Deriv through one gateway.",
+    epilog="Begin with: derivfleet up --simulator",
+)
+for command in (up, status, orders, report, trace, doctor):
+    app.command()(command)
