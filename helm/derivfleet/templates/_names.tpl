@@ -42,5 +42,5 @@ helm.sh/chart: {{ printf "%s-%s" .context.Chart.Name .context.Chart.Version | re
 
 {{/* Where gateway and bots send their traces. */}}
 {{- define "derivfleet.otlpEndpoint" -}}
-{{- default (printf "%s-metrics:7600" (include "derivfleet.fullname" .)) .Values.otlp.collector -}}
+{{- printf "%s-metrics:7600" (include "derivfleet.fullname" .) -}}{{- with .Values.otlp.collector }},{{ . }}{{ end -}}
 {{- end }}

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import grpc
 import pytest
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -78,3 +82,34 @@ def test_a_receiver_that_is_gone_does_not_hold_up_the_end() -> None:
     start_s = time.monotonic()
     tracer.close(0.2)
     assert time.monotonic() - start_s < 2
+
+
+ADD = "add_TraceServiceServicer_to_server"  # by name, for it is generated without types
+
+
+class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
+    """Counts the spans it is sent."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def Export(self, request: Any, context: object) -> Any:  # noqa: N802, ARG002 - the contract's names
+        self.names += [span.name for one in request.resource_spans for scope in one.scope_spans for span in scope.spans]
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+
+def test_every_receiver_gets_every_span_though_one_is_gone() -> None:
+    receivers = [Receiver(), Receiver()]
+    servers = [grpc.server(ThreadPoolExecutor(1)) for _ in receivers]
+    ports: list[int] = []
+    for receiver, server in zip(receivers, servers, strict=True):
+        add: Any = getattr(trace_service_pb2_grpc, ADD)
+        add(receiver, server)
+        ports.append(server.add_insecure_port("127.0.0.1:0"))
+        server.start()
+    tracer = Telemetry("test", FleetClock(), f"127.0.0.1:{ports[0]},127.0.0.1:1,127.0.0.1:{ports[1]}")
+    tracer.start(SpanName.TRADE, {}).end()
+    tracer.close(1)
+    for server in servers:
+        server.stop(0)
+    assert [receiver.names for receiver in receivers] == [["trade"], ["trade"]]

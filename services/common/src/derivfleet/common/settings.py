@@ -24,7 +24,7 @@ class ServiceSettings(BaseSettings):
     log_format: Literal["json", "text"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     otlp_endpoint: str = ""
-    """host:port of an OTLP/gRPC receiver for traces; empty sends none."""
+    """host:port of an OTLP/gRPC receiver for traces, or several with commas between; empty sends none."""
 
 
 class ServerSettings(ServiceSettings):

@@ -80,10 +80,12 @@ class OpenSpan:
 
 
 class Telemetry:
-    """The tracer of one process. ``endpoint`` is host:port of an OTLP/gRPC receiver; empty exports nothing."""
+    """The tracer of one process. ``endpoints`` are host:port of OTLP/gRPC receivers, with commas between; empty exports
+    nothing.
+    """
 
     def __init__(
-        self, service: str, clock: Clock, endpoint: str = "", processors: Iterable[SpanProcessor] = ()
+        self, service: str, clock: Clock, endpoints: str = "", processors: Iterable[SpanProcessor] = ()
     ) -> None:
         self._clock = clock
         self._provider = TracerProvider(
@@ -95,16 +97,18 @@ class Telemetry:
             ),
             shutdown_on_exit=False,
         )
-        if endpoint:
-            self._provider.add_span_processor(
-                BatchSpanProcessor(
-                    OTLPSpanExporter(endpoint=endpoint, insecure=True, timeout=3),
-                    schedule_delay_millis=max(100.0, 1000 / clock.speed),
-                    max_queue_size=20_000,
-                    export_timeout_millis=3_000,
-                )
+        self._processors: list[SpanProcessor] = [
+            # One queue each: a receiver that is away costs the others nothing.
+            BatchSpanProcessor(
+                OTLPSpanExporter(endpoint=receiver, insecure=True, timeout=3),
+                schedule_delay_millis=max(100.0, 1000 / clock.speed),
+                max_queue_size=20_000,
+                export_timeout_millis=3_000,
             )
-        for processor in processors:
+            for receiver in filter(None, endpoints.split(","))
+        ]
+        self._processors += processors
+        for processor in self._processors:
             self._provider.add_span_processor(processor)
         self._tracer = self._provider.get_tracer("derivfleet")
 
@@ -143,9 +147,18 @@ class Telemetry:
     def close(self, patience_wall_s: float = CLOSE_PATIENCE_WALL_S) -> None:
         """Send what is left, as far as that is possible in a while."""
         # The exporter tries every batch again and again, whatever it is told; so it is left behind when time is up.
-        ending = threading.Thread(target=self._provider.shutdown, name="last traces", daemon=True)
-        ending.start()
-        ending.join(patience_wall_s)
+        # And each receiver has its own thread: the one that is gone must not keep the others from the last spans.
+        endings = [threading.Thread(target=one.shutdown, name="last traces", daemon=True) for one in self._processors]
+
+        def end_all() -> None:
+            for ending in endings:
+                ending.start()
+            for ending in endings:
+                ending.join()
+
+        whole = threading.Thread(target=end_all, name="last traces", daemon=True)
+        whole.start()
+        whole.join(patience_wall_s)
 
 
 def metadata_of(context: Context) -> tuple[tuple[str, str], ...]:
