@@ -136,12 +136,25 @@ def a_killed_replica_loses_its_symbols_soon(cluster: Cluster, facts: Facts) -> N
 
 
 def a_killed_gateway_comes_back(cluster: Cluster, facts: Facts) -> None:
-    """Killed without grace in mid-trade; trading goes on."""
-    before = cluster.settled()
+    """Killed without grace in mid-trade; its successor buys and settles."""
+    pod = f"{RELEASE}-gateway-0"
+    killed = cluster.get("pod", pod)["metadata"]["uid"]
     timed = Timed()
-    cluster.kubectl("delete", "pod", f"{RELEASE}-gateway-0", "--grace-period=0", "--force")
-    within(60, "trades after the gateway was killed", lambda: cluster.settled() > before + 5)
+    cluster.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
+
+    def replaced() -> bool:
+        found = json.loads(cluster.kubectl("get", "pods", "-o", "json"))["items"]
+        return any(one["metadata"]["name"] == pod and one["metadata"]["uid"] != killed for one in found)
+
+    within(60, "a new gateway", lambda: replaced() and cluster.all_ready())
     facts["gateway_back_s"] = timed.seconds
+    known = {contract["contract_id"] for contract in cluster.ledger()["contracts"]}
+
+    def trades() -> bool:
+        fresh = [one for one in cluster.ledger()["contracts"] if one["contract_id"] not in known]
+        return sum(one["sell_price"] is not None for one in fresh) >= 5
+
+    within(60, "trades through the new gateway", trades)
 
 
 def a_rollout_goes_through(cluster: Cluster, _facts: Facts) -> None:
