@@ -69,7 +69,7 @@ class _Gate(grpc.aio.ServerInterceptor):
             return Problem(
                 grpc.StatusCode.UNAUTHENTICATED,
                 "TOKEN_UNKNOWN",
-                "no valid token: `derivfleet up` makes those of a local fleet, a cluster those of its pods and operators",
+                "no valid token: `derivfleet up` makes those of a local fleet, a cluster those of pods and operators",
             )
         service = method.strip("/").partition("/")[0]
         if identity.role not in self._roles.get(service, frozenset(Role)):
