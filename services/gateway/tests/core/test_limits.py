@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from derivfleet.deriv.limits import OPTIONS_LIMITS
@@ -13,6 +13,7 @@ def most_in_any_window(starts: list[int], length: int) -> int:
     return max((sum(1 for other in starts if start <= other < start + length) for start in starts), default=0)
 
 
+@settings(deadline=None)
 @given(
     limit=st.integers(1, 5),
     length=st.integers(1, 50),
@@ -28,6 +29,7 @@ def test_no_span_of_the_window_ever_holds_more_than_the_limit(limit: int, length
     assert most_in_any_window(starts, length) <= limit
 
 
+@settings(deadline=None)
 @given(limit=st.integers(1, 4), length=st.integers(1, 20), wishes=st.lists(st.integers(0, 60), max_size=25))
 def test_a_call_starts_at_the_first_instant_that_fits(limit: int, length: int, wishes: list[int]) -> None:
     log = CallLog(limit, length)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from derivfleet.deriv.limits import OPTIONS_LIMITS
@@ -69,6 +69,7 @@ def test_a_refusal_by_deriv_stops_every_bot() -> None:
     assert starts(plan, "b", Call.BUY, 1) == [60 * S]
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["a", "b", "c", GATEWAY]), st.sampled_from([Call.STATEMENT, Call.PORTFOLIO])),

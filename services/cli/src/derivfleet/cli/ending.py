@@ -14,7 +14,7 @@ from derivfleet.cli.environments import bot_of
 from derivfleet.cli.ledger import read_book
 from derivfleet.cli.reckoning import Believed, differences
 from derivfleet.cli.summary import QuotaSummary, RunSummary, bots_of, first_settled_ns
-from derivfleet.common.clock import FleetClock
+from derivfleet.common.clock import NS_PER_S, FleetClock
 from derivfleet.v1 import orders_pb2
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Ending", "period_over", "problems_of"]
 
-NS_PER_S = 1_000_000_000
 SETTLE_WALL_S = 10.0
 """How long open orders are waited for."""
 UNKNOWN_WALL_S = 45.0

@@ -14,6 +14,7 @@ from derivfleet.cli.client import OPERATOR, ControlClient
 from derivfleet.cli.rundir import DEFAULT_RUN_DIR, RunDir
 from derivfleet.cli.view import amount, money, open_console, quota_bars
 from derivfleet.cli.watch import decimal_of
+from derivfleet.common.clock import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from derivfleet.v1 import control_pb2
 
 __all__ = ["status"]
-
-NS_PER_S = 1_000_000_000
 
 
 def status(

@@ -30,8 +30,6 @@ __all__ = [
     "table_of",
 ]
 
-NS_PER_S = 1_000_000_000
-
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)

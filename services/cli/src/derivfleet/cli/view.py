@@ -15,6 +15,7 @@ from rich.text import Text
 
 from derivfleet.cli.supervisor import ChildState
 from derivfleet.cli.watch import decimal_of, utilisation_of, window_name
+from derivfleet.common.clock import NS_PER_S
 from derivfleet.v1 import orders_pb2
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ __all__ = [
     "state_name",
 ]
 
-NS_PER_S = 1_000_000_000
 _BAR_WIDTH = 16
 _PIPE_WIDTH = 180
 _WIDE = 108

@@ -13,6 +13,7 @@ from google.rpc import code_pb2, error_details_pb2
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
+from derivfleet.common.clock import NS_PER_S
 from derivfleet.common.logs import redact
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["DOMAIN", "Problem", "ProblemError", "abort", "problem_of"]
 
 DOMAIN = "derivfleet"
-NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

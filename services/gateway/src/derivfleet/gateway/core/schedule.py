@@ -25,8 +25,6 @@ GATEWAY = "gateway"
 OWN_PART = 0.1
 """Part of every limit kept for the gateway itself, so that bots can never starve settlement and reconciling."""
 
-NS_PER_S = 1_000_000_000
-
 
 @dataclass(frozen=True, slots=True)
 class Turn:
