@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from bench import calls, turns
+from bench import calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 FOLDER = Path("build/bench")
-BENCHMARKS: dict[str, Callable[[], dict[str, float]]] = {"calls": calls.measure, "turns": turns.measure}
+BENCHMARKS: dict[str, Callable[[], dict[str, float]]] = {"calls": calls.measure}
 
 
 def main(names: list[str]) -> int:

@@ -17,7 +17,7 @@ from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.limits import OPTIONS_LIMITS
 from derivfleet.deriv.vocabulary import Call, Dialect
 from derivfleet.gateway.core.orders import OrderTerms
-from derivfleet.gateway.core.schedule import GATEWAY, Schedule
+from derivfleet.gateway.core.schedule import Schedule
 from derivfleet.gateway.desk import Desk
 from derivfleet.gateway.feeds import Feeds
 from derivfleet.gateway.journal.feed import Feed
@@ -26,6 +26,7 @@ from derivfleet.gateway.upstream.connection import Connection
 from derivfleet.gateway.upstream.entrance import AccountFacts, EntryError
 from derivfleet.gateway.upstream.line import Line
 from derivfleet.gateway.upstream.pool import Pool
+from derivfleet.gateway.upstream.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -190,17 +191,18 @@ class Account:
         telemetry = Telemetry("gateway", clock)
         self.clock = clock
         self.deriv = deriv
-        self.schedule = Schedule(OPTIONS_LIMITS, 1.0, {"one": 1.0, "two": 1.0}, 0.0)
+        self.schedule = Schedule(OPTIONS_LIMITS, 1.0, {"one": 1.0, "two": 1.0})
         self.pool = Pool("demo", Door(deriv, clock), clock, self._count_entry)
-        self.line = Line(self.pool, self.schedule, clock, telemetry)
         self.journal = journal
+        turns = Turns(self.schedule, clock, lambda blocks: journal.write_blocks("demo", blocks))
+        self.line = Line(self.pool, turns, clock, telemetry)
         self.has_lease = True
         self.desk = Desk(self.line, Feed(journal), telemetry, "USD")
         self.feeds = Feeds(self.line)
 
     def _count_entry(self, calls: tuple[Call, ...]) -> None:
         for call in calls:
-            self.schedule.reserve(GATEWAY, call, self.clock.now_ns())
+            self.schedule.note(call, self.clock.now_ns())
 
     async def started(self) -> None:
         await self.pool.start()

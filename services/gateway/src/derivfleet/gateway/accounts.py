@@ -20,6 +20,7 @@ from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedE
 from derivfleet.gateway.upstream.entrance import CredentialError, LegacyEntrance, OptionsEntrance, kind_of
 from derivfleet.gateway.upstream.line import Line, Standing
 from derivfleet.gateway.upstream.pool import Pool, Role
+from derivfleet.gateway.upstream.turns import Turns
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -41,9 +42,10 @@ DRAIN_WALL_S = 3.0
 LEASE_LASTS_S = 3.0
 """A replica that has not renewed for so long has lost its symbols. With a renewal a second, two may go missing; wall or
 fleet time, whichever is longer, for processes do not renew faster when the clock runs faster."""
-MARGIN_S = 0.25
-"""Added to every window: two calls may arrive this much closer together than they left. Wall time, for networks do not
-run faster when the clock does."""
+STRAY_S = 5.0
+"""How long after its answer was given up a frame may still reach Deriv. Wall time, for networks do not run faster when
+the clock does."""
+HOUR_NS = 3600 * 10**9
 
 
 class AccountRoom:
@@ -57,9 +59,12 @@ class AccountRoom:
         self.bots = frozenset(bot.name for bot in fleet.bots if fleet.account_of(bot) is account)
         limits = LEGACY_LIMITS if self.dialect is Dialect.LEGACY else OPTIONS_LIMITS
         weights = {bot.name: bot.weight for bot in fleet.bots if bot.name in self.bots}
-        self.schedule = Schedule(limits, account.limits.headroom, weights, clock.fleet_s(MARGIN_S))
+        stray_ns = round(clock.fleet_s(STRAY_S) * 1e9)
+        self.schedule = Schedule(limits, account.limits.headroom, weights, stray_ns=stray_ns)
         self.pool = Pool(account.key, _entrance(self.dialect, account, settings, clock), clock, self._count_entry)
-        self.line = Line(self.pool, self.schedule, clock, telemetry)
+        self._journal = feed.journal
+        self._turns = Turns(self.schedule, clock, lambda blocks: self._journal.write_blocks(account.key, blocks))
+        self.line = Line(self.pool, self._turns, clock, telemetry)
         self.desk = Desk(self.line, feed, telemetry, account.currency)
         self.feeds = Feeds(self.line)
         lasts_ns = round(max(LEASE_LASTS_S, clock.fleet_s(LEASE_LASTS_S)) * 1e9)
@@ -71,7 +76,9 @@ class AccountRoom:
         self._reconciler: Reconciler | None = None
 
     def recover(self) -> None:
-        """Take up the orders of an earlier run; before any call is served."""
+        """Take up the orders and count the calls of an earlier run; before any call is served."""
+        now_ns = self._clock.now_ns()
+        self.schedule.restore(self._journal.blocks(self.key, now_ns - 2 * HOUR_NS), now_ns)
         self.desk.recover()
 
     async def start(self) -> None:
@@ -121,11 +128,12 @@ class AccountRoom:
         await self.feeds.stop()
         await self.pool.close()
         await self.desk.close()
+        self._turns.close()
 
     def _count_entry(self, calls: tuple[Call, ...]) -> None:
         # Entries are not held back: without a connection nothing else goes either, and backoff bounds them.
         for call in calls:
-            self.schedule.reserve(GATEWAY, call, self._clock.now_ns())
+            self.schedule.note(call, self._clock.now_ns())
 
     def _take_balance(self, frame: Frame) -> None:
         try:

@@ -53,6 +53,8 @@ __all__ = ["Desk"]
 
 _log = structlog.get_logger()
 
+RECALLED_NS = 120 * 10**9
+"""Purchases so young count in their bot's cap after a restart, as if they had just been answered."""
 CLOSE_PATIENCE_WALL_S = 0.5
 EARLY_SALES_KEPT = 10_000
 """Sales heard of before the receipt of their purchase, or of trades that are not the fleet's."""
@@ -93,6 +95,8 @@ class Desk:
         now_ns = self._clock.now_ns()
         for order in self.feed.journal.all_orders(self._account):
             self.tallies.replay(order)
+            if order.sent_time_ns > now_ns - RECALLED_NS:
+                self.line.schedule.recall(order.bot, Call.BUY, now_ns)
         for order in self.feed.journal.open_orders(self._account):
             self.open[order.order_id] = order
             match order.state:

@@ -1,169 +1,272 @@
-"""The account's call limits: for each bucket of calls, windows that all hold at once.
+"""One bucket of the account's call limits: linked windows that all hold at once, safe whatever kind the server uses.
 
-Deriv publishes how many calls of a bucket a minute and an hour may hold, not what kind of window it counts in. A log of
-start times is safe under each kind: if no span of the window's length, wherever it begins, holds more than the limit,
-then neither does a fixed window that happens to begin there.
+Deriv publishes how many calls a minute and an hour may hold, not what kind of window it counts in. If no span of a
+window's length, wherever it begins, holds more calls than the limit, then neither does a fixed window that happens to
+begin there.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass
+from enum import IntEnum
 from math import floor
+from operator import sub
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from derivfleet.deriv.limits import LimitsTable
-    from derivfleet.deriv.vocabulary import Call
+from derivfleet.gateway.core.calls import NEVER_NS, CallLog
+from derivfleet.gateway.core.pace import Pace
+from derivfleet.gateway.core.reserve import horizons_ns
 
-__all__ = ["CallLimits", "CallLog", "WindowUse", "name_of", "scaled"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["BucketLimits", "Tier", "WindowUse"]
 
 NS_PER_S = 1_000_000_000
+NOTHING, RESTING = -2, -1
+"""What makes a call wait if it is no window."""
 PENALTY_NS = 60 * NS_PER_S
-"""After a refusal by Deriv the bucket rests for the length of its short window (`rate_limit` errors name no delay)."""
+"""After a refusal by Deriv the bucket rests for the length of its short window (refusals name no delay)."""
+LOWERED = 0.95
+"""What is left of a limit after Deriv has refused a call again within the hour, and of that after the next time."""
+LOWEST = 0.5
+BURST_PART = 0.155
+"""Part of the short window's limit that exits may want at once; kept free in the long window ..."""
+LONG_RESERVE_PART = 0.0039
+"""... but never more than this part of the long one: that is the price of it."""
+RETURNING_SHARE = 0.35
+"""Loans keep so much more of the long window free, for those who come back."""
+LOANS_AT_ONCE = 2.0
+LOAN_EASE = 1.1
+"""Loans are paced in the short window too: they must return as evenly as they were taken, or those who lent would find
+nothing for a while. The ease lets the calls that return decide in the end, not the pace."""
+EXITS_PART = 0.1
+"""Part of every limit that exits and reconciling are expected to need."""
+RETURNING_PART = 0.1
+"""Part of every limit that bots are expected to need who come back for a share that is lent."""
 
-Windows = dict[str, dict[int, int]]
-"""bucket → window length in seconds → calls allowed."""
 
+class Tier(IntEnum):
+    """How deep into the reserves a call may reach."""
 
-def name_of(table: LimitsTable, call: Call) -> str:
-    """The name of a call's bucket; empty if the call is free."""
-    bucket = table.bucket_of(call)
-    return "" if bucket is None else bucket.name
-
-
-def scaled(table: LimitsTable, part: float) -> Windows:
-    """A part of every limit, rounded down, but never below one call: a limit of 0 would wait for ever."""
-    return {
-        name: {window_s: max(1, floor(calls * part + 1e-9)) for window_s, calls in bucket.windows.items()}
-        for name, bucket in table.buckets.items()
-    }
+    EXIT = 0
+    """Exits and reconciling: to the last call of every window."""
+    OWN = 1
+    """A bot's call within its share: leaves what exits will need."""
+    LOAN = 2
+    """A bot's call beyond its share: also leaves what others will need who come back for theirs."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowUse:
-    """How full one window is."""
+    """How full one window is. ``reserved`` of the free calls are now held back for exits and reconciling."""
 
     bucket: str
     window_s: int
     limit: int
     used: int
+    reserved: int
 
 
-class CallLog:
-    """The starts of calls in one window, past and reserved: no span of ``length_ns`` holds more than ``limit``."""
+class BucketLimits:
+    """All windows of one bucket of the account, what is kept free in them, and the pace at which the longest is spent.
 
-    def __init__(self, limit: int, length_ns: int) -> None:
-        self.limit = limit
-        self.length_ns = length_ns
-        self._starts: list[int] = []
-
-    def earliest_ns(self, at_ns: int) -> int:
-        """The first instant not before ``at_ns`` at which one more call fits."""
-        starts, limit, length = self._starts, self.limit, self.length_ns
-        while True:
-            index = bisect_right(starts, at_ns)
-            # A call at `at_ns` is too many if some `limit` neighbours and it lie within one length.
-            for first in range(max(0, index - limit), min(index, len(starts) - limit) + 1):
-                begin = min(at_ns, starts[first])
-                end = max(at_ns, starts[first + limit - 1])
-                if end - begin < length:
-                    at_ns = starts[first] + length
-                    break
-            else:
-                return at_ns
-
-    def add(self, start_ns: int) -> None:
-        insort(self._starts, start_ns)
-
-    def remove(self, start_ns: int) -> None:
-        """Give back a call that never started."""
-        index = bisect_left(self._starts, start_ns)
-        if index < len(self._starts) and self._starts[index] == start_ns:
-            del self._starts[index]
-
-    def used(self, now_ns: int) -> int:
-        """Calls that started within the last length, or are reserved for later."""
-        return len(self._starts) - bisect_right(self._starts, now_ns - self.length_ns)
-
-    def forget(self, now_ns: int) -> None:
-        """Drop what no window can see any more."""
-        del self._starts[: bisect_right(self._starts, now_ns - self.length_ns)]
-
-
-class CallLimits:
-    """All windows of all buckets of one holder (an account, or a bot's share of one).
-
-    ``margin_s`` is added to every window's length: two calls that leave a full window apart may arrive closer together.
+    In the shortest window the reserve is what exits may need until enough calls are free again, so it shrinks as the
+    window ages and nothing is left over at its end (``core/reserve``). The longest window keeps a small fixed reserve,
+    and is spent at the pace that can be kept up until its old calls return: it never runs dry.
     """
 
-    def __init__(self, table: LimitsTable, windows: Windows, margin_s: float) -> None:
-        self._table = table
-        self._logs = {
-            bucket: {
-                window_s: CallLog(limit, round((window_s + margin_s) * NS_PER_S)) for window_s, limit in limits.items()
-            }
-            for bucket, limits in windows.items()
-        }
-        self._rests_until_ns: dict[str, int] = {}
+    def __init__(self, name: str, windows: Mapping[int, int], headroom: float) -> None:
+        self.name = name
+        self.windows_s = sorted(windows)
+        self.log = CallLog(self.windows_s)
+        self.lowered = 1.0
+        self._headroom = headroom
+        self._windows = dict(windows)
+        self._rests_until_ns = 0
+        self._refused_ns = -NEVER_NS
+        self._set_limits()
+        last, lengths_ns = len(self.windows_s) - 1, self.log.lengths_ns
+        self._pace = Pace(last, self.limits[0], lengths_ns[last] // 360, lengths_ns[last] // 360, 1.0) if last else None
+        self._loan_pace = Pace(0, LOANS_AT_ONCE, lengths_ns[0] // 60, lengths_ns[0] // 12, LOAN_EASE)
 
-    def earliest_ns(self, call: Call, at_ns: int) -> tuple[int, str]:
-        """When a call may start, and which window makes it wait (``trade/60s``; empty if none does)."""
-        bucket = name_of(self._table, call)
-        if not bucket:
-            return at_ns, ""
-        start_ns, binding = at_ns, ""
-        rest_ns = self._rests_until_ns.get(bucket, 0)
-        if rest_ns > start_ns:
-            start_ns, binding = rest_ns, f"{bucket}/refused"
-        moved = True
-        while moved:
-            moved = False
-            for window_s, log in self._logs[bucket].items():
-                fitting_ns = log.earliest_ns(start_ns)
-                if fitting_ns > start_ns:
-                    start_ns, binding, moved = fitting_ns, f"{bucket}/{window_s}s", True
-        return start_ns, binding
+    def adopt(self, windows: Mapping[int, int], headroom: float) -> None:
+        """Take over limits that the server has told, keeping what was counted. Windows of other lengths are ignored."""
+        self._headroom = headroom
+        self._windows.update({window_s: limit for window_s, limit in windows.items() if window_s in self._windows})
+        self._resize()
 
-    def spend(self, call: Call, start_ns: int, now_ns: int) -> None:
-        """Count a call in every window of its bucket."""
-        for log in self._of(call):
-            log.forget(min(now_ns, start_ns))
-            log.add(start_ns)
+    def earliest_ns(self, tier: Tier, now_ns: int) -> tuple[int, str]:
+        """When one more call may start, and which window makes it wait (``trade/60s``; empty if none does)."""
+        log = self.log
+        at_ns, binding = now_ns, NOTHING
+        if self._rests_until_ns > now_ns:
+            at_ns, binding = self._rests_until_ns, RESTING
+        for window in self._order:
+            head = log.head(window, now_ns)
+            free = self.limits[window] - log.in_flight - len(log.landed) + head
+            if window == 0 and tier is not Tier.EXIT:
+                fits_ns = now_ns if free > self._horizons_kept[tier] else self._fits_ns(free, head, tier)
+            else:
+                fits_ns = log.freed_ns(window, self._kept[tier][window] + 1 - free, now_ns)
+            if fits_ns > at_ns:
+                at_ns, binding = fits_ns, window
+        if tier is not Tier.EXIT:
+            paced_ns, window = self._paced_ns(tier, now_ns)
+            if paced_ns > at_ns:
+                at_ns, binding = paced_ns, window
+        return at_ns, self._name_of(binding)
 
-    def give_back(self, call: Call, start_ns: int) -> None:
-        """Uncount a reserved call that never started."""
-        for log in self._of(call):
-            log.remove(start_ns)
+    def spend(self, tier: Tier) -> None:
+        """A call starts."""
+        self.log.in_flight += 1
+        self._take(tier, 1.0)
 
-    def refused(self, call: Call, now_ns: int) -> None:
-        """Deriv refused a call for rate: let its bucket rest."""
-        bucket = name_of(self._table, call)
-        if bucket:
-            self._rests_until_ns[bucket] = now_ns + PENALTY_NS
+    def unspend(self, tier: Tier) -> None:
+        """A call that was to start was not sent."""
+        self.log.in_flight -= 1
+        self._take(tier, -1.0)
 
-    def remaining(self, call: Call, now_ns: int) -> int:
-        """Calls that could start now; a large number for free calls."""
-        logs = self._of(call)
-        return min((max(0, log.limit - log.used(now_ns)) for log in logs), default=1_000_000)
+    def ready_in_ns(self, calls: int, now_ns: int) -> tuple[int, str]:
+        """About when so many ordinary calls more will have started, from now, and the window that decides it.
+
+        The first is exact if nobody else asks; the others assume that what returns is spent as it returns.
+        """
+        first_ns, binding = self.earliest_ns(Tier.OWN, now_ns)
+        wait_ns = first_ns - now_ns
+        if calls <= 1:
+            return wait_ns, binding
+        for window, limit in enumerate(self.limits):
+            log, length_ns = self.log, self.log.lengths_ns[window]
+            counted = log.used(window, now_ns)
+            missing = calls - max(0, limit - counted - self._reserved(window, now_ns))
+            if missing <= 0:
+                continue
+            rounds, rest = divmod(missing, max(1, limit))
+            freed_ns = log.freed_ns(window, rest, now_ns)
+            then_ns = rounds * length_ns + (length_ns if freed_ns == NEVER_NS else freed_ns - now_ns)
+            if then_ns > wait_ns:
+                wait_ns, binding = then_ns, self._name_of(window)
+        if self._pace is not None and self._pace.wait_ns(calls) > wait_ns:
+            wait_ns, binding = self._pace.wait_ns(calls), self._name_of(len(self.limits) - 1)
+        return wait_ns, binding
+
+    def available(self, now_ns: int) -> int:
+        """How many ordinary calls could start now."""
+        if self._rests_until_ns > now_ns:
+            return 0
+        rooms = [
+            limit - self.log.used(window, now_ns) - self._reserved(window, now_ns)
+            for window, limit in enumerate(self.limits)
+        ]
+        if self._pace is not None:
+            rooms.append(floor(self._pace.tokens + self._cushion))
+        return max(0, min(rooms))
+
+    def refused(self, now_ns: int) -> None:
+        """Deriv refused a call for rate: let the bucket rest; if that happens again within the hour, use less of it."""
+        if now_ns >= self._rests_until_ns:  # those refused together are one event
+            if now_ns - self._refused_ns < self.windows_s[-1] * NS_PER_S:
+                self.lowered = max(LOWEST, self.lowered * LOWERED)
+                self._resize()
+            self._refused_ns = now_ns
+        self._rests_until_ns = now_ns + PENALTY_NS
 
     def use(self, now_ns: int) -> list[WindowUse]:
         """How full each window is."""
         return [
-            WindowUse(bucket, window_s, log.limit, log.used(now_ns))
-            for bucket, logs in self._logs.items()
-            for window_s, log in logs.items()
+            WindowUse(
+                self.name,
+                window_s,
+                self.limits[window],
+                self.log.used(window, now_ns),
+                self._reserved(window, now_ns),
+            )
+            for window, window_s in enumerate(self.windows_s)
         ]
 
-    def adopt(self, table: LimitsTable, windows: Windows) -> None:
-        """Take over limits that the server has told, keeping what was counted."""
-        self._table = table
-        for bucket, limits in windows.items():
-            for window_s, limit in limits.items():
-                log = self._logs.get(bucket, {}).get(window_s)
-                if log is not None:
-                    log.limit = limit
+    def _paced_ns(self, tier: Tier, now_ns: int) -> tuple[int, int]:
+        """When the paces allow a call, and in which window."""
+        paced_ns, last = now_ns, len(self.limits) - 1
+        if self._pace is not None:
+            tokens = 1.0 if tier is Tier.LOAN else 1.0 - self._cushion
+            paced_ns = self._pace.ready_ns(self.log, self.limits[last] - self._kept[Tier.LOAN][last], tokens, now_ns)
+        if tier is Tier.LOAN:
+            loan_ns = self._loan_pace.ready_ns(self.log, self.limits[0], 1.0, now_ns)
+            if loan_ns > paced_ns:
+                return loan_ns, 0
+        return paced_ns, last
 
-    def _of(self, call: Call) -> list[CallLog]:
-        bucket = name_of(self._table, call)
-        return list(self._logs[bucket].values()) if bucket else []
+    def _take(self, tier: Tier, tokens: float) -> None:
+        if self._pace is not None and tier is not Tier.EXIT:
+            self._pace.tokens -= tokens
+        if tier is Tier.LOAN:
+            self._loan_pace.tokens -= tokens
+
+    def _resize(self) -> None:
+        self._set_limits()
+        if self._pace is not None:
+            self._pace.resize(self.limits[0])
+        self._loan_pace.resize(LOANS_AT_ONCE)
+
+    def _set_limits(self) -> None:
+        part = self._headroom * self.lowered
+        # Never below one call: a limit of 0 would wait for ever.
+        self.limits = [max(1, floor(self._windows[window_s] * part + 1e-9)) for window_s in self.windows_s]
+        short = self.limits[0]
+        # The long window first: it is the likelier one to make a call wait, and the cheaper one to ask.
+        self._order = tuple(reversed(range(len(self.limits))))
+        kept = [
+            0 if window == 0 else min(floor(short * BURST_PART), round(limit * LONG_RESERVE_PART))
+            for window, limit in enumerate(self.limits)
+        ]
+        lent = [0 if not calls else calls + 1 + round(calls * RETURNING_SHARE) for calls in kept]
+        self._kept = {Tier.EXIT: [0] * len(kept), Tier.OWN: kept, Tier.LOAN: lent}
+        self._cushion = lent[-1] - kept[-1]
+        """Calls by which bots within their share may run ahead of the pace."""
+        self.sustained = min(
+            limit * self.windows_s[0] / window_s for limit, window_s in zip(self.limits, self.windows_s, strict=True)
+        )
+        """Calls of the short window that can be kept up for ever."""
+        self._horizons = {
+            tier: horizons_ns(part * short / self.log.lengths_ns[0], self.log.lengths_ns[0], (short - 1) // 2)
+            for tier, part in ((Tier.OWN, EXITS_PART), (Tier.LOAN, EXITS_PART + RETURNING_PART))
+        }
+        self._horizons_kept = {tier: len(horizons) for tier, horizons in self._horizons.items()}
+
+    def _fits_ns(self, free: int, head: int, tier: Tier) -> int:
+        """When a call leaves enough of the short window for its tier: see ``core/reserve``."""
+        log, horizons = self.log, self._horizons[tier]
+        left = free - 1
+        skipped = max(0, -left)
+        """So many calls have to return before there is one to spend at all."""
+        begin, needed = head + skipped, len(horizons) - left - skipped
+        returning = log.landed[begin : begin + needed]
+        if len(returning) < needed or (skipped and begin - 1 >= len(log.landed)):
+            return NEVER_NS
+        fits_ns = max(map(sub, returning, horizons[left + skipped :])) if needed else -NEVER_NS
+        if skipped:
+            fits_ns = max(fits_ns, log.landed[begin - 1])
+        return fits_ns + log.lengths_ns[0]
+
+    def _reserved(self, window: int, now_ns: int) -> int:
+        """Free calls that are held back now."""
+        head = self.log.head(window, now_ns)
+        free = self.limits[window] - self.log.in_flight - len(self.log.landed) + head
+        if window != 0:
+            return max(0, min(free, self._kept[Tier.OWN][window]))
+        low, high = 0, max(0, free)
+        while low < high:  # the largest number of calls that the reserve leaves to ordinary ones
+            middle = (low + high + 1) // 2
+            if free - middle + 1 > self._horizons_kept[Tier.OWN] or (
+                self._fits_ns(free - middle + 1, head, Tier.OWN) <= now_ns
+            ):
+                low = middle
+            else:
+                high = middle - 1
+        return max(0, free) - low
+
+    def _name_of(self, binding: int) -> str:
+        if binding == NOTHING:
+            return ""
+        return f"{self.name}/refused" if binding == RESTING else f"{self.name}/{self.windows_s[binding]}s"

@@ -1,125 +1,419 @@
-"""Who calls next: a turn within the account's limits and the bot's share, or a refusal at once.
+"""Who calls next: every call of an account asks here, waits in a bounded queue, and is granted when its turn has come.
 
-A turn is a reservation: the call is counted at the instant at which it may start, and its holder waits until then. So
-nobody is woken in vain, and a caller who would miss its deadline learns it immediately.
+Pure and in virtual time: a shell asks, calls :meth:`Schedule.dispatch` whenever something happened or
+:meth:`Schedule.wake_ns` has come, and tells what became of granted calls. Levels of urgency are strict: no ordinary
+call starts while an exit waits. Among ordinary calls bots share fairly (``core/shares``); within a bot rank decides.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.limits import CallLimits, WindowUse, name_of, scaled
+from derivfleet.gateway.core.blocks import Blocks
+from derivfleet.gateway.core.calls import NEVER_NS
+from derivfleet.gateway.core.limits import BucketLimits, Tier, WindowUse
+from derivfleet.gateway.core.shares import Cap, FairQueue, Member
+from derivfleet.gateway.core.tickets import Forecast, Rank, Refusal, ShareUse, Ticket, TicketState, rank_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from derivfleet.deriv.limits import LimitsTable
     from derivfleet.deriv.vocabulary import Call
+    from derivfleet.gateway.core.blocks import Block
 
-__all__ = ["GATEWAY", "Refusal", "Schedule", "Turn"]
+__all__ = ["GATEWAY", "Forecast", "Rank", "Refusal", "Schedule", "ShareUse", "Ticket", "TicketState", "WindowUse"]
 
 GATEWAY = "gateway"
 """The holder of the calls that the gateway makes for itself: streams, settlement, reconciling."""
-
-OWN_PART = 0.1
-"""Part of every limit kept for the gateway itself, so that bots can never starve settlement and reconciling."""
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """The right to start one call at ``start_ns``."""
-
-    bot: str
-    call: Call
-    bucket: str
-    start_ns: int
-    asked_ns: int
-    binding: str
-    """The window that made it wait, as ``trade/60s``; empty if none did."""
+QUEUE_LENGTH = 256
+"""Calls of one bot that may wait in one bucket; more are refused at once."""
+STRAY_NS = 5_000_000_000
+"""How long after its answer was given up a frame may still reach Deriv."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """The call could not start before its deadline. Nothing was counted."""
+class _Bucket:
+    """One bucket: its limits, its members, and who waits at each level."""
 
-    bucket: str
-    wait_ns: int
-    binding: str
+    def __init__(self, name: str, windows: Mapping[int, int], headroom: float) -> None:
+        self.limits = BucketLimits(name, windows, headroom)
+        self.blocks = Blocks(name, self.limits.limits[0])
+        self.members: dict[str, Member] = {}
+        self.exits = FairQueue()
+        self.reconciling = FairQueue()
+        self.ordinary = FairQueue()
+        self.wake_ns = NEVER_NS
+
+    @property
+    def waiting(self) -> int:
+        return self.exits.waiting + self.reconciling.waiting + self.ordinary.waiting
+
+    def level(self, rank: Rank) -> FairQueue:
+        if rank is Rank.EXIT:
+            return self.exits
+        return self.reconciling if rank is Rank.RECONCILE else self.ordinary
 
 
 class Schedule:
-    """The turns of one account.
+    """The calls of one account."""
 
-    Each bot's share of a limit is its weight's part of what the gateway leaves; shares are not lent yet.
-    """
-
-    def __init__(self, table: LimitsTable, headroom: float, weights: Mapping[str, float], margin_s: float) -> None:
+    def __init__(
+        self,
+        table: LimitsTable,
+        headroom: float,
+        weights: Mapping[str, float],
+        caps: Mapping[str, Mapping[Call, int]] | None = None,
+        stray_ns: int = STRAY_NS,
+    ) -> None:
+        """``caps``: bot → kind of call → how many of them it may make in any minute. ``stray_ns``: how long after its
+        answer was given up a frame may still reach Deriv.
+        """
         self.table = table
         self._headroom = headroom
-        self._total = sum(weights.values())
+        self._stray_ns = stray_ns
         self._weights = dict(weights)
-        self._account = CallLimits(table, scaled(table, headroom), margin_s)
-        self._shares = {
-            bot: CallLimits(table, scaled(table, self._part(weight)), margin_s) for bot, weight in weights.items()
-        }
+        self._caps = {bot: {call: Cap(most) for call, most in kinds.items()} for bot, kinds in (caps or {}).items()}
+        self._buckets = {name: _Bucket(name, bucket.windows, headroom) for name, bucket in table.buckets.items()}
+        self._bucket_names: dict[Call, str] = {}
+        self._ready: list[Ticket] = []
+        self._deadlines: list[tuple[int, int, Ticket]] = []
+        self._ordinal = 0
+        self._wakes_ns = NEVER_NS
+        for bot in self._weights:
+            for bucket in self._buckets.values():
+                self._member(bucket, bot)
 
-    def _part(self, weight: float) -> float:
-        return self._headroom * (1 - OWN_PART) * weight / self._total
+    def ask(
+        self, bot: str, call: Call, now_ns: int, deadline_ns: int | None = None, rank: Rank | None = None
+    ) -> Ticket | Refusal:
+        """Ask for a turn not later than a deadline; None waits as long as it takes. Refused at once if that is sure."""
+        rank = (Rank.RECONCILE if bot == GATEWAY else rank_of(call)) if rank is None else rank
+        name = self._bucket_of(call)
+        ticket = Ticket(bot, call, rank, name, now_ns, deadline_ns)
+        if not name:
+            ticket.state, ticket.granted_ns = TicketState.GRANTED, now_ns
+            self._ready.append(ticket)
+            return ticket
+        bucket = self._buckets[name]
+        member = bucket.members.get(bot) or self._member(bucket, bot)
+        level = bucket.level(rank)
+        flow = level.flow(member)
+        if not bucket.waiting and not (member.caps and call in member.caps):
+            # The common case: nobody waits, and the call may start at once.
+            tier = Tier.EXIT if level is not bucket.ordinary else self._tier(member, now_ns)
+            if bucket.limits.earliest_ns(tier, now_ns)[0] <= now_ns:
+                level.pass_by(flow)
+                self._start(ticket, bucket, member, tier, now_ns)
+                return ticket
+        if flow.waiting >= QUEUE_LENGTH:
+            wait_ns, _ = self._wait(bucket, member, call, rank, now_ns)
+            return Refusal(name, wait_ns, "queue")
+        if deadline_ns is not None:
+            wait_ns, binding = self._wait(bucket, member, call, rank, now_ns)
+            if now_ns + wait_ns > deadline_ns:
+                return Refusal(name, wait_ns, binding)
+            self._ordinal += 1
+            heappush(self._deadlines, (deadline_ns, self._ordinal, ticket))
+            self._wakes_ns = min(self._wakes_ns, deadline_ns + 1)
+        level.add(ticket, flow, now_ns)
+        if flow.waiting == 1 or member.caps:
+            self._wake(bucket, now_ns)
+        return ticket
 
-    def reserve(self, bot: str, call: Call, now_ns: int, deadline_ns: int | None = None) -> Turn | Refusal:
-        """Ask for a turn not later than a deadline; None waits as long as it takes."""
-        start_ns, binding = self._fitting(bot, call, now_ns)
-        bucket = name_of(self.table, call)
-        if deadline_ns is not None and start_ns > deadline_ns:
-            return Refusal(bucket, start_ns - now_ns, binding)
-        for limits in self._holders(bot):
-            limits.spend(call, start_ns, now_ns)
-        return Turn(bot, call, bucket, start_ns, now_ns, binding)
+    def dispatch(self, now_ns: int) -> list[Ticket]:
+        """Tickets granted or expired since the last time, in order. Blocks to write first: :meth:`take_blocks`."""
+        if now_ns >= self._wakes_ns:
+            self._expire(now_ns)
+            for bucket in self._buckets.values():
+                if bucket.wake_ns <= now_ns:
+                    self._serve(bucket, now_ns)
+            self._wakes_ns = min(bucket.wake_ns for bucket in self._buckets.values())
+            if self._deadlines:
+                self._wakes_ns = min(self._wakes_ns, self._deadlines[0][0] + 1)
+        ready, self._ready = self._ready, []
+        return ready
 
-    def give_back(self, turn: Turn) -> None:
-        """The call will not be made."""
-        for limits in self._holders(turn.bot):
-            limits.give_back(turn.call, turn.start_ns)
+    def wake_ns(self, now_ns: int) -> int | None:
+        """When :meth:`dispatch` has to be called again if nothing else happens; None if nothing waits for time."""
+        if self._ready:
+            return now_ns
+        return None if self._wakes_ns >= NEVER_NS else max(now_ns, self._wakes_ns)
+
+    def take_blocks(self) -> list[Block]:
+        """Blocks of calls opened since the last time: to be written down before any granted call is sent."""
+        return [block for bucket in self._buckets.values() for block in bucket.blocks.take()]
+
+    def restore(self, blocks: Iterable[Block], now_ns: int) -> None:
+        """Count what an earlier run may have spent."""
+        for bucket in self._buckets.values():
+            for landed_ns, calls in bucket.blocks.spent(blocks, now_ns):
+                bucket.limits.log.recall(landed_ns, calls)
+
+    def recall(self, bot: str, call: Call, landed_ns: int) -> None:
+        """Count a call of an earlier run in its bot's cap. To be called in order of time."""
+        cap = self._caps.get(bot, {}).get(call)
+        if cap is not None:
+            cap.log.recall(landed_ns, 1)
+
+    def note(self, call: Call, now_ns: int) -> None:
+        """Count a call that did not ask, as those of a login."""
+        name = self._bucket_of(call)
+        if name:
+            bucket = self._buckets[name]
+            bucket.limits.spend(Tier.EXIT)
+            bucket.blocks.spend(now_ns)
+            bucket.limits.log.lose(now_ns + self._stray_ns)
+
+    def landed(self, ticket: Ticket, now_ns: int) -> None:
+        """The answer to a granted call has come, whatever it says."""
+        if not self._finish(ticket):
+            return
+        bucket = self._buckets[ticket.bucket]
+        member = bucket.members[ticket.bot]
+        bucket.limits.log.land(now_ns)
+        member.log.land(now_ns)
+        self._free_cap(ticket, bucket, member, now_ns, now_ns)
+        if bucket.wake_ns >= NEVER_NS and bucket.waiting:
+            self._wake(bucket, now_ns)  # nobody could tell before when this call will count no more
+
+    def lost(self, ticket: Ticket, now_ns: int) -> None:
+        """No answer will come, and the frame may still be on its way: it is counted a while longer."""
+        if not self._finish(ticket):
+            return
+        bucket = self._buckets[ticket.bucket]
+        member = bucket.members[ticket.bot]
+        until_ns = now_ns + self._stray_ns
+        bucket.limits.log.lose(until_ns)
+        member.log.lose(until_ns)
+        self._free_cap(ticket, bucket, member, now_ns, until_ns)
+        self._wake(bucket, until_ns)
+
+    def unsent(self, ticket: Ticket, now_ns: int) -> None:
+        """A granted call was never handed to a socket: it is given back."""
+        if not self._finish(ticket):
+            return
+        bucket = self._buckets[ticket.bucket]
+        member = bucket.members[ticket.bot]
+        bucket.limits.unspend(Tier(ticket.tier))
+        bucket.blocks.give_back()
+        member.log.unsent()
+        member.theoretical_ns -= member.spacing_ns
+        cap = member.caps.get(ticket.call)
+        if cap is not None:
+            cap.log.unsent()
+            self._wake_capped(bucket, member, now_ns)
+        self._wake(bucket, now_ns)
+
+    def cancel(self, ticket: Ticket) -> None:
+        """A waiting call is not wanted any more: it costs nothing."""
+        if ticket.state is TicketState.WAITING:
+            self._withdraw(ticket)
+            ticket.state = TicketState.CANCELLED
 
     def refused_by_deriv(self, call: Call, now_ns: int) -> None:
         """Deriv counts differently than we do; make its bucket rest."""
-        self._account.refused(call, now_ns)
+        name = self._bucket_of(call)
+        if name:
+            self._buckets[name].limits.refused(now_ns)
 
     def adopt(self, table: LimitsTable) -> None:
         """The server has told its limits."""
         self.table = table
-        self._account.adopt(table, scaled(table, self._headroom))
-        for bot, limits in self._shares.items():
-            limits.adopt(table, scaled(table, self._part(self._weights[bot])))
+        for name, bucket in table.buckets.items():
+            self._buckets[name].limits.adopt(bucket.windows, self._headroom)
+            for bot in self._buckets[name].members:
+                self._share(self._buckets[name], bot)
 
-    def forecast(self, bot: str, call: Call, now_ns: int) -> tuple[int, int, str]:
-        """For the next call of a kind: how many could start now, its wait in ns, and the window that binds."""
-        start_ns, binding = self._fitting(bot, call, now_ns)
-        remaining = min(limits.remaining(call, now_ns) for limits in self._holders(bot))
-        return remaining, start_ns - now_ns, binding
+    def forecast(self, bot: str, call: Call, now_ns: int) -> Forecast:
+        """For the bot's next call of a kind: how many could start now, its wait, and the window that binds."""
+        name = self._bucket_of(call)
+        if not name:
+            return Forecast("", 1_000_000, 1_000_000, 0, "")
+        bucket = self._buckets[name]
+        member = self._member(bucket, bot)
+        wait_ns, binding = self._wait(bucket, member, call, rank_of(call), now_ns)
+        remaining = 0 if wait_ns else max(1, bucket.limits.available(now_ns))
+        cap = member.caps.get(call)
+        if cap is not None:
+            remaining = min(remaining, max(0, cap.most - cap.log.used(0, now_ns)))
+        return Forecast(name, remaining, int(member.share), wait_ns, binding)
 
     def use(self, now_ns: int) -> list[WindowUse]:
         """The account's windows."""
-        return self._account.use(now_ns)
+        return [use for bucket in self._buckets.values() for use in bucket.limits.use(now_ns)]
 
-    def share_use(self, now_ns: int) -> dict[str, list[WindowUse]]:
-        """Each bot's windows."""
-        return {bot: limits.use(now_ns) for bot, limits in self._shares.items()}
+    def share_use(self, now_ns: int) -> list[ShareUse]:
+        """Each bot's windows; the gateway's own calls are nobody's share."""
+        return [use for bucket in self._buckets.values() for use in self._shares_of(bucket, now_ns)]
 
-    def _holders(self, bot: str) -> list[CallLimits]:
-        """Whose windows a bot's call counts in: its own and the account's. The gateway has only the latter."""
-        share = self._shares.get(bot)
-        return [self._account] if share is None else [self._account, share]
+    def _expire(self, now_ns: int) -> None:
+        """Withdraw those whose deadline has passed."""
+        deadlines = self._deadlines
+        while deadlines and (deadlines[0][0] < now_ns or deadlines[0][2].state is not TicketState.WAITING):
+            ticket = heappop(deadlines)[2]
+            if ticket.state is TicketState.WAITING:
+                self._withdraw(ticket)
+                ticket.state = TicketState.EXPIRED
+                self._ready.append(ticket)
 
-    def _fitting(self, bot: str, call: Call, at_ns: int) -> tuple[int, str]:
-        start_ns, binding = at_ns, ""
-        holders = self._holders(bot)
-        moved = True
-        while moved:
-            moved = False
-            for limits in holders:
-                fitting_ns, window = limits.earliest_ns(call, start_ns)
-                if fitting_ns > start_ns:
-                    start_ns, binding, moved = fitting_ns, window, True
-        return start_ns, binding
+    def _wake(self, bucket: _Bucket, at_ns: int) -> None:
+        """Look at a bucket at an instant, or before."""
+        bucket.wake_ns = min(bucket.wake_ns, at_ns)
+        self._wakes_ns = min(self._wakes_ns, at_ns)
+
+    def _shares_of(self, bucket: _Bucket, now_ns: int) -> list[ShareUse]:
+        limits = bucket.limits
+        members = [bucket.members[bot] for bot in self._weights]
+        used = [member.log.used(0, now_ns) for member in members]
+        shares = [int(member.share) for member in members]
+        borrowed = [max(0, spent - share) for spent, share in zip(used, shares, strict=True)]
+        idle = [max(0, share - spent) for spent, share in zip(used, shares, strict=True)]
+        lent_part = min(1.0, sum(borrowed) / (sum(idle) or 1))
+        total = sum(self._weights.values())
+        return [
+            ShareUse(
+                member.bot,
+                limits.name,
+                window_s,
+                shares[number] if window == 0 else int(limits.limits[window] * member.weight / total),
+                used[number] if window == 0 else member.log.used(window, now_ns),
+                borrowed[number] if window == 0 else 0,
+                round(idle[number] * lent_part) if window == 0 else 0,
+                sum(
+                    level.flows[member.bot].waiting
+                    for level in (bucket.exits, bucket.reconciling, bucket.ordinary)
+                    if member.bot in level.flows
+                ),
+            )
+            for number, member in enumerate(members)
+            for window, window_s in enumerate(limits.windows_s)
+        ]
+
+    def _serve(self, bucket: _Bucket, now_ns: int) -> None:
+        """Grant what may start now."""
+        limits = bucket.limits
+        while True:
+            tier, flow, wake_ns = Tier.EXIT, None, NEVER_NS
+            level = bucket.exits
+            for level in (bucket.exits, bucket.reconciling, bucket.ordinary):
+                if not level.waiting:
+                    continue
+                flow = level.own(now_ns)
+                tier = Tier.EXIT if level is not bucket.ordinary else Tier.LOAN if flow is None else Tier.OWN
+                flow = flow or level.loan()
+                if flow is not None:
+                    break
+                wake_ns = min(wake_ns, level.wakes_ns())
+            ticket = None if flow is None else flow.next(now_ns)
+            if flow is None or ticket is None:
+                bucket.wake_ns = wake_ns
+                return
+            at_ns, binding = limits.earliest_ns(tier, now_ns)
+            if at_ns > now_ns:
+                if tier is Tier.LOAN and level.wakes_ns() < at_ns:
+                    # A flow may come to be within its share before a loan is possible.
+                    at_ns = min(at_ns, max(level.wakes_ns(), limits.earliest_ns(Tier.OWN, now_ns)[0]))
+                ticket.binding = binding
+                bucket.wake_ns = min(wake_ns, at_ns)
+                return
+            level.serve(ticket, flow)
+            self._start(ticket, bucket, flow.member, tier, now_ns)
+            level.again(flow, now_ns)
+
+    def _start(self, ticket: Ticket, bucket: _Bucket, member: Member, tier: Tier, now_ns: int) -> None:
+        ticket.state, ticket.granted_ns, ticket.tier = TicketState.GRANTED, now_ns, tier
+        bucket.limits.spend(tier)
+        bucket.blocks.spend(now_ns)
+        member.spend(now_ns)
+        if member.caps and ticket.call in member.caps:
+            member.caps[ticket.call].log.start()
+        self._ready.append(ticket)
+
+    def _finish(self, ticket: Ticket) -> bool:
+        """Take a granted ticket off the books; False if it is free or has been."""
+        was_granted = ticket.state is TicketState.GRANTED and ticket.bucket != ""
+        ticket.state = TicketState.DONE
+        return was_granted
+
+    def _free_cap(self, ticket: Ticket, bucket: _Bucket, member: Member, now_ns: int, landed_ns: int) -> None:
+        cap = member.caps.get(ticket.call) if member.caps else None
+        if cap is None:
+            return
+        if landed_ns > now_ns:
+            cap.log.lose(landed_ns)
+        else:
+            cap.log.land(landed_ns)
+        self._wake_capped(bucket, member, now_ns)
+
+    def _wake_capped(self, bucket: _Bucket, member: Member, now_ns: int) -> None:
+        """A cap that waited for an answer knows now when it lets the next call go."""
+        for level in (bucket.exits, bucket.reconciling, bucket.ordinary):
+            flow = level.flows.get(member.bot)
+            if flow is not None and flow.waiting:
+                level.again(flow, now_ns)
+                self._wake(bucket, now_ns)
+
+    def _withdraw(self, ticket: Ticket) -> None:
+        bucket = self._buckets[ticket.bucket]
+        level = bucket.level(ticket.rank)
+        level.remove(ticket, level.flows[ticket.bot])
+        self._wake(bucket, ticket.asked_ns)  # who stood behind it may be able to go
+
+    def _wait(self, bucket: _Bucket, member: Member, call: Call, rank: Rank, now_ns: int) -> tuple[int, str]:
+        """About how long a new call would wait, and why."""
+        level = bucket.level(rank)
+        urgent = bucket.exits.waiting + (0 if rank is Rank.EXIT else bucket.reconciling.waiting)
+        if level is not bucket.ordinary:
+            at_ns, binding = bucket.limits.earliest_ns(Tier.EXIT, now_ns)
+            wait_ns = at_ns - now_ns if at_ns < NEVER_NS else 0
+            if urgent:
+                wait_ns = max(wait_ns, bucket.limits.ready_in_ns(urgent, now_ns)[0])
+            return wait_ns, binding
+        flow = level.flow(member)
+        before = flow.ahead(rank) + 1
+        # Until this flow has been served so often, each other one has been by its weight, if it wants as much.
+        others = level.waiting - flow.waiting
+        weight = level.weight - (member.weight if flow.waiting else 0.0)
+        position = urgent + before + min(others, round(before * weight / member.weight))
+        tier = self._tier(member, now_ns)
+        wait_ns, binding = bucket.limits.ready_in_ns(position, now_ns)
+        if tier is Tier.LOAN and position == 1:
+            at_ns, why = bucket.limits.earliest_ns(tier, now_ns)
+            at_ns = min(at_ns, max(member.own_from_ns(), now_ns + wait_ns))
+            if at_ns - now_ns > wait_ns:
+                wait_ns, binding = at_ns - now_ns, why
+        cap = member.caps.get(call)
+        if cap is not None:
+            capped_ns = cap.allows_ns(flow.ahead(rank) + 1, now_ns)
+            if capped_ns != NEVER_NS and capped_ns - now_ns > wait_ns:
+                wait_ns, binding = capped_ns - now_ns, f"cap/{call}"
+        if wait_ns >= NEVER_NS - now_ns:
+            wait_ns = 0  # it hangs on an answer, and those come within the second
+        return wait_ns, binding
+
+    @staticmethod
+    def _tier(member: Member, now_ns: int) -> Tier:
+        return Tier.OWN if member.own_from_ns() <= now_ns else Tier.LOAN
+
+    def _member(self, bucket: _Bucket, bot: str) -> Member:
+        member = bucket.members.get(bot)
+        if member is None:
+            weight = self._weights.get(bot) or sum(self._weights.values()) / max(1, len(self._weights)) or 1.0
+            member = Member(bot, weight, bucket.limits.windows_s, self._caps.get(bot, {}))
+            bucket.members[bot] = member
+            self._share(bucket, bot)
+        return member
+
+    def _share(self, bucket: _Bucket, bot: str) -> None:
+        member = bucket.members[bot]
+        total = sum(self._weights.values()) or member.weight
+        part = member.weight / total
+        member.give_share(bucket.limits.limits[0] * part, bucket.limits.sustained * part)
+
+    def _bucket_of(self, call: Call) -> str:
+        name = self._bucket_names.get(call)
+        if name is None:
+            bucket = self.table.bucket_of(call)
+            name = self._bucket_names[call] = "" if bucket is None else bucket.name
+        return name

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter
 
 from derivfleet.common.errors import ConfigurationError
+from derivfleet.gateway.core.blocks import Block
 from derivfleet.gateway.core.orders import FINAL, Order, State
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Journal", "JournalError", "JournalEvent"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE orders (
     account TEXT NOT NULL,
@@ -45,6 +46,16 @@ CREATE TABLE events (
     body TEXT NOT NULL
 );
 """
+BLOCKS_SCHEMA = """
+CREATE TABLE blocks (
+    account TEXT NOT NULL,
+    bucket TEXT NOT NULL,
+    opened_ns INTEGER NOT NULL,
+    calls INTEGER NOT NULL
+);
+CREATE INDEX blocks_by_age ON blocks (account, opened_ns);
+"""
+BLOCKS_KEPT_NS = 2 * 3600 * 10**9
 _ORDER = TypeAdapter(Order)
 
 
@@ -73,7 +84,9 @@ class Journal:
             self._db.execute("PRAGMA synchronous=NORMAL")
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if version == 0:
-                self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+                self._db.executescript(f"BEGIN; {SCHEMA} {BLOCKS_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+            elif version == 1:
+                self._db.executescript(f"BEGIN; {BLOCKS_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
             elif version != SCHEMA_VERSION:
                 raise ConfigurationError(key, f"{path} has schema {version}, this gateway knows {SCHEMA_VERSION}")
         except sqlite3.Error as error:
@@ -163,6 +176,26 @@ class Journal:
             if row is not None:
                 found.add(contract_id)
         return found
+
+    def write_blocks(self, account: str, blocks: Iterable[Block]) -> None:
+        """Write down calls about to be made, and forget those that no window counts. Raises JournalError."""
+        rows = [(account, block.bucket, block.opened_ns, block.calls) for block in blocks]
+        try:
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                self._db.executemany("INSERT INTO blocks VALUES (?, ?, ?, ?)", rows)
+                oldest_ns = min((opened_ns for _, _, opened_ns, _ in rows), default=0) - BLOCKS_KEPT_NS
+                self._db.execute("DELETE FROM blocks WHERE account = ? AND opened_ns < ?", (account, oldest_ns))
+        except sqlite3.OperationalError as error:
+            raise JournalError(f"the order journal cannot be written: {error}") from error
+
+    def blocks(self, account: str, after_ns: int) -> list[Block]:
+        """Blocks of calls opened after an instant, oldest first."""
+        rows = self._db.execute(
+            "SELECT bucket, opened_ns, calls FROM blocks WHERE account = ? AND opened_ns > ? ORDER BY opened_ns",
+            (account, after_ns),
+        )
+        return [Block(bucket, opened_ns, calls) for bucket, opened_ns, calls in rows]
 
     def close(self) -> None:
         self._db.close()

@@ -225,8 +225,7 @@ def window_messages(schedule: Schedule, now_ns: int) -> list[quota_pb2.QuotaWind
 
 def share_messages(schedule: Schedule, now_ns: int, only_bot: str = "") -> list[quota_pb2.QuotaShare]:
     return [
-        quota_pb2.QuotaShare(bot=bot, bucket=use.bucket, window_s=use.window_s, share=use.limit, used=use.used)
-        for bot, uses in schedule.share_use(now_ns).items()
-        if not only_bot or bot == only_bot
-        for use in uses
+        quota_pb2.QuotaShare(bot=use.bot, bucket=use.bucket, window_s=use.window_s, share=use.share, used=use.used)
+        for use in schedule.share_use(now_ns)
+        if not only_bot or use.bot == only_bot
     ]

@@ -353,17 +353,12 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
         )
 
     def _forecast(self, visit: _Visit, call: Call, waited_ms: int) -> quota_pb2.Forecast:
-        now_ns = self._clock.now_ns()
-        schedule = visit.room.schedule
-        remaining, wait_ns, binding = schedule.forecast(visit.bot, call, now_ns)
-        bucket = schedule.table.bucket_of(call)
-        name = "" if bucket is None else bucket.name
-        minute = [use for use in schedule.share_use(now_ns).get(visit.bot, []) if use.bucket == name]
+        forecast = visit.room.schedule.forecast(visit.bot, call, self._clock.now_ns())
         return quota_pb2.Forecast(
-            bucket=name,
-            remaining=remaining,
-            share=min((use.limit for use in minute), default=0),
+            bucket=forecast.bucket,
+            remaining=forecast.remaining,
+            share=forecast.share,
             waited_ms=waited_ms,
-            wait_ms=wait_ns // 10**6,
-            binding_window=binding,
+            wait_ms=forecast.wait_ns // 10**6,
+            binding_window=forecast.binding,
         )

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
     from derivfleet.common.telemetry import Telemetry
     from derivfleet.deriv.requests import Request
-    from derivfleet.gateway.core.schedule import Schedule, Turn
+    from derivfleet.gateway.core.schedule import Rank, Schedule, Ticket
     from derivfleet.gateway.upstream.connection import Connection, Frame, Stream
     from derivfleet.gateway.upstream.pool import Pool
+    from derivfleet.gateway.upstream.turns import Turns
 
 __all__ = ["Line", "NotConnectedError", "Standing", "TurnRefusedError"]
 
@@ -61,9 +62,9 @@ class NotConnectedError(TurnRefusedError):
 class Line:
     """Calls and streams of one account, within its limits."""
 
-    def __init__(self, pool: Pool, schedule: Schedule, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(self, pool: Pool, turns: Turns, clock: Clock, telemetry: Telemetry) -> None:
         self.pool = pool
-        self.schedule = schedule
+        self.turns = turns
         self.clock = clock
         self._telemetry = telemetry
         self.calls_sent = 0
@@ -75,6 +76,10 @@ class Line:
     def account(self) -> str:
         return self.pool.account
 
+    @property
+    def schedule(self) -> Schedule:
+        return self.turns.schedule
+
     async def call(
         self,
         bot: str,
@@ -84,17 +89,23 @@ class Line:
         parent: Context | None = None,
         on_sending: Callable[[], None] | None = None,
         on_late: Callable[[Frame], None] | None = None,
+        rank: Rank | None = None,
     ) -> Frame:
         """Make one call when it is its turn.
 
-        ``on_sending`` runs right before the frame is handed over. Raises TurnRefusedError (not sent), CallRefusedError
+        ``on_sending`` runs right before the frame is handed over; ``rank`` says how much hangs on the call, if that is
+        not plain from its kind. Raises TurnRefusedError (not sent), CallRefusedError
         (Deriv's error) or AnswerLostError (see ``handed_over``).
         """
-        connection = await self._turn(bot, request, role, deadline_ns, parent)
+        ticket, connection = await self._turn(bot, request, role, deadline_ns, parent, rank)
         if on_sending is not None:
-            on_sending()
+            try:
+                on_sending()
+            except BaseException:
+                self.turns.unsent(ticket)
+                raise
         return await self._sent(
-            bot, request, connection, parent, lambda patience_s: connection.call(request, patience_s, on_late)
+            ticket, request, connection, parent, lambda patience_s: connection.call(request, patience_s, on_late)
         )
 
     async def subscribe(
@@ -106,53 +117,49 @@ class Line:
         parent: Context | None = None,
     ) -> tuple[Connection, Stream]:
         """Open a stream when it is its turn; ``sink`` gets every frame. Raises as :meth:`call`."""
-        connection = await self._turn(bot, request, Role.READS, deadline_ns, parent)
+        ticket, connection = await self._turn(bot, request, Role.READS, deadline_ns, parent)
         return connection, await self._sent(
-            bot, request, connection, parent, lambda patience_s: connection.subscribe(request, patience_s, sink)
+            ticket, request, connection, parent, lambda patience_s: connection.subscribe(request, patience_s, sink)
         )
 
     async def _turn(
-        self, bot: str, request: Request, role: Role, deadline_ns: int | None, parent: Context | None
-    ) -> Connection:
+        self,
+        bot: str,
+        request: Request,
+        role: Role,
+        deadline_ns: int | None,
+        parent: Context | None,
+        rank: Rank | None = None,
+    ) -> tuple[Ticket, Connection]:
         attributes = {Attribute.ACCOUNT: self.account, Attribute.BOT: bot, Attribute.CALL: request.call}
         span = self._telemetry.start(SpanName.QUOTA_WAIT, attributes, parent)
         try:
             while True:
-                turn = self.schedule.reserve(bot, request.call, self.clock.now_ns(), deadline_ns)
-                if isinstance(turn, Refusal):
-                    error = TurnRefusedError(turn)
+                ticket = await self.turns.wait(bot, request.call, deadline_ns, rank)
+                if isinstance(ticket, Refusal):
+                    error = TurnRefusedError(ticket)
                     span.fail("TURN_REFUSED", str(error))
                     raise error
-                span.set({Attribute.BUCKET: turn.binding or turn.bucket})
-                connection = await self._at_turn(turn, role)
+                span.set({Attribute.BUCKET: ticket.binding or ticket.bucket})
+                connection = self.pool.connection(role)
                 if connection is not None:
-                    return connection
+                    return ticket, connection
                 # A turn is for its moment. If those who waited for a socket kept theirs, all would start at once.
+                self.turns.unsent(ticket)
                 left_s = None if deadline_ns is None else (deadline_ns - self.clock.now_ns()) / 1e9
                 try:
                     async with self.clock.timeout(left_s):
                         await self.pool.ready(role)
                 except TimeoutError:
                     span.fail("NOT_CONNECTED")
-                    waited_ns = self.clock.now_ns() - turn.start_ns
-                    raise NotConnectedError(Refusal(turn.bucket, waited_ns, "")) from None
+                    waited_ns = self.clock.now_ns() - ticket.granted_ns
+                    raise NotConnectedError(Refusal(ticket.bucket, waited_ns, "")) from None
         finally:
             span.end()
 
-    async def _at_turn(self, turn: Turn, role: Role) -> Connection | None:
-        """The connection there is when the turn has come; if there is none, the turn is given back."""
-        connection: Connection | None = None
-        try:
-            await self.clock.sleep_until_ns(turn.start_ns)
-            connection = self.pool.connection(role)
-        finally:
-            if connection is None:
-                self.schedule.give_back(turn)
-        return connection
-
     async def _sent(
         self,
-        bot: str,
+        ticket: Ticket,
         request: Request,
         connection: Connection,
         parent: Context | None,
@@ -161,16 +168,19 @@ class Line:
         """Send, with a span and the counters around it; ``send`` gets the patience for the answer in seconds."""
         attributes = {
             Attribute.ACCOUNT: self.account,
-            Attribute.BOT: bot,
+            Attribute.BOT: ticket.bot,
             Attribute.CALL: request.call,
             Attribute.CONNECTION: connection.name,
         }
         patience_s = max(CALL_PATIENCE_S, self.clock.fleet_s(LEAST_PATIENCE_WALL_S))
         span = self._telemetry.start(SpanName.DERIV_CALL, attributes, parent)
         self.calls_sent += 1
+        settle = self.turns.lost
         try:
-            return await send(patience_s)
+            answer = await send(patience_s)
+            settle = self.turns.landed
         except CallRefusedError as error:
+            settle = self.turns.landed
             span.fail(error.code, error.message)
             if error.code in RATE_CODES:
                 span.set({Attribute.RATE_REFUSED: True})
@@ -183,8 +193,13 @@ class Line:
             raise
         except AnswerLostError as error:
             span.fail(error.code)
+            if not error.handed_over:
+                settle = self.turns.unsent
             raise
+        else:
+            return answer
         finally:
+            settle(ticket)
             span.end()
 
     async def forget(self, connection: Connection, stream: Stream) -> None:
@@ -196,9 +211,9 @@ class Line:
         try:
             if connection.is_open and stream_id:
                 request = requests.Forget(forget=stream_id)
-                await self._turn(GATEWAY, request, Role.READS, None, None)
+                ticket, _ = await self._turn(GATEWAY, request, Role.READS, None, None)
                 await self._sent(
-                    GATEWAY, request, connection, None, lambda patience_s: connection.call(request, patience_s)
+                    ticket, request, connection, None, lambda patience_s: connection.call(request, patience_s)
                 )
         except (AnswerLostError, CallRefusedError, TurnRefusedError, ValueError) as error:
             if connection.is_open:

@@ -1,0 +1,61 @@
+"""Calls written down before they are made, so that a crash forgets none.
+
+Writing every call would cost a commit each. So calls are taken in blocks: a block is written down when it is opened,
+and as many calls follow as it holds. Whoever starts anew counts an open block as spent to the last call, just now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Block", "Blocks"]
+
+BLOCKS_A_WINDOW = 30
+LANDING_NS = 30_000_000_000
+"""The last call of a block has reached Deriv at the latest so long after the next block was opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """``calls`` of a bucket, made since ``opened_ns``."""
+
+    bucket: str
+    opened_ns: int
+    calls: int
+
+
+class Blocks:
+    """The blocks of one bucket."""
+
+    def __init__(self, bucket: str, calls_a_window: int) -> None:
+        """``calls_a_window``: the limit of the short window; a block lasts about two seconds at that rate."""
+        self._bucket = bucket
+        self._calls = max(1, calls_a_window // BLOCKS_A_WINDOW)
+        self._left = 0
+        self._opened: list[Block] = []
+
+    def spend(self, now_ns: int) -> None:
+        """A call is about to be made."""
+        if self._left == 0:
+            self._left = self._calls
+            self._opened.append(Block(self._bucket, now_ns, self._calls))
+        self._left -= 1
+
+    def give_back(self) -> None:
+        """It was not made."""
+        self._left += 1
+
+    def take(self) -> list[Block]:
+        """Blocks opened since the last time."""
+        opened, self._opened = self._opened, []
+        return opened
+
+    def spent(self, blocks: Iterable[Block], now_ns: int) -> list[tuple[int, int]]:
+        """What blocks of an earlier run stand for, oldest first: by when how many calls had reached Deriv."""
+        mine = sorted((block for block in blocks if block.bucket == self._bucket), key=lambda block: block.opened_ns)
+        ends_ns = [block.opened_ns + LANDING_NS for block in mine[1:]] + [now_ns]
+        return [(min(end_ns, now_ns), block.calls) for block, end_ns in zip(mine, ends_ns, strict=False)]

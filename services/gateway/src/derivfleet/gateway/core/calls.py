@@ -1,0 +1,97 @@
+"""The calls of one holder - an account, a bot, a cap - that some window still counts.
+
+What we do not see is when a call reaches the server: somewhere between its sending and its answer. So a call counts
+from its sending until one window after its *answer*, which needs no assumption about the network's delay.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["NEVER_NS", "CallLog"]
+
+NS_PER_S = 1_000_000_000
+NEVER_NS = 1 << 62
+"""An instant that only an event of its own, as an answer, can bring nearer."""
+DRIFT = 2e-4
+"""Each window is made longer by this part: the server's clock may run faster than ours, by far less than this."""
+TIDY = 4096
+"""Calls that no window counts any more are dropped when there are more of them than this."""
+
+
+class CallLog:
+    """The calls of one holder that some window still counts: those in flight, and when the others were answered."""
+
+    __slots__ = ("_heads", "_limbo", "in_flight", "landed", "lengths_ns")
+
+    def __init__(self, windows_s: Sequence[int]) -> None:
+        """``windows_s`` ascends."""
+        self.lengths_ns = [round(window_s * NS_PER_S * (1 + DRIFT)) for window_s in windows_s]
+        self.in_flight = 0
+        self.landed: list[int] = []
+        """When answers came, ascending. May begin with some that no window counts any more: see :meth:`head`."""
+        self._heads = [0] * len(self.lengths_ns)
+        self._limbo: list[int] = []
+
+    def start(self) -> None:
+        """A call is being sent."""
+        self.in_flight += 1
+
+    def unsent(self) -> None:
+        """It was not sent after all."""
+        self.in_flight -= 1
+
+    def land(self, now_ns: int) -> None:
+        """A call was answered: Deriv had counted it by now."""
+        self.in_flight -= 1
+        self._append(now_ns)
+
+    def lose(self, until_ns: int) -> None:
+        """The answer to a call will not come; its frame may still arrive until an instant."""
+        self._limbo.append(until_ns)
+
+    def recall(self, landed_ns: int, calls: int) -> None:
+        """Count calls of an earlier run."""
+        for _ in range(calls):
+            self._append(landed_ns)
+
+    def head(self, window: int, now_ns: int) -> int:
+        """Where in ``landed`` the calls begin that a window still counts."""
+        if self._limbo:
+            self._release(now_ns)
+        landed, index, length = self.landed, self._heads[window], len(self.landed)
+        edge_ns = now_ns - self.lengths_ns[window]
+        while index < length and landed[index] <= edge_ns:
+            index += 1
+        self._heads[window] = index
+        if window == len(self._heads) - 1 and index > TIDY and index * 2 > length:
+            del landed[:index]
+            self._heads = [head - index for head in self._heads]
+            return 0
+        return index
+
+    def used(self, window: int, now_ns: int) -> int:
+        """How many calls a window counts."""
+        head = self.head(window, now_ns)
+        return self.in_flight + len(self.landed) - head
+
+    def freed_ns(self, window: int, calls: int, now_ns: int) -> int:
+        """When so many of the calls that a window counts will count no more; NEVER_NS if that depends on answers."""
+        if calls <= 0:
+            return now_ns
+        index = self.head(window, now_ns) + calls - 1
+        return self.landed[index] + self.lengths_ns[window] if index < len(self.landed) else NEVER_NS
+
+    def _append(self, landed_ns: int) -> None:
+        landed = self.landed
+        landed.append(landed_ns if not landed or landed_ns >= landed[-1] else landed[-1])
+
+    def _release(self, now_ns: int) -> None:
+        due = sorted(until_ns for until_ns in self._limbo if until_ns <= now_ns)
+        if due:
+            self._limbo = [until_ns for until_ns in self._limbo if until_ns > now_ns]
+            for until_ns in due:
+                self.land(until_ns)

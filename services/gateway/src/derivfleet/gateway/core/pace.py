@@ -1,0 +1,86 @@
+"""The pace at which a window may be spent so that it does not run dry before its old calls return."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from derivfleet.gateway.core.calls import CallLog
+
+__all__ = ["Pace"]
+
+STEP = 1.1
+"""Ratio of one span to the next shorter one at which the pace is checked."""
+
+
+class Pace:
+    """Tokens that come at the steepest rate that one window can bear until each of its calls has returned.
+
+    With nothing to return that is the window's limit over its length; after a burst it is what the burst has left,
+    until it returns. Unused tokens are kept up to ``depth``: who was idle may burst.
+    """
+
+    __slots__ = (
+        "_depth",
+        "_ease",
+        "_every_ns",
+        "_next_ns",
+        "_rate_per_ns",
+        "_seen_ns",
+        "_shortest_ns",
+        "_window",
+        "tokens",
+    )
+
+    def __init__(self, window: int, depth: float, every_ns: int, shortest_ns: int, ease: float) -> None:
+        """``window``: number of the window in its log; ``every_ns``: how often the rate is set anew, looking
+        ``shortest_ns`` ahead at least; ``ease``: by how much it may be exceeded.
+        """
+        self._window = window
+        self._depth = depth
+        self._every_ns = every_ns
+        self._shortest_ns = shortest_ns
+        self._ease = ease
+        self._rate_per_ns = 0.0
+        self._seen_ns: int | None = None
+        self._next_ns = 0
+        self.tokens = depth
+
+    def resize(self, depth: float) -> None:
+        """The window's limit has changed."""
+        self._depth = depth
+        self.tokens = min(self.tokens, depth)
+        self._next_ns = 0
+
+    def ready_ns(self, log: CallLog, room: int, tokens: float, now_ns: int) -> int:
+        """When there will be so many tokens. ``room``: calls that the window may hold, without its reserve."""
+        if self._seen_ns is None:
+            self._seen_ns = now_ns
+        elif self.tokens < self._depth:
+            self.tokens = min(self._depth, self.tokens + (now_ns - self._seen_ns) * self._rate_per_ns)
+        self._seen_ns = now_ns
+        if now_ns >= self._next_ns:
+            self._rate_per_ns = self._bearable(log, room, now_ns)
+            self._next_ns = now_ns + self._every_ns
+        if self.tokens >= tokens:
+            return now_ns
+        if self._rate_per_ns <= 0:
+            return self._next_ns
+        return min(self._next_ns, now_ns + int((tokens - self.tokens) / self._rate_per_ns) + 1)
+
+    def wait_ns(self, calls: int) -> int:
+        """How long so many tokens take at the present rate; 0 if it is not known yet."""
+        return max(0, round((calls - self.tokens) / self._rate_per_ns)) if self._rate_per_ns > 0 else 0
+
+    def _bearable(self, log: CallLog, room: int, now_ns: int) -> float:
+        length_ns = log.lengths_ns[self._window]
+        log.head(self._window, now_ns)
+        landed = log.landed
+        left = room - log.in_flight - len(landed)
+        rate, span_ns = room / length_ns, float(self._shortest_ns)
+        while span_ns < length_ns:
+            free = left + bisect_right(landed, now_ns + int(span_ns) - length_ns)
+            rate = min(rate, max(0, free) / span_ns)
+            span_ns *= STEP
+        return rate * self._ease

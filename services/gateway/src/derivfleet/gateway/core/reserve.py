@@ -1,0 +1,40 @@
+"""How many calls of a window are kept free for those who must not wait, and for how long.
+
+Exits arrive at random, at an expected rate. Until the next calls of the window return, ``kept`` free ones suffice for
+a certain span: the longest in which more than ``kept`` exits are very unlikely (Poisson). That span is the *horizon*
+of ``kept``. An ordinary call may start if, at every return to come, what is left free then reaches until it:
+
+    for each j:  (instant of the (j+1)-th return) − now  ≤  horizon of (free − 1 + j)
+
+So the reserve is large just after a burst has emptied the window, shrinks with every second that the window ages, and
+is spent to the last call when the next return is near: released late rather than wasted.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+
+__all__ = ["horizons_ns"]
+
+Z = 2.8
+"""Standard deviations: a reserve runs out in a quarter of a percent of the cases."""
+GRACE_NS = 200_000_000
+"""Who finds the window full, but the next return so near, waits for it: nobody calls that waiting."""
+
+
+def horizons_ns(rate_per_ns: float, window_ns: int, most: int) -> list[int]:
+    """The horizon of 0, 1, 2 … kept calls, in ns; the list ends where the horizon reaches the whole window.
+
+    ``rate_per_ns`` is the expected rate of exits, ``most`` the largest reserve wanted: beyond it no more is kept,
+    however small the window. The mean that ``kept`` calls suffice for is a low quantile of the gamma distribution of
+    order ``kept + 1``, after Wilson and Hilferty.
+    """
+    horizons: list[int] = []
+    for kept in range(most):
+        order = kept + 1
+        root = 1 - 1 / (9 * order) - Z / (3 * sqrt(order))
+        span_ns = GRACE_NS + round(order * max(0.0, root) ** 3 / rate_per_ns)
+        if span_ns >= window_ns:
+            break
+        horizons.append(span_ns)
+    return horizons

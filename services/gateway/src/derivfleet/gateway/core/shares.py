@@ -1,0 +1,239 @@
+"""Whose call is next: weighted fair queueing between bots, with a share that is each one's own and the rest lent.
+
+Start-time fair queueing (Goyal, Vin, Cheng 1996): every bot has a tag that advances by 1/weight with each call; the
+waiting bot with the lowest tag is next. Bots that want less than their part leave the rest to the others, and whoever
+comes back starts at the present tag: it is served at once, and nobody is punished for what was lent to it.
+
+A bot's *share* is its weight's part of the short window. Within it a call is the bot's own; beyond it the bot borrows,
+and a loan must leave what others may need who come back (``core/limits.Tier``).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+from derivfleet.gateway.core.calls import NEVER_NS, CallLog
+
+if TYPE_CHECKING:
+    from derivfleet.deriv.vocabulary import Call
+    from derivfleet.gateway.core.tickets import Ticket
+
+__all__ = ["FairQueue", "Flow", "Member"]
+
+CAP_WINDOW_S = 60
+GUARANTEED_PART = 0.9
+"""Part of a bot's sustained share that is its own whatever others want; the rest is for exits, and lent."""
+
+
+class Cap:
+    """A hard limit of one bot on one kind of call, a minute."""
+
+    __slots__ = ("log", "most")
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.log = CallLog((CAP_WINDOW_S,))
+
+    def allows_ns(self, calls: int, now_ns: int) -> int:
+        """When so many calls more may start; NEVER_NS if that depends on answers."""
+        rounds, missing = divmod(max(0, self.log.used(0, now_ns) + calls - self.most), self.most)
+        freed_ns = self.log.freed_ns(0, missing, now_ns)
+        return freed_ns if freed_ns == NEVER_NS else freed_ns + rounds * self.log.lengths_ns[0]
+
+
+class Member:
+    """One bot in one bucket: what it has used, its share and its caps, whatever the urgency of its calls."""
+
+    __slots__ = ("bot", "burst_ns", "caps", "log", "share", "spacing_ns", "theoretical_ns", "weight")
+
+    def __init__(self, bot: str, weight: float, windows_s: list[int], caps: dict[Call, Cap]) -> None:
+        self.bot = bot
+        self.weight = weight
+        self.log = CallLog(windows_s)
+        self.caps = caps
+        self.share = 1.0
+        self.burst_ns = self.spacing_ns = 0
+        self.theoretical_ns = 0
+        """When the share would be whole again (the theoretical arrival time of the generic cell rate algorithm)."""
+
+    def give_share(self, share: float, sustained: float) -> None:
+        """``share`` calls of the short window are the bot's own at once, and ``sustained`` of them in the long run.
+
+        At least one is. A little less than the sustained part is guaranteed: bots that always want more than theirs
+        are then borrowers, and those who come back after a while find what was kept for them.
+        """
+        self.share = max(1.0, share)
+        self.spacing_ns = int(self.log.lengths_ns[0] / (max(1.0, sustained) * GUARANTEED_PART))
+        self.burst_ns = int(self.share * self.spacing_ns)
+
+    def own_from_ns(self) -> int:
+        """From when the bot's next call is within its share."""
+        return self.theoretical_ns + self.spacing_ns - self.burst_ns
+
+    def spend(self, now_ns: int) -> None:
+        self.log.in_flight += 1
+        self.theoretical_ns = max(self.theoretical_ns, now_ns) + self.spacing_ns
+
+
+class Flow:
+    """The waiting calls of one member at one level of urgency."""
+
+    __slots__ = ("due_ns", "finish", "member", "queues", "start", "version", "waiting")
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self.queues: OrderedDict[tuple[int, Call], OrderedDict[Ticket, None]] = OrderedDict()
+        """By rank and kind of call, the most urgent first."""
+        self.waiting = 0
+        self.start = 0.0
+        self.finish = 0.0
+        self.version = 0
+        """Entries of heaps with another version are out of date."""
+        self.due_ns = NEVER_NS
+
+    def add(self, ticket: Ticket) -> None:
+        key = (int(ticket.rank), ticket.call)
+        queue = self.queues.get(key)
+        if queue is None:
+            self.queues[key] = OrderedDict()
+            self.queues = OrderedDict(sorted(self.queues.items()))
+            queue = self.queues[key]
+        queue[ticket] = None
+        self.waiting += 1
+
+    def remove(self, ticket: Ticket) -> None:
+        del self.queues[int(ticket.rank), ticket.call][ticket]
+        self.waiting -= 1
+
+    def ahead(self, rank: int) -> int:
+        """How many calls wait that are served before a new one of a rank."""
+        return sum(len(queue) for (other, _), queue in self.queues.items() if other <= rank)
+
+    def next(self, now_ns: int) -> Ticket | None:
+        """The ticket to serve; None if a cap holds each one back."""
+        caps = self.member.caps
+        for (_, call), queue in self.queues.items():
+            if queue and (not caps or call not in caps or caps[call].allows_ns(1, now_ns) <= now_ns):
+                return next(iter(queue))
+        return None
+
+    def wakes_ns(self, now_ns: int) -> int:
+        """When the first cap lets a ticket go."""
+        caps = self.member.caps
+        return min(
+            (caps[call].allows_ns(1, now_ns) for (_, call), queue in self.queues.items() if queue), default=NEVER_NS
+        )
+
+
+Entry = tuple[float, int, int, Flow]
+"""Tag (or instant), ordinal, version, flow."""
+
+
+class FairQueue:
+    """The flows of one bucket at one level of urgency."""
+
+    def __init__(self) -> None:
+        self.flows: dict[str, Flow] = {}
+        self.waiting = 0
+        self.weight = 0.0
+        """Of all flows that have something waiting."""
+        self._tag = 0.0
+        self._own: list[Entry] = []
+        self._loans: list[Entry] = []
+        self._due: list[Entry] = []
+        """Flows that will be within their share, or free of a cap, at an instant."""
+        self._ordinal = 0
+
+    def flow(self, member: Member) -> Flow:
+        flow = self.flows.get(member.bot)
+        if flow is None:
+            flow = self.flows[member.bot] = Flow(member)
+        return flow
+
+    def add(self, ticket: Ticket, flow: Flow, now_ns: int) -> None:
+        """A call waits."""
+        flow.add(ticket)
+        self.waiting += 1
+        if flow.waiting == 1:
+            self.weight += flow.member.weight
+            flow.start = max(self._tag, flow.finish)
+            self._place(flow, now_ns)
+        elif flow.member.caps:
+            self._place(flow, now_ns)
+
+    def remove(self, ticket: Ticket, flow: Flow) -> None:
+        """A call waits no more, without having been served."""
+        flow.remove(ticket)
+        self.waiting -= 1
+        if flow.waiting == 0:
+            flow.version += 1
+            self._leave(flow)
+
+    def pass_by(self, flow: Flow) -> None:
+        """A call of this flow was served without waiting, for nobody waited."""
+        flow.start = self._tag = max(self._tag, flow.finish)
+        flow.finish = flow.start + 1 / flow.member.weight
+
+    def serve(self, ticket: Ticket, flow: Flow) -> None:
+        """The flow's next call starts; :meth:`again` has to follow when it is counted."""
+        flow.remove(ticket)
+        self.waiting -= 1
+        self._tag = max(self._tag, flow.start)
+        flow.start = flow.finish = flow.start + 1 / flow.member.weight
+
+    def again(self, flow: Flow, now_ns: int) -> None:
+        """Put a flow where it belongs now: after a service, an answer that frees a cap, a change of its share."""
+        if flow.waiting:
+            self._place(flow, now_ns)
+        else:
+            flow.version += 1
+            self._leave(flow)
+
+    def own(self, now_ns: int) -> Flow | None:
+        """The next flow whose call is its own."""
+        due = self._due
+        while due and due[0][0] <= now_ns:
+            _, _, version, flow = heappop(due)
+            if version == flow.version:
+                self._place(flow, now_ns)
+        return self._first(self._own)
+
+    def loan(self) -> Flow | None:
+        """The next flow whose call is a loan."""
+        return self._first(self._loans)
+
+    def wakes_ns(self) -> int:
+        """When a flow will come forward by the mere passing of time."""
+        due = self._due
+        while due and due[0][2] != due[0][3].version:
+            heappop(due)
+        return int(due[0][0]) if due else NEVER_NS
+
+    def _leave(self, flow: Flow) -> None:
+        self.weight = self.weight - flow.member.weight if self.waiting else 0.0
+
+    def _place(self, flow: Flow, now_ns: int) -> None:
+        flow.version += 1
+        self._ordinal += 1
+        if flow.member.caps and flow.next(now_ns) is None:
+            wakes_ns = flow.wakes_ns(now_ns)
+            if wakes_ns != NEVER_NS:
+                heappush(self._due, (wakes_ns, self._ordinal, flow.version, flow))
+            return
+        own_ns = flow.member.own_from_ns()
+        if own_ns <= now_ns:
+            heappush(self._own, (flow.start, self._ordinal, flow.version, flow))
+        else:
+            heappush(self._loans, (flow.start, self._ordinal, flow.version, flow))
+            heappush(self._due, (own_ns, self._ordinal, flow.version, flow))
+
+    @staticmethod
+    def _first(heap: list[Entry]) -> Flow | None:
+        while heap:
+            _, _, version, flow = heap[0]
+            if version == flow.version:
+                return flow
+            heappop(heap)
+        return None

@@ -1,0 +1,103 @@
+"""Waiting for a turn: the schedule's shell. One timer serves everybody who waits; nobody is woken in vain."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from derivfleet.gateway.core.schedule import Refusal, Ticket, TicketState
+from derivfleet.gateway.journal.sqlite import JournalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from derivfleet.common.clock import Clock
+    from derivfleet.deriv.vocabulary import Call
+    from derivfleet.gateway.core.blocks import Block
+    from derivfleet.gateway.core.schedule import Rank, Schedule
+
+__all__ = ["Turns"]
+
+_log = structlog.get_logger()
+
+
+class Turns:
+    """Turns of one account: each ends in exactly one of ``landed``, ``lost``, ``unsent``."""
+
+    def __init__(self, schedule: Schedule, clock: Clock, write_blocks: Callable[[list[Block]], None]) -> None:
+        """``write_blocks`` writes down calls about to be made; it may raise JournalError."""
+        self.schedule = schedule
+        self._clock = clock
+        self._write_blocks = write_blocks
+        self._waiting: dict[Ticket, asyncio.Future[None]] = {}
+        self._timer: asyncio.Task[None] | None = None
+        self._timer_ns = 0
+
+    async def wait(self, bot: str, call: Call, deadline_ns: int | None, rank: Rank | None = None) -> Ticket | Refusal:
+        """Wait for a turn; a refusal comes at once if it is sure, else at the deadline. Cancelling costs nothing."""
+        ticket = self.schedule.ask(bot, call, self._clock.now_ns(), deadline_ns, rank)
+        if isinstance(ticket, Refusal):
+            return ticket
+        self._dispatch()
+        if ticket.state is TicketState.WAITING:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting[ticket] = future
+            try:
+                await future
+            except asyncio.CancelledError:
+                self.schedule.cancel(ticket)
+                self.unsent(ticket)  # does nothing unless it was granted in this very moment
+                raise
+            finally:
+                self._waiting.pop(ticket, None)
+        if ticket.state is TicketState.EXPIRED:
+            return Refusal(ticket.bucket, self._clock.now_ns() - ticket.asked_ns, ticket.binding or ticket.bucket)
+        return ticket
+
+    def landed(self, ticket: Ticket) -> None:
+        """The call was answered, whatever the answer says."""
+        self.schedule.landed(ticket, self._clock.now_ns())
+        self._dispatch()
+
+    def lost(self, ticket: Ticket) -> None:
+        """The call was sent and will not be answered."""
+        self.schedule.lost(ticket, self._clock.now_ns())
+        self._dispatch()
+
+    def unsent(self, ticket: Ticket) -> None:
+        """The call was not handed to a socket."""
+        self.schedule.unsent(ticket, self._clock.now_ns())
+        self._dispatch()
+
+    def close(self) -> None:
+        """Wake nobody any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _dispatch(self) -> None:
+        now_ns = self._clock.now_ns()
+        ready = self.schedule.dispatch(now_ns)
+        blocks = self.schedule.take_blocks()
+        if blocks:
+            try:
+                self._write_blocks(blocks)
+            except JournalError as error:
+                # They are counted all the same. What must not go out without the journal, as a purchase, does not.
+                _log.error("calls could not be written ahead", problem=str(error))
+        for ticket in ready:
+            future = self._waiting.get(ticket)
+            if future is not None and not future.done():
+                future.set_result(None)
+        wake_ns = self.schedule.wake_ns(now_ns)
+        if wake_ns is not None and (self._timer is None or self._timer.done() or wake_ns < self._timer_ns):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_ns = wake_ns
+            self._timer = asyncio.create_task(self._wake(wake_ns), name="next turn")
+
+    async def _wake(self, wake_ns: int) -> None:
+        await self._clock.sleep_until_ns(wake_ns)
+        self._timer = None
+        self._dispatch()
