@@ -17,7 +17,7 @@ from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.limits import OPTIONS_LIMITS
 from derivfleet.deriv.vocabulary import Call, Dialect
 from derivfleet.gateway.core.orders import OrderTerms
-from derivfleet.gateway.core.schedule import Schedule
+from derivfleet.gateway.core.schedule import Refusal, Schedule
 from derivfleet.gateway.desk import Desk
 from derivfleet.gateway.feeds import Feeds
 from derivfleet.gateway.journal.feed import Feed
@@ -203,6 +203,13 @@ class Account:
     def _count_entry(self, calls: tuple[Call, ...]) -> None:
         for call in calls:
             self.schedule.note(call, self.clock.now_ns())
+
+    def fill(self, call: Call) -> None:
+        """Leave no bot a call of this kind's bucket for a while; all that were made have just been answered."""
+        now_ns = self.clock.now_ns()
+        while not isinstance(ticket := self.schedule.ask("one", call, now_ns, now_ns), Refusal):
+            self.schedule.dispatch(now_ns)
+            self.schedule.landed(ticket, now_ns)
 
     async def started(self) -> None:
         await self.pool.start()

@@ -161,8 +161,7 @@ async def test_an_ending_gateway_takes_no_new_orders_and_loses_none(opened: Open
         account.deriv.on["buy"] = lambda _socket, _frame: None
         sent = account.buying("sent")
         await account.clock.settle()
-        for _ in range(162):  # the rest of the bot's minute, so that the next one has to wait
-            account.schedule.reserve("one", requests.Buy.call, account.clock.now_ns())
+        account.fill(Call.BUY)  # so that the next one has to wait
         waiting = account.buying("waiting", deadline_s=100)
         await account.clock.settle()
         assert (account.state("sent"), account.state("waiting")) == (State.SENT, State.INTENDED)
@@ -195,8 +194,7 @@ async def test_an_order_whose_lease_ends_while_it_waits_for_its_turn_is_not_sent
     opened: Opened,
 ) -> None:
     async with opened() as account:
-        for number in range(400):
-            account.schedule.reserve("one", Call.BUY, account.clock.now_ns(), account.clock.now_ns() + number)
+        account.fill(Call.BUY)
         buying = account.buying("o1", deadline_s=100)
         await account.clock.advance(1)
         assert account.state("o1") == State.INTENDED
