@@ -127,7 +127,7 @@ async def test_quota_tells_the_account_and_the_own_share(tmp_path: Path) -> None
         assert (trade.limit, trade.deriv_limit) == (342, 360)
         assert {share.bot for share in quota.shares} == {"one"}
         (share,) = [share for share in quota.shares if (share.bucket, share.window_s) == ("trade", 60)]
-        assert share.share == 76  # a quarter of nine tenths of 342
+        assert share.share == 85  # a quarter of 342
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,7 @@ async def test_an_order_whose_lease_ends_while_it_waits_for_its_turn_is_not_sent
     async with opened() as account:
         account.fill(Call.BUY)
         buying = account.buying("o1", deadline_s=100)
-        await account.clock.advance(1)
+        await account.clock.settle()
         assert account.state("o1") == State.INTENDED
         account.has_lease = False
         await account.clock.advance(70)
