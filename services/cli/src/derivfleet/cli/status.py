@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from google.protobuf.json_format import MessageToJson
 from rich.table import Table
+from rich.text import Text
 
 from derivfleet.cli.client import OPERATOR, ControlClient
+from derivfleet.cli.gauges import quota_bars, quota_line, troubled_breaker
 from derivfleet.cli.rundir import DEFAULT_RUN_DIR, RunDir
-from derivfleet.cli.view import amount, money, open_console, quota_bars
+from derivfleet.cli.view import amount, money, open_console
 from derivfleet.cli.watch import decimal_of
 from derivfleet.common.clock import NS_PER_S
 
@@ -75,7 +77,11 @@ def screen_of(answer: control_pb2.GetStatusResponse) -> Iterable[RenderableType]
             ping = f"{one.ping_ms:.0f} ms" if one.ping_ms else "-"
             connections.add_row(one.role, one.state, f"{since_s:.0f} s", ping, str(one.reconnects), one.problem)
         yield connections
+        if breaker := troubled_breaker(account):
+            yield Text(breaker, style="yellow")
         yield quota_bars(account.windows)
+        if loans := quota_line(account):
+            yield loans
         bots = Table(show_edge=False, pad_edge=False)
         bots.add_column("bot", overflow="fold")
         # What is not known is rare, and it is what one looks for.

@@ -13,18 +13,18 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from derivfleet.cli.gauges import quota_bars, quota_line, troubled_breaker
 from derivfleet.cli.supervisor import ChildState
 from derivfleet.cli.watch import decimal_of, utilisation_of, window_name
 from derivfleet.common.clock import NS_PER_S
 from derivfleet.v1 import orders_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.console import RenderableType
 
     from derivfleet.cli.watch import Look
-    from derivfleet.v1 import quota_pb2
 
 __all__ = [
     "Clockwork",
@@ -34,12 +34,10 @@ __all__ = [
     "open_console",
     "order_columns",
     "orders_table",
-    "quota_bars",
     "screen_of",
     "state_name",
 ]
 
-_BAR_WIDTH = 16
 _PIPE_WIDTH = 180
 _WIDE = 108
 """From this width on, an order fits on a line with everything, its id too."""
@@ -52,7 +50,6 @@ _FEWEST_ORDERS = 3
 EVERYTHING = ("time", "bot", "contract", "symbol", "state", "stake", "profit", "order id")
 WITHOUT_IDS = ("time", "bot", "contract", "symbol", "state", "profit")
 BESIDE_ID = ("time", "contract", "state", "profit", "order id")
-_FULL, _BUSY = 0.95, 0.7
 _STATE_STYLES = {
     orders_pb2.ORDER_STATE_SETTLED: "green",
     orders_pb2.ORDER_STATE_CONFIRMED: "cyan",
@@ -126,11 +123,12 @@ def screen_of(look: Look, clockwork: Clockwork, web: str, width: int, height: in
     above += [Text(trouble, style="yellow") for trouble in troubles]
     if clockwork.duration_s:
         above.append(_progress(clockwork))
-    quota = quota_bars(() if look.account is None else look.account.windows)
+    quota = quota_bars(() if look.account is None else look.account.windows, width)
+    loans = Text() if look.account is None else quota_line(look.account)
     wrapped = sum((len(trouble) - 1) // width for trouble in troubles)
-    room = height - len(above) - wrapped - quota.row_count - _OTHER_ROWS
+    room = height - len(above) - wrapped - quota.row_count - bool(loans) - _OTHER_ROWS
     rows = len(look.bots) if len(look.bots) <= room else max(1, room - 1)
-    parts = [*above, _bots(look, rows, width), quota]
+    parts = [*above, _bots(look, rows, width), quota, *((loans,) if loans else ())]
     room -= rows + _ROWS_ABOVE_ORDERS
     if room >= _FEWEST_ORDERS and look.orders:
         columns = EVERYTHING if width >= _WIDE else WITHOUT_IDS
@@ -158,6 +156,8 @@ def _troubles(look: Look) -> list[str]:
     ]
     if account is not None:
         troubles += [f"{one.role} socket {one.state}: {one.problem}" for one in account.connections if one.problem]
+        if breaker := troubled_breaker(account):
+            troubles.append(breaker)
         if account.rejected_by_deriv:
             troubles.append(f"{account.rejected_by_deriv} calls refused by Deriv for rate")
         if account.foreign_trades:
@@ -202,26 +202,6 @@ def _numbers(count: Callable[[str], int]) -> dict[str, RenderableType]:
     """What the columns show, by the fields of the gateway's answer."""
     fields = {"calls": "ops", "refused": "errors"} | {name: name for name in ("buys", "open", "settled", "wins")}
     return {name: str(count(field)) for name, field in fields.items()}
-
-
-def quota_bars(windows: Iterable[quota_pb2.QuotaWindow]) -> Table:
-    """How full each window of the account's limits is: a row a bucket, the shorter window first."""
-    buckets: dict[str, list[quota_pb2.QuotaWindow]] = {}
-    for window in windows:
-        buckets.setdefault(window.bucket, []).append(window)
-    table = Table.grid(padding=(0, 1))
-    for bucket, linked in buckets.items():
-        cells: list[RenderableType] = [bucket]
-        for window in sorted(linked, key=lambda one: one.window_s):
-            used = utilisation_of(window)
-            style = "red" if used >= _FULL else "yellow" if used >= _BUSY else "green"
-            cells += [
-                f" {window.window_s}s",
-                ProgressBar(total=1.0, completed=min(1.0, used), width=_BAR_WIDTH, complete_style=style),
-                f"{window.used}/{window.deriv_limit}",
-            ]
-        table.add_row(*cells)
-    return table
 
 
 def orders_table(
