@@ -101,10 +101,11 @@ def _status_response(time_s: float = START_S, rejected: int = 0, **changes: Any)
         rejected_by_deriv=rejected,
         calls_sent=420,
         windows=[
-            quota_pb2.QuotaWindow(bucket="trade", window_s=60, limit=342, used=120, deriv_limit=360),
+            quota_pb2.QuotaWindow(bucket="trade", window_s=60, limit=342, used=120, deriv_limit=360, reserved=34),
             quota_pb2.QuotaWindow(bucket="trade", window_s=3600, limit=13_680, used=3_000, deriv_limit=14_400),
         ],
         connections=[control_pb2.ConnectionStatus(role="orders", state="ready", ping_ms=41.5)],
+        shares=[quota_pb2.QuotaShare(bot="over-4", bucket="trade", window_s=60, share=154, used=163, borrowed=9)],
     )
     account.MergeFrom(control_pb2.AccountStatus(**changes))
     return control_pb2.GetStatusResponse(

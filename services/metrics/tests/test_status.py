@@ -5,8 +5,19 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from derivfleet.metrics.status import RefusedCount, refused_between, samples_of
-from derivfleet.v1 import control_pb2
+from derivfleet.metrics.status import (
+    Breaker,
+    NextCall,
+    QuotaNow,
+    RefusedCount,
+    Saving,
+    Share,
+    Window,
+    quota_now,
+    refused_between,
+    samples_of,
+)
+from derivfleet.v1 import control_pb2, quota_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,15 +28,32 @@ if TYPE_CHECKING:
 def test_a_sample_says_what_the_gateway_said(make_status: MakeStatus) -> None:
     (sample,) = samples_of(make_status(1_795_161_600, rejected=3))
     assert (sample.account, sample.balance, sample.is_demo, sample.rejected_by_deriv) == ("demo", "10012.34", True, 3)
-    assert [(one.bucket, one.window_s, one.deriv_limit) for one in sample.windows] == [
-        ("trade", 60, 360),
-        ("trade", 3600, 14_400),
-    ]
+    assert sample.windows == (Window("trade", 60, 120, 342, 360, 34), Window("trade", 3600, 3_000, 13_680, 14_400))
     assert sample.connections[0].role == "orders"
 
 
 def test_an_account_without_a_key_is_no_sample() -> None:
-    assert samples_of(control_pb2.GetStatusResponse(accounts=[control_pb2.AccountStatus()])) == []
+    nameless = control_pb2.GetStatusResponse(accounts=[control_pb2.AccountStatus()])
+    assert samples_of(nameless) == []
+    assert quota_now(nameless) == {}
+
+
+def test_who_uses_the_limits_is_told_as_the_gateway_told_it(make_status: MakeStatus) -> None:
+    forecast = quota_pb2.Forecast(bucket="trade", wait_ms=1_200, binding_window="trade/60s")
+    told = make_status(
+        shares=[
+            quota_pb2.QuotaShare(bot="trend-75", bucket="trade", window_s=60, share=154, used=5, lent=9, waiting=2)
+        ],
+        next_calls=[quota_pb2.NextCall(bot="over-4", call="buy", forecast=forecast)],
+        calls_saved=[quota_pb2.CallsSaved(kind="history", calls=12)],
+        breaker=control_pb2.BreakerStatus(state="open", since_time_ns=7, reason="5 failures"),
+    )
+    assert quota_now(told)["demo"] == QuotaNow(
+        shares=(Share("over-4", "trade", 60, 154, 163, 9, 0, 0), Share("trend-75", "trade", 60, 154, 5, 0, 9, 2)),
+        next_calls=(NextCall("over-4", "trade", "buy", 1_200, "trade/60s"),),
+        savings=(Saving("history", 12),),
+        breaker=Breaker("open", 7, "5 failures"),
+    )
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 3), st.booleans()), max_size=30), st.integers(0, 60))

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
-from dataclasses import replace
+from dataclasses import asdict, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -148,6 +149,20 @@ async def test_the_status_of_a_time_is_the_last_one_before_it(store: Store, make
     assert await store.status("demo", 5) == samples[0]
     counts = await store.refused_counts("demo", samples[1].time_ns, samples[2].time_ns)
     assert [count.rejected_by_deriv for count in counts] == [1, 2]
+
+
+async def test_a_window_kept_before_reserves_were_told_has_none(
+    tmp_path: Path, store: Store, make_status: MakeStatus
+) -> None:
+    (sample,) = samples_of(make_status())
+    await store.keep_status([sample])
+    earlier = [{key: value for key, value in asdict(one).items() if key != "reserved"} for one in sample.windows]
+    with sqlite3.connect(tmp_path / "unit.sqlite") as connection:
+        connection.execute("UPDATE status_samples SET windows = ?", (json.dumps(earlier),))
+    connection.close()
+    read = await store.status("demo", sample.time_ns)
+    assert read is not None
+    assert [(one.used, one.reserved) for one in read.windows] == [(120, 0), (3_000, 0)]
 
 
 async def test_old_rows_are_forgotten_and_open_orders_are_not(

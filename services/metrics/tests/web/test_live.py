@@ -38,7 +38,8 @@ async def live(store: Store, clock: ManualClock, tmp_path: Path) -> AsyncGenerat
     token = OwnToken(tmp_path / "metrics.token", "token")
     feed = OrderFeed(channel, token, store, clock, FeedMark())
     reports = Reports(store, feed, clock, FLEET)
-    made = Live(store, reports, feed, IngestCounts(), Board(store, clock, "demo", 3_600), clock, FLEET, "demo")
+    board = Board(store, clock, "demo", 3_600)
+    made = Live(store, reports, feed, IngestCounts(), board, clock, FLEET, "demo", {})
     job = asyncio.create_task(made.run())
     yield made
     job.cancel()

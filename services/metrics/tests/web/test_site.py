@@ -54,7 +54,8 @@ async def test_the_page_and_all_it_names_come_from_here(
                 seen[name] = await answer.text()
             named = re.findall(r'(?:src|href)="([\w.-]+\.\w+)"|from "\./([\w.-]+)"', seen[name])
             wanted += [one for pair in named for one in pair if one and one not in seen]
-        assert set(seen) == {"", "app.js", "bots.js", "chart.js", "format.js", "panels.js", "style.css", "icon.svg"}
+        scripts = {"app.js", "bots.js", "chart.js", "format.js", "limits.js", "panels.js"}
+        assert set(seen) == {"", "style.css", "icon.svg", *scripts}
         for text in seen.values():
             outside = set(re.findall(r"https?://[^\s\"']+", text))
             assert outside <= {"http://www.w3.org/2000/svg"}
@@ -84,6 +85,10 @@ async def test_events_show_the_fleet_and_stop_with_the_service(
             assert [bot["bot"] for bot in told["bots"]] == ["over-4", "trend-75"]
             assert [order["order_id"] for order in told["orders"]] == ["b", "a"]
             assert told["gateway"]["connected"]
+            while not told["gateway"]["shares"]:  # the gateway's status comes by another call than its orders
+                told = await first_event(one)
+            assert told["gateway"]["quota"][0]["reserved"] == 34
+            assert [(one["bot"], one["borrowed"]) for one in told["gateway"]["shares"]] == [("over-4", 9)]
             assert (await first_event(other))["fleet"] == "test"
             async with browser.get(f"{service.url}/healthz") as answer:
                 assert (await answer.json())["watchers"] == 2

@@ -13,8 +13,9 @@ from derivfleet.common.fleet import Fleet
 from derivfleet.common.spans import SpanName
 from derivfleet.metrics.aggregate import PeriodRows, Settlement, SpanRow, figures_of
 from derivfleet.metrics.curve import Curve
-from derivfleet.metrics.status import samples_of
+from derivfleet.metrics.status import quota_now, samples_of
 from derivfleet.metrics.web.snapshot import FeedView, View, order_json, snapshot
+from derivfleet.v1 import control_pb2, quota_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +60,12 @@ def view(make_order: MakeOrder, make_status: MakeStatus) -> View:
         orders=[make_order(1, "a")],
         open_orders={"over-4": 2, "gone": 1},
         status=samples_of(make_status(NOW_S - 3, rejected=4))[0],
+        quota=quota_now(
+            make_status(
+                calls_saved=[quota_pb2.CallsSaved(kind="ticks", calls=9)],
+                breaker=control_pb2.BreakerStatus(state="half_open", since_time_ns=2 * NS_PER_S, reason="5 failures"),
+            )
+        )["demo"],
         feed=FeedView(connected=True, problem="", lag_s=0.0, events_refused=0, spans_refused=2, spans_sent_away=0),
     )
 
@@ -84,12 +91,35 @@ def test_a_snapshot_is_json_with_money_as_text(view: View) -> None:
     assert (trend["curve"], trend["total"]["win_rate"], trend["total"]["profit"]) == ([], None, "0")
 
 
+def test_reserves_loans_savings_and_the_breaker_are_shown(view: View) -> None:
+    told = json.loads(json.dumps(snapshot(view)))["gateway"]
+    assert [(one["window_s"], one["used"], one["reserved"], one["limit"]) for one in told["quota"]] == [
+        (60, 120, 34, 342),
+        (3600, 3_000, 0, 13_680),
+    ]
+    assert told["shares"] == [
+        {
+            "bot": "over-4",
+            "bucket": "trade",
+            "window_s": 60,
+            "share": 154,
+            "used": 163,
+            "borrowed": 9,
+            "lent": 0,
+            "waiting": 0,
+        }
+    ]
+    assert told["savings"] == [{"kind": "ticks", "calls": 9}]
+    assert told["breaker"] == {"state": "half_open", "since_s": 2.0, "reason": "5 failures"}
+    assert told["calls_sent"] == 420
+
+
 def test_the_curve_does_not_run_ahead_of_the_clock(view: View) -> None:
     assert snapshot(view)["curve"] == [[NOW_S, "0.33"]]
 
 
 def test_before_the_gateway_spoke_nothing_is_made_up(view: View) -> None:
-    told = snapshot(replace(view, status=None, fleet_curve=Curve(8, 60), orders=[], open_orders={}))
+    told = snapshot(replace(view, status=None, quota=None, fleet_curve=Curve(8, 60), orders=[], open_orders={}))
     assert told["account"] == {
         "key": "demo",
         "login_id": "",
@@ -101,6 +131,7 @@ def test_before_the_gateway_spoke_nothing_is_made_up(view: View) -> None:
     assert told["gateway"]["rejected_by_deriv"] is None
     assert told["gateway"]["status_age_s"] is None
     assert told["total"]["since_s"] is None
+    assert (told["gateway"]["shares"], told["gateway"]["savings"], told["gateway"]["breaker"]) == ([], [], None)
 
 
 def test_an_order_that_is_open_has_no_profit(make_order: MakeOrder) -> None:

@@ -73,7 +73,8 @@ async def serve(
         reports = Reports(store, feed, clock, fleet)
         account = fleet.accounts[0].key
         board = Board(store, clock, account, settings.page_hours * 3600)
-        live = Live(store, reports, feed, receiver.counts, board, clock, fleet, account)
+        poll = StatusPoll(channel, token, store, clock, feed)
+        live = Live(store, reports, feed, receiver.counts, board, clock, fleet, account, poll.quota)
 
         server = Server(
             settings.listen,
@@ -97,7 +98,7 @@ async def serve(
         await _work(
             stop,
             feed.run(),
-            StatusPoll(channel, token, store, clock, feed).run(),
+            poll.run(),
             Retention(store, clock, settings.span_days, settings.order_days).run(),
             live.run(),
         )

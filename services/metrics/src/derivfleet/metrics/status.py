@@ -10,18 +10,35 @@ if TYPE_CHECKING:
 
     from derivfleet.v1.control_pb2 import GetStatusResponse
 
-__all__ = ["Connection", "RefusedCount", "StatusSample", "Window", "refused_between", "samples_of"]
+__all__ = [
+    "Breaker",
+    "Connection",
+    "NextCall",
+    "QuotaNow",
+    "RefusedCount",
+    "Saving",
+    "Share",
+    "StatusSample",
+    "Window",
+    "quota_now",
+    "refused_between",
+    "samples_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One linked window of one bucket of calls; ``limit`` is the gateway's own, ``deriv_limit`` the published one."""
+    """One linked window of one bucket of calls; ``limit`` is the gateway's own, ``deriv_limit`` the published one.
+
+    ``reserved`` calls of the limit were held back for exits and reconciling; 0 in samples from before that was told.
+    """
 
     bucket: str
     window_s: int
     used: int
     limit: int
     deriv_limit: int
+    reserved: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +75,58 @@ class StatusSample:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """One bot's part of one window: calls used, used beyond its share, left to others, and waiting for their turn."""
+
+    bot: str
+    bucket: str
+    window_s: int
+    share: int
+    used: int
+    borrowed: int
+    lent: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class NextCall:
+    """When one bot's next call of a bucket could start, and the window that makes it wait (empty if none does)."""
+
+    bot: str
+    bucket: str
+    call: str
+    wait_ms: int
+    binding_window: str
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """Calls of one kind that Deriv never saw, since the gateway started."""
+
+    kind: str
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """Whether calls go to Deriv (closed), rest (open) or are tried (half_open); ``state`` is empty until it is told."""
+
+    state: str
+    since_ns: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaNow:
+    """Who uses the limits at this moment. Not kept: a loan of a minute ago helps nobody."""
+
+    shares: tuple[Share, ...]
+    next_calls: tuple[NextCall, ...]
+    savings: tuple[Saving, ...]
+    breaker: Breaker
+
+
+@dataclass(frozen=True, slots=True)
 class RefusedCount:
     """The gateway's running count of refused calls at one time, since it started."""
 
@@ -82,7 +151,7 @@ def samples_of(response: GetStatusResponse) -> list[StatusSample]:
             calls_sent=status.calls_sent,
             foreign_trades=status.foreign_trades,
             windows=tuple(
-                Window(window.bucket, window.window_s, window.used, window.limit, window.deriv_limit)
+                Window(window.bucket, window.window_s, window.used, window.limit, window.deriv_limit, window.reserved)
                 for window in status.windows
             ),
             connections=tuple(
@@ -92,6 +161,35 @@ def samples_of(response: GetStatusResponse) -> list[StatusSample]:
         for status in response.accounts
         if status.account
     ]
+
+
+def quota_now(response: GetStatusResponse) -> dict[str, QuotaNow]:
+    """Shares, loans and savings of each account."""
+    return {
+        status.account: QuotaNow(
+            shares=tuple(
+                Share(
+                    one.bot,
+                    one.bucket,
+                    one.window_s,
+                    one.share,
+                    one.used,
+                    one.borrowed,
+                    one.lent,
+                    one.waiting,
+                )
+                for one in status.shares
+            ),
+            next_calls=tuple(
+                NextCall(one.bot, one.forecast.bucket, one.call, one.forecast.wait_ms, one.forecast.binding_window)
+                for one in status.next_calls
+            ),
+            savings=tuple(Saving(one.kind, one.calls) for one in status.calls_saved),
+            breaker=Breaker(status.breaker.state, status.breaker.since_time_ns, status.breaker.reason),
+        )
+        for status in response.accounts
+        if status.account
+    }
 
 
 def refused_between(counts: Sequence[RefusedCount], start_ns: int, end_ns: int) -> int:

@@ -13,13 +13,14 @@ from derivfleet.metrics.store import StoreError
 from derivfleet.metrics.web.snapshot import FeedView, View, snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping
 
     from derivfleet.common.clock import Clock
     from derivfleet.common.fleet import Fleet
     from derivfleet.metrics.feed import OrderFeed
     from derivfleet.metrics.ingest import IngestCounts
     from derivfleet.metrics.reports import Reports
+    from derivfleet.metrics.status import QuotaNow
     from derivfleet.metrics.store import Store
     from derivfleet.metrics.web.board import Board
 
@@ -49,7 +50,9 @@ class Live:
         clock: Clock,
         fleet: Fleet,
         account: str,
+        quota: Mapping[str, QuotaNow],
     ) -> None:
+        """``quota`` is asked anew for each snapshot: whoever follows the gateway keeps it up."""
         self._store = store
         self._reports = reports
         self._feed = feed
@@ -58,6 +61,7 @@ class Live:
         self._clock = clock
         self._fleet = fleet
         self._account = account
+        self._quota = quota
         self._watchers = 0
         self._wanted = asyncio.Event()
         self._changed = asyncio.Condition()
@@ -106,6 +110,7 @@ class Live:
                 orders=await self._store.orders(self._account, limit=_ORDERS),
                 open_orders=await self._store.open_orders(self._account),
                 status=await self._store.status(self._account, now_ns),
+                quota=self._quota.get(self._account),
                 feed=FeedView(
                     connected=self._feed.connected,
                     problem=self._feed.problem,

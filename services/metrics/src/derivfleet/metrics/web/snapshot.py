@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from derivfleet.metrics.aggregate import BotFigures, Figures
     from derivfleet.metrics.curve import Curve
     from derivfleet.metrics.orders import OrderRecord
-    from derivfleet.metrics.status import StatusSample
+    from derivfleet.metrics.status import Breaker, QuotaNow, StatusSample
 
 __all__ = ["FeedView", "View", "order_json", "snapshot"]
 
@@ -49,6 +49,7 @@ class View:
     orders: Sequence[OrderRecord]
     open_orders: Mapping[str, int]
     status: StatusSample | None
+    quota: QuotaNow | None
     feed: FeedView
 
 
@@ -101,10 +102,19 @@ def _gateway_json(view: View) -> Json:
         "status_age_s": max(0.0, (view.now_ns - status.time_ns) / NS_PER_S) if status else None,
         "started_s": status.started_ns / NS_PER_S if status else None,
         "rejected_by_deriv": status.rejected_by_deriv if status else None,
+        "calls_sent": status.calls_sent if status else None,
         "foreign_trades": status.foreign_trades if status else None,
         "connections": [asdict(one) for one in status.connections] if status else [],
         "quota": [asdict(window) for window in status.windows] if status else [],
+        "shares": [asdict(one) for one in view.quota.shares] if view.quota else [],
+        "next_calls": [asdict(one) for one in view.quota.next_calls] if view.quota else [],
+        "savings": [asdict(one) for one in view.quota.savings] if view.quota else [],
+        "breaker": _breaker_json(view.quota.breaker) if view.quota and view.quota.breaker.state else None,
     }
+
+
+def _breaker_json(breaker: Breaker) -> Json:
+    return {"state": breaker.state, "since_s": breaker.since_ns / NS_PER_S, "reason": breaker.reason}
 
 
 def _bot_json(view: View, figures: BotFigures) -> Json:

@@ -3,7 +3,8 @@
 import { BotTable } from "./bots.js";
 import { ProfitChart } from "./chart.js";
 import { count, make, money, percent, plural, span, timeOf, toneOf, write } from "./format.js";
-import { completenessOf, isStale, showOrders, showQuota, showTimes } from "./panels.js";
+import { isStale, showQuota } from "./limits.js";
+import { completenessOf, showOrders, showTimes } from "./panels.js";
 
 const at = (id) => document.getElementById(id);
 const chart = new ProfitChart(at("curve"), at("curve-read"));
@@ -31,7 +32,7 @@ function show(snapshot) {
   const title = bot ? `Profit of ${bot.bot}` : "Profit over time";
   write(at("curve-title"), title);
   chart.show(shown.curve, shown.total.since_s, snapshot.time_s, snapshot.account.currency, title);
-  showQuota(at("quota"), at("quota-note"), snapshot);
+  showQuota(at("quota"), at("quota-note"), snapshot, picked);
   table.show(snapshot, picked);
   const recent = span(snapshot.window_s);
   write(at("bots-note"), picked ? "Esc shows all again" : "a name shows one alone");

@@ -1,55 +1,6 @@
-// The panels beside the table: call limits, where the time goes, the last orders, and what was not seen.
+// The panels beside the table: where the time goes, the last orders, and what was not seen.
 
-import { count, make, millis, money, percent, plural, span, timeOf, toneOf, write } from "./format.js";
-
-const WINDOWS = { 60: "minute", 3600: "hour", 1: "second" };
-
-// The gateway is asked every few seconds of the fleet's clock, which may run faster than the page is drawn.
-export const isStale = ({ gateway, speed }) => gateway.status_age_s === null || gateway.status_age_s > Math.max(20, 5 * speed);
-
-export function showQuota(box, note, snapshot) {
-  const { gateway } = snapshot;
-  const stale = isStale(snapshot);
-  box.classList.toggle("stale", stale);
-  write(note, gateway.status_age_s === null ? "" : stale ? `as of ${span(gateway.status_age_s)} ago` : "used of what Deriv allows");
-  if (gateway.quota.length === 0) {
-    box.replaceChildren(make("p.empty", {}, "The gateway has not told its limits yet."));
-    return;
-  }
-  const groups = grouped(gateway.quota);
-  box.replaceChildren(
-    ...[...groups].map(([bucket, windows]) =>
-      make("div.bucket", {}, make("h3", {}, bucket.replaceAll("_", " ")), ...windows.map(quotaBar)),
-    ),
-  );
-}
-
-function grouped(windows) {
-  const groups = new Map();
-  for (const one of windows) groups.set(one.bucket, [...(groups.get(one.bucket) ?? []), one]);
-  return groups;
-}
-
-function quotaBar(one) {
-  const share = one.deriv_limit ? one.used / one.deriv_limit : 0;
-  const own = one.deriv_limit ? one.limit / one.deriv_limit : 1;
-  const tone = share >= 0.95 ? "loss" : share >= 0.75 ? "warn" : "calm";
-  const name = WINDOWS[one.window_s] ?? span(one.window_s);
-  const fill = make("span.fill", { "data-tone": tone });
-  fill.style.width = `${Math.min(100, share * 100)}%`;
-  const mark = make("span.mark", { title: `The gateway stops at ${count(one.limit)}` });
-  mark.style.left = `${Math.min(100, own * 100)}%`;
-  const meter = make("div.meter", {
-    role: "meter",
-    "aria-label": `${one.bucket} per ${name}`,
-    "aria-valuemin": 0,
-    "aria-valuemax": one.deriv_limit,
-    "aria-valuenow": one.used,
-  }, fill, mark);
-  return make("div.window", {},
-    make("span.name", {}, name), meter,
-    make("span.value", {}, make("b", {}, percent(share)), ` ${count(one.used)} / ${count(one.deriv_limit)}`));
-}
+import { make, millis, money, plural, span, timeOf, toneOf, write } from "./format.js";
 
 const PHASES = [
   ["decide", "Bot decides", "The strategy thinks (trade.decide)"],
