@@ -18,7 +18,7 @@ README = (ROOT / "README.md").read_text()
 def test_the_commands_exist() -> None:
     lines = re.findall(r"^\.venv/bin/(.*)$", README, re.MULTILINE)
     commands = set(re.findall(r"derivfleet ([a-z]+)\b(?= |$)", "\n".join(lines)))
-    assert {"up", "doctor", "status", "orders", "report"} <= commands
+    assert {"up", "doctor", "status", "quota", "orders", "report"} <= commands
     assert commands <= set(getattr(get_command(app), "commands", {}))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import psutil
@@ -44,7 +44,21 @@ def a_status() -> control_pb2.GetStatusResponse:
                 role="reads", state="waiting", since_time_ns=T0_NS, problem="no route to host"
             ),
         ],
-        windows=[quota_pb2.QuotaWindow(bucket="trade", window_s=60, limit=342, used=90, deriv_limit=360)],
+        windows=[quota_pb2.QuotaWindow(bucket="trade", window_s=60, limit=342, used=90, deriv_limit=360, reserved=34)],
+        shares=[
+            quota_pb2.QuotaShare(bot="over-4", bucket="trade", window_s=60, share=60, used=79, borrowed=19, waiting=3),
+            quota_pb2.QuotaShare(bot="trend-75", bucket="trade", window_s=60, share=240, used=11, lent=19),
+        ],
+        next_calls=[
+            quota_pb2.NextCall(
+                bot="over-4",
+                call="buy",
+                forecast=quota_pb2.Forecast(bucket="trade", wait_ms=1200, binding_window="trade/60s"),
+            ),
+            quota_pb2.NextCall(bot="trend-75", call="buy", forecast=quota_pb2.Forecast(bucket="trade", remaining=9)),
+        ],
+        calls_saved=[quota_pb2.CallsSaved(kind="ticks", calls=9), quota_pb2.CallsSaved(kind="history", calls=120)],
+        breaker=control_pb2.BreakerStatus(state="closed", since_time_ns=T0_NS),
         bots=[
             control_pb2.BotStatus(bot="over-4", ops=12, buys=5, confirmed=5, settled=4, wins=2, profit="-0.26", open=1),
             control_pb2.BotStatus(bot="trend-75", ops=3, unknown=1, open=1, errors=2, last_seen_time_ns=T0_NS),
@@ -63,12 +77,14 @@ class Control(control_pb2_grpc.ControlServiceServicer):
         self.status = a_status()
         self.orders: list[orders_pb2.Order] = []
         self.pages = 0
+        self.looks = 0
 
     async def GetStatus(  # noqa: N802 - the contract's name
         self,
         request: control_pb2.GetStatusRequest,  # noqa: ARG002 - the contract's name
         context: Context,  # noqa: ARG002 - the contract's name
     ) -> control_pb2.GetStatusResponse:
+        self.looks += 1
         return self.status
 
     async def ListOrders(  # noqa: N802 - the contract's name
@@ -160,15 +176,18 @@ class Fleet:
         await self.server.set_serving(serving=True)
         self.write(gateway=address, metrics=address)
 
-    def write(self, **changes: str) -> None:
-        """Say where the services are."""
-        told = {"gateway": "127.0.0.1:1", "metrics": "127.0.0.1:1"} | changes
+    def write(self, **changes: Any) -> None:
+        """Say where the services are, and the supervisor: this process, unless told another."""
+        told: dict[str, Any] = {
+            "gateway": "127.0.0.1:1",
+            "metrics": "127.0.0.1:1",
+            "pid": os.getpid(),
+        } | changes
+        told["pid_started_s"] = psutil.Process(told["pid"]).create_time()
         self.folder.write_file(
             RunFile(
                 fleet="demo",
                 account="demo",
-                pid=os.getpid(),
-                pid_started_s=psutil.Process().create_time(),
                 simulated=True,
                 dialect="options",
                 speed=1.0,

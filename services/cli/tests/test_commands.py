@@ -104,7 +104,7 @@ async def test_a_report_is_printed_and_asked_for_as_told(fleet: Fleet) -> None:
     assert fleet.reports.asked[1].at_epoch_s == 0
 
 
-@pytest.mark.parametrize("command", ["status", "orders", "report", "trace"])
+@pytest.mark.parametrize("command", ["status", "quota", "orders", "report", "trace"])
 async def test_services_that_are_gone_are_one_friendly_line(fleet: Fleet, command: str) -> None:
     fleet.write()
     result = await fleet.run(command)
@@ -113,7 +113,7 @@ async def test_services_that_are_gone_are_one_friendly_line(fleet: Fleet, comman
     assert "does not answer at 127.0.0.1:1" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["status", "orders", "report", "trace"])
+@pytest.mark.parametrize("command", ["status", "quota", "orders", "report", "trace"])
 async def test_a_folder_without_a_fleet_is_one_friendly_line(fleet: Fleet, command: str) -> None:
     fleet.folder.run_file.unlink()
     result = await fleet.run(command)
@@ -143,6 +143,9 @@ async def test_a_token_of_another_run_is_refused_in_one_line(fleet: Fleet) -> No
         (("orders", "--limit", "0"), "--limit"),
         (("orders", "--limit", "many"), "--limit"),
         (("orders", "--nothing"), "--nothing"),
+        (("quota", "--watch", "0"), "--watch"),
+        (("quota", "--watch", "2", "--once"), "--watch"),
+        (("quota", "--bot", "over-5"), "known are over-4, trend-75"),
         (("reprot",), "'report'"),
     ],
 )

@@ -59,6 +59,7 @@ async def test_the_screen_shows_bots_quota_orders_profit_and_the_page(fleet: Fle
         "12 of 60 s",
         "running ↻3",
         "90/360",
+        "19 of trade/60s borrowed · 3 waiting · 129 calls saved",
         "denied LIMIT_REACHED",
         "08:00:00",
         "CALL 5t",
@@ -67,7 +68,10 @@ async def test_the_screen_shows_bots_quota_orders_profit_and_the_page(fleet: Fle
 
 
 async def test_the_screen_says_what_is_wrong(fleet: Fleet) -> None:
+    breaker = control_pb2.BreakerStatus(state="half_open", reason="5 calls in a row failed")
+    fleet.control.status.accounts[0].breaker.CopyFrom(breaker)
     text = text_of(await look_at(fleet), Clockwork(12.0, 0))
+    assert "breaker half open: 5 calls in a row failed" in text
     for words in ("gateway restarting", "reads socket waiting: no route to host", "1 calls refused", "2 trades on the"):
         assert words in text
     assert " of " not in text.splitlines()[5], "without a duration there is no progress"
@@ -86,9 +90,9 @@ async def test_the_screen_is_never_larger_than_the_terminal(fleet: Fleet) -> Non
             assert "Ctrl-C" in text
             assert "fleet" in text
     short = text_of(replace(look, bots=many), Clockwork(12.0, 60.0), 80, 24)
-    assert "and 3 more" in short
-    assert "bot-08" in short
-    assert "bot-09" not in short
+    assert "and 4 more" in short
+    assert "bot-07" in short
+    assert "bot-08" not in short
     assert "order id" in text_of(look, Clockwork(1, 0), 120, 40)
     assert "order id" not in text_of(look, Clockwork(1, 0), 80, 40)
 

@@ -46,13 +46,13 @@ def test_who_uses_the_limits_is_told_as_the_gateway_told_it(make_status: MakeSta
         ],
         next_calls=[quota_pb2.NextCall(bot="over-4", call="buy", forecast=forecast)],
         calls_saved=[quota_pb2.CallsSaved(kind="history", calls=12)],
-        breaker=control_pb2.BreakerStatus(state="open", since_time_ns=7, reason="5 failures"),
+        breaker=control_pb2.BreakerStatus(state="open", since_time_ns=7, reason="5 failures", retry_time_ns=9),
     )
     assert quota_now(told)["demo"] == QuotaNow(
         shares=(Share("over-4", "trade", 60, 154, 163, 9, 0, 0), Share("trend-75", "trade", 60, 154, 5, 0, 9, 2)),
         next_calls=(NextCall("over-4", "trade", "buy", 1_200, "trade/60s"),),
         savings=(Saving("history", 12),),
-        breaker=Breaker("open", 7, "5 failures"),
+        breaker=Breaker("open", 7, "5 failures", 9),
     )
 
 

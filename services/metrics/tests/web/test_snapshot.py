@@ -110,7 +110,7 @@ def test_reserves_loans_savings_and_the_breaker_are_shown(view: View) -> None:
         }
     ]
     assert told["savings"] == [{"kind": "ticks", "calls": 9}]
-    assert told["breaker"] == {"state": "half_open", "since_s": 2.0, "reason": "5 failures"}
+    assert told["breaker"] == {"state": "half_open", "since_s": 2.0, "reason": "5 failures", "retry_s": None}
     assert told["calls_sent"] == 420
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from derivfleet.cli.watch import utilisation_of
+from derivfleet.common.clock import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -95,12 +96,14 @@ def savings_of(saved: Sequence[quota_pb2.CallsSaved]) -> str:
     return f"{total} calls saved: " + ", ".join(f"{one.kind} {one.calls}" for one in kinds)
 
 
-def troubled_breaker(account: control_pb2.AccountStatus) -> str:
-    """Why calls rest, as ``breaker open: Deriv is down``; empty if they go through."""
+def troubled_breaker(account: control_pb2.AccountStatus, time_ns: int) -> str:
+    """Why no orders are opened, as ``breaker open, tried again in 4 s: …``; empty if they are."""
     breaker = account.breaker
     if breaker.state in ("", "closed"):
         return ""
-    return f"breaker {breaker.state.replace('_', ' ')}" + (f": {breaker.reason}" if breaker.reason else "")
+    left_s = (breaker.retry_time_ns - time_ns) / NS_PER_S
+    again = f", tried again in {left_s:.0f} s" if breaker.state == "open" and left_s > 0 else ""
+    return f"breaker {breaker.state.replace('_', ' ')}{again}" + (f": {breaker.reason}" if breaker.reason else "")
 
 
 def wait_of(forecast: quota_pb2.Forecast) -> str:

@@ -33,12 +33,15 @@ def screen_of(
     """Quota for people, for a screen so many characters wide; with a height, the idlest bots are cut to fit it."""
     parts: list[RenderableType] = []
     for account in answer.accounts:
-        parts += _account(account, bot, width, None if height is None else height // len(answer.accounts))
+        room = None if height is None else height // len(answer.accounts)
+        parts += _account(account, bot, answer.time_ns, width, room)
     return [*parts, Text(LEGEND, style="dim")]
 
 
-def _account(account: control_pb2.AccountStatus, bot: str, width: int, height: int | None) -> list[RenderableType]:
-    breaker = troubled_breaker(account)
+def _account(
+    account: control_pb2.AccountStatus, bot: str, time_ns: int, width: int, height: int | None
+) -> list[RenderableType]:
+    breaker = troubled_breaker(account, time_ns)
     head = Text.assemble(
         f"{account.account}: {account.calls_sent} calls sent, ",
         (f"{account.rejected_by_deriv} refused by Deriv for rate", "red" if account.rejected_by_deriv else ""),
@@ -106,27 +109,22 @@ def _bots(
     nexts = {one.bot: one.forecast for one in account.next_calls if one.forecast.bucket == bucket}
     table = Table(title=bucket, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
     table.add_column("bot", no_wrap=True)
-    for length in lengths:
-        for name in (f"{length}s", "borrowed", "lent"):
-            table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("waiting", justify="right", no_wrap=True)
+    short_s, *longer_s = lengths
+    for name in (f"{short_s}s", "borrowed", "lent", *(f"{length}s" for length in longer_s), "waiting"):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("next call", no_wrap=True)
     for name in _shown(by_bot, most):
         mine = by_bot[name]
-        cells: list[RenderableType] = []
-        for length in lengths:
-            share = mine[length]
-            borrowed, lent = (Text(str(count) if count else "-") for count in (share.borrowed, share.lent))
-            borrowed.stylize("cyan" if share.borrowed else "dim")
-            lent.stylize("magenta" if share.lent else "dim")
-            cells += [f"{share.used}/{share.share}", borrowed, lent]
-        waiting = mine[lengths[0]].waiting
+        short = mine[short_s]
         forecast = nexts.get(name)
         binding = forecast.binding_window if forecast is not None and forecast.wait_ms else ""
         table.add_row(
             name,
-            *cells,
-            Text(str(waiting), style="yellow" if waiting else "dim"),
+            f"{short.used}/{short.share}",
+            Text(str(short.borrowed), style="cyan" if short.borrowed else "dim"),
+            Text(str(short.lent), style="magenta" if short.lent else "dim"),
+            *(f"{mine[length].used}/{mine[length].share}" for length in longer_s),
+            Text(str(short.waiting), style="yellow" if short.waiting else "dim"),
             "" if forecast is None else f"{wait_of(forecast)} {binding}".rstrip(),
         )
     if more := len(by_bot) - table.row_count:

@@ -77,7 +77,7 @@ def screen_of(answer: control_pb2.GetStatusResponse) -> Iterable[RenderableType]
             ping = f"{one.ping_ms:.0f} ms" if one.ping_ms else "-"
             connections.add_row(one.role, one.state, f"{since_s:.0f} s", ping, str(one.reconnects), one.problem)
         yield connections
-        if breaker := troubled_breaker(account):
+        if breaker := troubled_breaker(account, answer.time_ns):
             yield Text(breaker, style="yellow")
         yield quota_bars(account.windows)
         if loans := quota_line(account):

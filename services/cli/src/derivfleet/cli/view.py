@@ -156,7 +156,7 @@ def _troubles(look: Look) -> list[str]:
     ]
     if account is not None:
         troubles += [f"{one.role} socket {one.state}: {one.problem}" for one in account.connections if one.problem]
-        if breaker := troubled_breaker(account):
+        if breaker := troubled_breaker(account, look.time_ns):
             troubles.append(breaker)
         if account.rejected_by_deriv:
             troubles.append(f"{account.rejected_by_deriv} calls refused by Deriv for rate")

@@ -109,11 +109,12 @@ class Saving:
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """Whether calls go to Deriv (closed), rest (open) or are tried (half_open); ``state`` is empty until it is told."""
+    """Whether orders are opened (closed), refused (open) or tried (half_open); ``state`` is empty until it is told."""
 
     state: str
     since_ns: int
     reason: str
+    retry_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,9 @@ def quota_now(response: GetStatusResponse) -> dict[str, QuotaNow]:
                 for one in status.next_calls
             ),
             savings=tuple(Saving(one.kind, one.calls) for one in status.calls_saved),
-            breaker=Breaker(status.breaker.state, status.breaker.since_time_ns, status.breaker.reason),
+            breaker=Breaker(
+                status.breaker.state, status.breaker.since_time_ns, status.breaker.reason, status.breaker.retry_time_ns
+            ),
         )
         for status in response.accounts
         if status.account

@@ -114,7 +114,12 @@ def _gateway_json(view: View) -> Json:
 
 
 def _breaker_json(breaker: Breaker) -> Json:
-    return {"state": breaker.state, "since_s": breaker.since_ns / NS_PER_S, "reason": breaker.reason}
+    return {
+        "state": breaker.state,
+        "since_s": breaker.since_ns / NS_PER_S,
+        "reason": breaker.reason,
+        "retry_s": breaker.retry_ns / NS_PER_S or None,
+    }
 
 
 def _bot_json(view: View, figures: BotFigures) -> Json:

@@ -133,6 +133,7 @@ function breakerLine({ breaker }) {
   if (!breaker || breaker.state === "closed") return [];
   const state = breaker.state.replaceAll("_", " ");
   const reason = breaker.reason ? `: ${breaker.reason}` : "";
+  const again = breaker.state === "open" && breaker.retry_s ? `, tried again at ${timeOf(breaker.retry_s)}` : "";
   return [make("p.breaker", { "data-tone": breaker.state === "open" ? "loss" : "warn" },
-    `Breaker ${state} since ${timeOf(breaker.since_s)} UTC${reason}`)];
+    `No orders: breaker ${state} since ${timeOf(breaker.since_s)} UTC${again}${reason}`)];
 }
