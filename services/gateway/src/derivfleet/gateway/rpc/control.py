@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from derivfleet.common.rpc.status import ProblemError, abort
-from derivfleet.gateway.rpc import messages
+from derivfleet.gateway.rpc import messages, quota
 from derivfleet.v1 import control_pb2, control_pb2_grpc
 
 if TYPE_CHECKING:
@@ -105,8 +105,8 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
                 )
                 for seat in room.pool.seats.values()
             ],
-            windows=messages.window_messages(room.schedule, now_ns),
-            shares=messages.share_messages(room.schedule, now_ns),
+            windows=quota.window_messages(room.schedule, now_ns),
+            shares=quota.share_messages(room.schedule, now_ns),
             bots=[
                 control_pb2.BotStatus(
                     bot=bot,
@@ -126,4 +126,5 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
             rejected_by_deriv=room.line.rejected_by_deriv,
             calls_sent=room.line.calls_sent,
             foreign_trades=room.desk.foreign_trades,
+            next_calls=quota.next_call_messages(room.schedule, sorted(room.bots), now_ns),
         )

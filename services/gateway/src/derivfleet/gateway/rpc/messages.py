@@ -14,12 +14,11 @@ from derivfleet.deriv.errors import RequestRefused
 from derivfleet.deriv.symbols import SYMBOLS
 from derivfleet.deriv.vocabulary import ContractType, DurationUnit
 from derivfleet.gateway.core.orders import Order, OrderTerms, State
-from derivfleet.v1 import market_pb2, orders_pb2, quota_pb2
+from derivfleet.v1 import market_pb2, orders_pb2
 
 if TYPE_CHECKING:
     from derivfleet.deriv.answers import ContractState
     from derivfleet.deriv.ticks import Tick
-    from derivfleet.gateway.core.schedule import Schedule
     from derivfleet.gateway.journal.sqlite import JournalEvent
 
 __all__ = [
@@ -31,12 +30,10 @@ __all__ = [
     "event_message",
     "invalid",
     "order_message",
-    "share_messages",
     "state_message",
     "state_of",
     "terms_of",
     "tick_message",
-    "window_messages",
 ]
 
 _ORDER_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -208,24 +205,3 @@ def tick_message(tick: Tick) -> market_pb2.Tick:
         quote=f"{tick.quote:.{tick.decimals}f}",
         pip_decimals=tick.decimals,
     )
-
-
-def window_messages(schedule: Schedule, now_ns: int) -> list[quota_pb2.QuotaWindow]:
-    return [
-        quota_pb2.QuotaWindow(
-            bucket=use.bucket,
-            window_s=use.window_s,
-            limit=use.limit,
-            used=use.used,
-            deriv_limit=schedule.table.buckets[use.bucket].windows[use.window_s],
-        )
-        for use in schedule.use(now_ns)
-    ]
-
-
-def share_messages(schedule: Schedule, now_ns: int, only_bot: str = "") -> list[quota_pb2.QuotaShare]:
-    return [
-        quota_pb2.QuotaShare(bot=use.bot, bucket=use.bucket, window_s=use.window_s, share=use.share, used=use.used)
-        for use in schedule.share_use(now_ns)
-        if not only_bot or use.bot == only_bot
-    ]

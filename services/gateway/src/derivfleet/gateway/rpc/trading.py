@@ -21,7 +21,7 @@ from derivfleet.deriv.vocabulary import Call, HistoryStyle
 from derivfleet.gateway.core.orders import Order, State
 from derivfleet.gateway.journal.sqlite import JournalError
 from derivfleet.gateway.refusals import DeskClosedError, DifferentOrderError, LeaseLostError, SellRefusedError
-from derivfleet.gateway.rpc import messages, problems
+from derivfleet.gateway.rpc import messages, problems, quota
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
 from derivfleet.gateway.upstream.line import TurnRefusedError
 from derivfleet.v1 import market_pb2, quota_pb2, trading_pb2, trading_pb2_grpc
@@ -187,8 +187,9 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
         async with self._visit(SpanName.GATEWAY_QUOTA, request.account, context, {}) as visit:
             now_ns = self._clock.now_ns()
             return trading_pb2.GetQuotaResponse(
-                windows=messages.window_messages(visit.room.schedule, now_ns),
-                shares=messages.share_messages(visit.room.schedule, now_ns, visit.bot),
+                windows=quota.window_messages(visit.room.schedule, now_ns),
+                shares=quota.share_messages(visit.room.schedule, now_ns, visit.bot),
+                next_calls=quota.next_call_messages(visit.room.schedule, (visit.bot,), now_ns),
             )
         raise AssertionError("a visit answers or aborts")
 
@@ -354,11 +355,4 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
 
     def _forecast(self, visit: _Visit, call: Call, waited_ms: int) -> quota_pb2.Forecast:
         forecast = visit.room.schedule.forecast(visit.bot, call, self._clock.now_ns())
-        return quota_pb2.Forecast(
-            bucket=forecast.bucket,
-            remaining=forecast.remaining,
-            share=forecast.share,
-            waited_ms=waited_ms,
-            wait_ms=forecast.wait_ns // 10**6,
-            binding_window=forecast.binding,
-        )
+        return quota.forecast_message(forecast, waited_ms)
