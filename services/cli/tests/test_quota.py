@@ -49,8 +49,8 @@ async def test_once_it_shows_windows_reserves_loans_waits_and_savings(fleet: Fle
     trade, window, bar, *cells = row_of(text, "trade  │")
     assert (trade, window, cells) == ("trade", "60s", ["90", "34", "218", "342", "360", "now"])
     assert re.fullmatch("█+▒+─+·+", bar)
-    assert row_of(text, "over-4") == ["over-4", "79/60", "19", "0", "3", "in 1.2 s trade/60s"]
-    assert row_of(text, "trend-75") == ["trend-75", "11/240", "0", "19", "0", "now"]
+    assert row_of(text, "trade  │ over-4") == ["trade", "over-4", "79/60", "borrows 19", "3", "in 1.2 s (60s)"]
+    assert row_of(text, "       │ trend-75") == ["", "trend-75", "11/240", "lends 19", "0", "now"]
     assert LEGEND in text
     assert "breaker" not in text
 
@@ -138,8 +138,8 @@ async def test_the_screen_fits_the_terminal_and_shows_who_is_busiest(fleet: Flee
     account = fleet.control.status.accounts[0]
     for number in range(30):
         account.shares.add(bot=f"bot-{number:02}", bucket="trade", window_s=60, share=7, used=number)
-    account.windows.add(bucket="other", window_s=60, limit=209, deriv_limit=220)
-    account.shares.add(bot="over-4", bucket="other", window_s=60, share=100)
+    account.windows.add(bucket="virtual_sell", window_s=60, limit=57, deriv_limit=60)
+    account.shares.add(bot="over-4", bucket="virtual_sell", window_s=60, share=28, used=2)
     for width in (80, 100, 112, 160):
         for height in (20, 24, 40):
             text = text_of(fleet.control.status, width=width, height=height)
@@ -153,12 +153,24 @@ async def test_the_screen_fits_the_terminal_and_shows_who_is_busiest(fleet: Flee
     assert "bot-00" in text_of(fleet.control.status, width=80)
 
 
-async def test_a_bucket_that_no_bot_uses_has_its_bars_and_no_table(fleet: Fleet) -> None:
+async def test_a_bucket_that_no_bot_uses_has_its_bars_and_no_rows(fleet: Fleet) -> None:
     account = fleet.control.status.accounts[0]
     account.windows.add(bucket="lists", window_s=60, limit=28, deriv_limit=30, reserved=1)
     account.shares.add(bot="over-4", bucket="lists", window_s=60, share=12)
     assert text_of(fleet.control.status).count("lists") == 1
     assert text_of(fleet.control.status, "over-4").count("lists") == 2
+
+
+async def test_the_row_of_the_window_that_binds_tells_when_the_next_call_starts(fleet: Fleet) -> None:
+    account = fleet.control.status.accounts[0]
+    account.windows.add(bucket="trade", window_s=3600, limit=13_680, used=13_000, deriv_limit=14_400)
+    for one in account.next_calls:
+        one.forecast.wait_ms, one.forecast.binding_window = 2_500, "trade/3600s"
+    text = text_of(fleet.control.status)
+    assert (row_of(text, "trade  │ 60s")[-1], row_of(text, "       │ 3600s")[-1]) == ("", "in 2.5 s")
+    for one in account.next_calls:
+        one.forecast.binding_window = "trade/refused"
+    assert row_of(text_of(fleet.control.status), "trade  │ 60s")[-1] == "in 2.5 s (refused)"
 
 
 async def test_an_open_breaker_and_a_young_fleet_are_said(fleet: Fleet) -> None:

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
     from derivfleet.v1 import control_pb2, quota_pb2
 
-__all__ = ["LEGEND", "cells_of", "gauge", "quota_bars", "quota_line", "savings_of", "troubled_breaker", "wait_of"]
+__all__ = [
+    "LEGEND",
+    "begin_of",
+    "cells_of",
+    "gauge",
+    "quota_bars",
+    "quota_line",
+    "savings_of",
+    "troubled_breaker",
+    "wait_of",
+]
 
 _FULL, _BUSY = 0.95, 0.7
 _USED, _RESERVED, _FREE, _BEYOND = "█", "▒", "─", "·"
@@ -104,6 +114,12 @@ def troubled_breaker(account: control_pb2.AccountStatus, time_ns: int) -> str:
     left_s = (breaker.retry_time_ns - time_ns) / NS_PER_S
     again = f", tried again in {left_s:.0f} s" if breaker.state == "open" and left_s > 0 else ""
     return f"breaker {breaker.state.replace('_', ' ')}{again}" + (f": {breaker.reason}" if breaker.reason else "")
+
+
+def begin_of(forecast: quota_pb2.Forecast) -> str:
+    """When a call could start and what makes it wait, as ``now`` or ``in 1.2 s (60s)``."""
+    binding = forecast.binding_window.removeprefix(f"{forecast.bucket}/")
+    return wait_of(forecast) + (f" ({binding})" if forecast.wait_ms and binding else "")
 
 
 def wait_of(forecast: quota_pb2.Forecast) -> str:

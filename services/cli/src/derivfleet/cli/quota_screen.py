@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
-from derivfleet.cli.gauges import LEGEND, gauge, savings_of, troubled_breaker, wait_of
+from derivfleet.cli.gauges import LEGEND, begin_of, gauge, savings_of, troubled_breaker, wait_of
 from derivfleet.cli.watch import window_name
 
 if TYPE_CHECKING:
@@ -23,8 +24,36 @@ _BAR_WIDTH, _SHORT_BAR_WIDTH = 32, 10
 _ROOMY = 112
 """Below this width bars are short, and a bot's row tells of the shortest window alone."""
 _HEAD_ROWS = 2
-_ROWS_A_TABLE = 1 + _HEAD_ROWS
-"""Beside its bots: its title, its head and the line below that."""
+"""Of a table: the names, and the line below them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One bot in one bucket; its windows begin with the shortest, whose loans are told."""
+
+    bucket: str
+    bot: str
+    windows: tuple[quota_pb2.QuotaShare, ...]
+    forecast: quota_pb2.Forecast | None
+
+    @property
+    def waiting(self) -> int:
+        return self.windows[0].waiting
+
+    @property
+    def activity(self) -> tuple[int, int]:
+        return self.waiting, max(share.used for share in self.windows)
+
+    @property
+    def loan(self) -> Text:
+        short = self.windows[0]
+        if short.borrowed:
+            return Text(f"borrows {short.borrowed}", style="cyan")
+        return Text(f"lends {short.lent}", style="magenta") if short.lent else Text("-", style="dim")
+
+    @property
+    def next_call(self) -> str:
+        return "" if self.forecast is None else begin_of(self.forecast)
 
 
 def screen_of(
@@ -49,15 +78,14 @@ def _account(
         (f"; {breaker}" if breaker else "", "bold yellow"),
     )
     windows = _windows(account, width)
-    shares = [share for share in account.shares if bot in ("", share.bot)]
-    busy = {share.bucket for share in shares if share.used or share.borrowed or share.lent or share.waiting}
-    buckets = [name for name in dict.fromkeys(share.bucket for share in shares) if bot or name in busy]
-    rows = None
-    if height is not None and buckets:
-        taken = len(head) // width + 1 + windows.row_count + _HEAD_ROWS + 2
-        rows = max(1, (height - taken) // len(buckets) - _ROWS_A_TABLE)
-    tables = [_bots(account, name, [one for one in shares if one.bucket == name], width, rows) for name in buckets]
-    return [head, windows, *tables]
+    rows = _rows(account, bot)
+    if not rows:
+        return [head, windows]
+    most = None
+    if height is not None:
+        taken = len(head) // width + 1 + windows.row_count + _HEAD_ROWS + _HEAD_ROWS + 1
+        most = max(2, height - taken - len({row.bucket for row in rows}))
+    return [head, windows, Text(), _bots(rows, width, most)]
 
 
 def _windows(account: control_pb2.AccountStatus, width: int) -> Table:
@@ -77,9 +105,13 @@ def _windows(account: control_pb2.AccountStatus, width: int) -> Table:
         forecasts = [one.forecast for one in account.next_calls if one.forecast.bucket == bucket]
         soonest = min(forecasts, key=lambda one: one.wait_ms, default=None)
         names = [window_name(window) for window in linked]
-        binding = soonest.binding_window if soonest and soonest.binding_window in names else names[0]
-        for window in linked:
-            name = window_name(window)
+        begins = "" if soonest is None else begin_of(soonest)
+        # What binds is mostly a window, and then its row says so.
+        if soonest is not None and soonest.binding_window in names:
+            at, begins = names.index(soonest.binding_window), wait_of(soonest)
+        else:
+            at = 0
+        for number, window in enumerate(linked):
             table.add_row(
                 bucket if window is linked[0] else "",
                 f"{window.window_s}s",
@@ -89,56 +121,51 @@ def _windows(account: control_pb2.AccountStatus, width: int) -> Table:
                 str(max(0, window.limit - window.used - window.reserved)),
                 *((str(window.limit),) if is_roomy else ()),
                 str(window.deriv_limit),
-                wait_of(soonest) if soonest and name == binding else "",
+                begins if number == at else "",
             )
     return table
 
 
-def _bots(
-    account: control_pb2.AccountStatus,
-    bucket: str,
-    shares: Sequence[quota_pb2.QuotaShare],
-    width: int,
-    most: int | None,
-) -> Table:
-    """One bucket's shares, a row a bot: calls used of its share in each window, and its loans."""
-    lengths = sorted({share.window_s for share in shares})[: None if width >= _ROOMY else 1]
-    by_bot: dict[str, dict[int, quota_pb2.QuotaShare]] = {}
-    for share in shares:
-        by_bot.setdefault(share.bot, {})[share.window_s] = share
-    nexts = {one.bot: one.forecast for one in account.next_calls if one.forecast.bucket == bucket}
-    table = Table(title=bucket, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
-    table.add_column("bot", no_wrap=True)
-    short_s, *longer_s = lengths
-    for name in (f"{short_s}s", "borrowed", "lent", *(f"{length}s" for length in longer_s), "waiting"):
+def _rows(account: control_pb2.AccountStatus, bot: str) -> list[_Row]:
+    """One bot's rows, or those of the buckets that bots make calls in now."""
+    windows: dict[tuple[str, str], list[quota_pb2.QuotaShare]] = {}
+    for share in account.shares:
+        windows.setdefault((share.bucket, share.bot), []).append(share)
+    forecasts = {(one.forecast.bucket, one.bot): one.forecast for one in account.next_calls}
+    rows = [
+        _Row(*key, tuple(sorted(shares, key=lambda one: one.window_s)), forecasts.get(key))
+        for key, shares in windows.items()
+    ]
+    busy = {row.bucket for row in rows if row.activity > (0, 0)}
+    return [row for row in rows if (row.bot == bot if bot else row.bucket in busy)]
+
+
+def _bots(rows: Sequence[_Row], width: int, most: int | None) -> Table:
+    """Calls used of each bot's share in each window, and its loans; if there is room for fewer, who does most."""
+    lengths = [share.window_s for share in rows[0].windows][: None if width >= _ROOMY else 1]
+    table = Table(show_edge=False, pad_edge=False)
+    for name in ("bucket", "bot"):
+        table.add_column(name, no_wrap=True)
+    for name in (*(f"{length}s" for length in lengths), "loan", "waiting"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("next call", no_wrap=True)
-    for name in _shown(by_bot, most):
-        mine = by_bot[name]
-        short = mine[short_s]
-        forecast = nexts.get(name)
-        binding = forecast.binding_window if forecast is not None and forecast.wait_ms else ""
+    shown = list(rows)
+    if most is not None and len(rows) > most:
+        busiest = sorted(rows, key=lambda row: row.activity, reverse=True)[: most - 1]
+        shown = [row for row in rows if row in busiest]
+    before = ""
+    for row in shown:
+        if before and row.bucket != before:
+            table.add_section()
         table.add_row(
-            name,
-            f"{short.used}/{short.share}",
-            Text(str(short.borrowed), style="cyan" if short.borrowed else "dim"),
-            Text(str(short.lent), style="magenta" if short.lent else "dim"),
-            *(f"{mine[length].used}/{mine[length].share}" for length in longer_s),
-            Text(str(short.waiting), style="yellow" if short.waiting else "dim"),
-            "" if forecast is None else f"{wait_of(forecast)} {binding}".rstrip(),
+            row.bucket if row.bucket != before else "",
+            row.bot,
+            *(f"{share.used}/{share.share}" for share in row.windows[: len(lengths)]),
+            row.loan,
+            Text(str(row.waiting), style="yellow" if row.waiting else "dim"),
+            row.next_call,
         )
-    if more := len(by_bot) - table.row_count:
-        table.add_row(f"and {more} more", style="dim")
+        before = row.bucket
+    if more := len(rows) - len(shown):
+        table.add_row("", f"and {more} more", style="dim")
     return table
-
-
-def _shown(by_bot: dict[str, dict[int, quota_pb2.QuotaShare]], most: int | None) -> list[str]:
-    """All bots in their order; if there is room for fewer, those that do most."""
-    if most is None or len(by_bot) <= most:
-        return list(by_bot)
-
-    def activity(bot: str) -> tuple[int, int]:
-        return sum(one.waiting for one in by_bot[bot].values()), sum(one.used for one in by_bot[bot].values())
-
-    busiest = set(sorted(by_bot, key=activity, reverse=True)[: max(0, most - 1)])
-    return [bot for bot in by_bot if bot in busiest]
