@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from derivfleet.deriv.limits import LEGACY_LIMITS, OPTIONS_LIMITS
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 WINDOWS = (Window("trade", 60, 0, 342, 360), Window("trade", 3600, 0, 13_680, 14_400))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 12_000))
 def test_what_a_period_lets_through_is_what_a_greedy_caller_gets(period_s: int) -> None:
     """The oracle spends as much as it can, second by second, in fixed windows that begin with the period."""

@@ -73,10 +73,11 @@ function windowBar(one) {
     make("span.value", {}, make("b", {}, percent(share)), ` ${count(one.used)} / ${count(one.deriv_limit)}`));
 }
 
-// The bots' parts of a bucket's shortest window, if anybody uses it.
+// The bots' parts of a bucket's shortest window: where it matters who has what, or what a picked bot has.
 function shareBars(bucket, gateway, picked) {
   const all = gateway.shares.filter((one) => one.bucket === bucket);
-  if (!all.some((one) => one.used || one.borrowed || one.lent || one.waiting)) return [];
+  const isTight = all.some((one) => one.borrowed || one.waiting);
+  if (!all.some((one) => one.used) || !(picked || isTight || bucket === fullest(gateway))) return [];
   const shortest = Math.min(...all.map((one) => one.window_s));
   const shares = all.filter((one) => one.window_s === shortest && (!picked || one.bot === picked));
   const shown = busiest(shares);
@@ -84,6 +85,10 @@ function shareBars(bucket, gateway, picked) {
   const rows = shown.map((one) => shareBar(one, whole, all.find((other) => other.bot === one.bot && other.window_s !== shortest)));
   if (shown.length < shares.length) rows.push(make("p.more", {}, `and ${shares.length - shown.length} more`));
   return rows.length ? [make("div.shares", {}, ...rows)] : [];
+}
+
+function fullest({ quota }) {
+  return quota.reduce((most, one) => (one.used / (one.limit || 1) > most.used / (most.limit || 1) ? one : most)).bucket;
 }
 
 function busiest(shares) {
