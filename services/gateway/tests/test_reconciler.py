@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from derivfleet.gateway.core.orders import Order, State
 from derivfleet.gateway.reconciler import Reconciler
@@ -90,7 +90,7 @@ async def test_a_mistake_in_one_turn_does_not_end_reconciling(opened: Opened) ->
         await account.clock.advance(2)
         reconciler = Reconciler(account.desk)
         account.deriv.on["statement"] = lambda socket, frame: socket.put(json.dumps({"req_id": frame["req_id"]}))
-        seats, account.pool.seats = account.pool.seats, {}  # stands for any mistake of ours
+        seats, account.pool.seats = account.pool.seats, cast("Any", None)  # stands for any mistake of ours
         await account.clock.advance(5)
         account.pool.seats = seats
         del account.deriv.on["statement"]

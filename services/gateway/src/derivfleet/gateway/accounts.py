@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from derivfleet.common.fleet import Account, Fleet
     from derivfleet.common.telemetry import Telemetry
     from derivfleet.deriv.vocabulary import Call
+    from derivfleet.gateway.core.breaker import Breaker
     from derivfleet.gateway.journal.feed import Feed
     from derivfleet.gateway.settings import GatewaySettings
     from derivfleet.gateway.upstream.connection import Frame
@@ -74,6 +75,11 @@ class AccountRoom:
         self._currency = account.currency
         self._standing: list[Standing] = []
         self._reconciler: Reconciler | None = None
+
+    @property
+    def breaker(self) -> Breaker:
+        """Whether orders are opened, since when, and why not."""
+        return self.desk.fuse.breaker
 
     def recover(self) -> None:
         """Take up the orders and count the calls of an earlier run; before any call is served."""

@@ -17,7 +17,8 @@ from derivfleet.common.spans import Attribute, SpanName
 from derivfleet.common.telemetry import context_from
 from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer, outcome_of
-from derivfleet.deriv.vocabulary import Basis, Call, DurationUnit
+from derivfleet.deriv.vocabulary import Call
+from derivfleet.gateway import wording
 from derivfleet.gateway.core.orders import (
     FINAL,
     Confirmed,
@@ -34,7 +35,14 @@ from derivfleet.gateway.core.orders import (
     differing_field,
 )
 from derivfleet.gateway.core.tally import Tallies
-from derivfleet.gateway.refusals import DeskClosedError, DifferentOrderError, LeaseLostError, SellRefusedError
+from derivfleet.gateway.fuse import Fuse
+from derivfleet.gateway.refusals import (
+    DerivSickError,
+    DeskClosedError,
+    DifferentOrderError,
+    LeaseLostError,
+    SellRefusedError,
+)
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
 from derivfleet.gateway.upstream.line import NotConnectedError, TurnRefusedError
 from derivfleet.gateway.upstream.pool import Role
@@ -45,6 +53,7 @@ if TYPE_CHECKING:
 
     from derivfleet.common.telemetry import OpenSpan, Telemetry
     from derivfleet.deriv.answers import ContractState, Transaction
+    from derivfleet.gateway.fuse import Attempt
     from derivfleet.gateway.journal.feed import Feed
     from derivfleet.gateway.upstream.connection import Frame
     from derivfleet.gateway.upstream.line import Line
@@ -75,6 +84,7 @@ class Desk:
         self.line = line
         self.feed = feed
         self.tallies = Tallies()
+        self.fuse = Fuse(line.account, line.clock)
         self.foreign_trades = 0
         self.open: dict[str, Order] = {}
         self.lost_time_ns: dict[str, int] = {}
@@ -166,7 +176,7 @@ class Desk:
         request = requests.Sell(sell=order.contract_id, price=min_price)
         parent = context_from(trace.items())
         try:
-            frame = await self.line.call(order.bot, request, Role.ORDERS, deadline_ns, parent)
+            frame = await self.line.call(order.bot, request, Role.EXITS, deadline_ns, parent)
             receipt = self._codec.decode_sell(frame)
         except CallRefusedError as error:
             raise SellRefusedError(error.code, error.message) from None
@@ -253,13 +263,16 @@ class Desk:
 
     async def _carried_through(self, order: Order, deadline_ns: int, has_lease: Callable[[], bool]) -> Order:
         """A purchase that ends in an order one can go on with, whatever happens."""
+        attempt = self.fuse.attempt()
         try:
-            return await self._purchase(order, deadline_ns, has_lease)
+            return attempt.ended(await self._purchase(order, deadline_ns, has_lease, attempt))
         except asyncio.CancelledError:
             return self._take_up(self.open[order.order_id], "the gateway ended")
         except Exception:  # noqa: BLE001 - money may be on its way, so whatever it was, the order must go on
             _log.exception("a purchase failed in an unforeseen way", order_id=order.order_id, trace_id=order.trace_id)
             return self._take_up(self.open[order.order_id], "the gateway failed")
+        finally:
+            attempt.withdraw()
 
     def _take_up(self, order: Order, reason: str) -> Order:
         """Nobody carries this purchase on: what was not sent never will be, what was sent is unknown."""
@@ -271,37 +284,27 @@ class Desk:
             case _:
                 return order
 
-    async def _purchase(self, order: Order, deadline_ns: int, has_lease: Callable[[], bool]) -> Order:
-        terms = order.terms
-        parameters = requests.BuyParameters(
-            amount=terms.stake,
-            basis=Basis.STAKE,
-            contract_type=terms.contract_type,
-            currency=self._currency,
-            duration=terms.duration,
-            duration_unit=DurationUnit(terms.duration_unit),
-            barrier=terms.barrier or None,
-            underlying_symbol=terms.symbol,
-        )
-        request = requests.Buy(buy="1", price=terms.stake, parameters=parameters)
+    async def _purchase(self, order: Order, deadline_ns: int, has_lease: Callable[[], bool], attempt: Attempt) -> Order:
+        terms, request = order.terms, wording.purchase(order.terms, self._currency)
         parent = context_from([("traceparent", order.traceparent)])
         order_id = order.order_id
 
         def sending() -> None:
             if not has_lease():
                 raise LeaseLostError(order_id, terms.symbol)
+            attempt.enter()
             self._move(self.open[order_id], Sent())
 
         try:
+            attempt.check()
             frame = await self.line.call(
                 order.bot, request, Role.ORDERS, deadline_ns, parent, sending, lambda late: self._late(order_id, late)
             )
         except TurnRefusedError as error:
-            purchase = self._purchases.get(order_id)
-            if purchase is not None:
-                purchase.refused_wait_ns = error.refusal.wait_ns
             code = "NOT_CONNECTED" if isinstance(error, NotConnectedError) else "LIMIT_REACHED"
-            return self._move(self.open[order_id], Denied(code, str(error)))
+            return self._deny(order_id, code, str(error), error.refusal.wait_ns)
+        except DerivSickError as error:
+            return self._deny(order_id, "DERIV_SICK", str(error), error.wait_ns)
         except LeaseLostError as error:
             return self._move(self.open[order_id], Denied("LEASE_LOST", str(error)))
         except CallRefusedError as error:
@@ -310,8 +313,16 @@ class Desk:
             if not error.handed_over:
                 message = "the socket closed before it was sent"
                 return self._move(self.open[order_id], Denied("NOT_SENT", message))
+            attempt.lost_with = error.connection
             return self._lose(self.open[order_id], error.code, "the answer was lost; the account's records will tell")
         return self._received(self.open[order_id], frame)
+
+    def _deny(self, order_id: str, code: str, message: str, wait_ns: int) -> Order:
+        """It is not sent, and its caller is told when another one may be."""
+        purchase = self._purchases.get(order_id)
+        if purchase is not None:
+            purchase.refused_wait_ns = wait_ns
+        return self._move(self.open[order_id], Denied(code, message))
 
     def _received(self, order: Order, frame: Frame) -> Order:
         try:
@@ -319,16 +330,7 @@ class Desk:
         except MalformedAnswer as error:
             # Such an answer may stand for a purchase. If it comes late, the order is unknown already.
             return self._lose(order, "MalformedAnswer", str(error)) if order.state is State.SENT else order
-        return self.confirm(
-            order,
-            Confirmed(
-                receipt.contract_id,
-                receipt.transaction_id,
-                receipt.buy_price,
-                receipt.payout,
-                receipt.purchase_time_s,
-            ),
-        )
+        return self.confirm(order, wording.confirmed(receipt))
 
     def _refused(self, order: Order, code: str, message: str) -> Order:
         if order.state is not State.NOT_FOUND and outcome_of(Call.BUY, code, message).certainly_not_executed:

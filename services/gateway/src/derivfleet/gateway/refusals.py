@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["DeskClosedError", "DifferentOrderError", "LeaseLostError", "SellRefusedError"]
+__all__ = ["DerivSickError", "DeskClosedError", "DifferentOrderError", "LeaseLostError", "SellRefusedError"]
 
 
 class DifferentOrderError(Exception):
@@ -15,6 +15,14 @@ class DifferentOrderError(Exception):
 
 class DeskClosedError(Exception):
     """The gateway is ending: no new orders are taken. Nothing was written down."""
+
+
+class DerivSickError(Exception):
+    """Deriv does not handle orders, so none is opened. Nothing was sent."""
+
+    def __init__(self, wait_ns: int, reason: str) -> None:
+        super().__init__(f"Deriv is sick: {reason}; an order is let through again in {wait_ns / 1e9:.1f} s")
+        self.wait_ns = wait_ns
 
 
 class LeaseLostError(Exception):

@@ -9,6 +9,7 @@ import grpc
 from derivfleet.common.rpc.status import Problem
 from derivfleet.deriv.errors import Outcome, outcome_of
 from derivfleet.gateway.upstream.line import NotConnectedError, TurnRefusedError
+from derivfleet.gateway.upstream.pool import StreamsFullError
 
 if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
@@ -48,7 +49,11 @@ def turn_refused(error: TurnRefusedError, clock: Clock) -> Problem:
 
 
 def refused(call: Call, error: CallRefusedError) -> Problem:
-    """Deriv's refusal of a read."""
+    """Deriv's refusal of a read, or ours of a stream for which no socket has room."""
+    if isinstance(error, StreamsFullError):
+        return Problem(
+            grpc.StatusCode.RESOURCE_EXHAUSTED, error.code, error.message, limit="streams", retry_after_s=30.0
+        )
     later = outcome_of(call, error.code, error.message) is Outcome.LATER
     return Problem(
         grpc.StatusCode.UNAVAILABLE if later else grpc.StatusCode.INVALID_ARGUMENT,

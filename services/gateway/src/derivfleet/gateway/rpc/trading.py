@@ -24,6 +24,7 @@ from derivfleet.gateway.refusals import DeskClosedError, DifferentOrderError, Le
 from derivfleet.gateway.rpc import messages, problems, quota
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
 from derivfleet.gateway.upstream.line import TurnRefusedError
+from derivfleet.gateway.upstream.pool import Role
 from derivfleet.v1 import market_pb2, quota_pb2, trading_pb2, trading_pb2_grpc
 
 if TYPE_CHECKING:
@@ -327,7 +328,7 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
         )
         line = visit.room.line
         try:
-            frame = await line.call(visit.bot, asked, deadline_ns=visit.deadline_ns, parent=visit.span.context)
+            frame = await line.call(visit.bot, asked, Role.HISTORY, visit.deadline_ns, visit.span.context)
             history = line.pool.entrance.codec.decode_history(frame)
         except CallRefusedError as error:
             raise ProblemError(problems.refused(Call.TICKS_HISTORY, error)) from None

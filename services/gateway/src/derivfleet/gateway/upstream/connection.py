@@ -17,7 +17,10 @@ from websockets.exceptions import ConnectionClosed
 
 from derivfleet.deriv.dialects import Frame, from_json
 from derivfleet.deriv.errors import MalformedAnswer, MalformedFrame
+from derivfleet.deriv.vocabulary import Call
+from derivfleet.gateway.core.health import Health, Verdict
 from derivfleet.gateway.upstream.library import LibraryClient
+from derivfleet.gateway.upstream.patience import patience_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +39,18 @@ FIRST_REQ_ID = 1_000_000_000
 
 LATE_ANSWERS_KEPT = 10_000
 
+MOST_IN_FLIGHT = 32
+"""Calls open on one socket. Answers usually take a tenth of a second and the limits admit six calls a second, so this
+many wait only when Deriv is slow; what is sent to it then is lost with the socket."""
+EXIT_ROOM = 8
+"""Further calls, for closing positions."""
+OWN_STREAMS = 4
+"""Streams of a socket's that are kept for those of the account itself."""
+_OWN_STREAMS = frozenset({Call.TRANSACTION, Call.BALANCE})
+_LARGE = frozenset({Call.TICKS_HISTORY, Call.STATEMENT, Call.PROFIT_TABLE})
+
+_ordinals = itertools.count(1)
+
 
 class CallRefusedError(Exception):
     """Deriv answered with an error."""
@@ -47,12 +62,16 @@ class CallRefusedError(Exception):
 
 
 class AnswerLostError(Exception):
-    """No usable answer came. ``handed_over`` False proves that Deriv never saw the call."""
+    """No usable answer came. ``handed_over`` False proves that Deriv never saw the call.
 
-    def __init__(self, call: str, code: str, *, handed_over: bool) -> None:
+    ``connection`` names the socket if that has taken the answer along.
+    """
+
+    def __init__(self, call: str, code: str, *, handed_over: bool, connection: str = "") -> None:
         super().__init__(f"{call}: {code}")
         self.code = code
         self.handed_over = handed_over
+        self.connection = connection
 
 
 @dataclass(slots=True)
@@ -80,6 +99,12 @@ class Connection:
         self._socket = socket
         self._codec = codec
         self._clock = clock
+        self.health = Health(patience_of(clock), clock.now_ns())
+        self.may_linger = False
+        """Whether it was given up in silence, so that Deriv may not have heard of its end."""
+        self.on_room: Callable[[], None] | None = None
+        """Hears that a call has ended on a socket that had no room for another."""
+        self._key = f"{name}#{next(_ordinals)}"
         self._library = LibraryClient(self)
         self._req_ids = itertools.count(FIRST_REQ_ID)
         self._open: dict[int, _Open] = {}
@@ -104,6 +129,15 @@ class Connection:
     @property
     def stream_count(self) -> int:
         return len(self._streams)
+
+    def has_room(self, *, for_exit: bool = False) -> bool:
+        """Whether another call may be in flight."""
+        return len(self._open) < MOST_IN_FLIGHT + (EXIT_ROOM if for_exit else 0)
+
+    def has_stream_room(self, call: Call) -> bool:
+        """Whether another stream fits. Deriv's cap is per socket."""
+        kept = 0 if call in _OWN_STREAMS else OWN_STREAMS
+        return len(self._streams) < max(1, self._codec.limits.streams.per_connection - kept)
 
     async def closed(self) -> None:
         """Wait for the end of the socket."""
@@ -149,8 +183,14 @@ class Connection:
         await self._reader
 
     def abort(self) -> None:
-        """Give up a socket that does not answer, without waiting for its closing handshake."""
+        """End at once, without waiting for the closing handshake."""
         self._socket.transport.abort()
+
+    def give_up(self) -> None:
+        """Abandon a socket that does not answer; its open calls end as lost."""
+        if not self._closed.is_set():
+            self.may_linger = self.health.verdict >= Verdict.SUSPECT
+            self.abort()
 
     async def transmit(self, req_id: int, text: str) -> None:
         """Called by the library: from here on the frame may have reached Deriv."""
@@ -158,6 +198,7 @@ class Connection:
         if entry is None or not self.is_open:
             raise ConnectionError("the socket is closed")
         entry.handed_over = True
+        self.health.sent(req_id, self._clock.now_ns(), timed=entry.call not in _LARGE)
         await self._socket.send(text)
 
     async def _call(
@@ -187,7 +228,11 @@ class Connection:
             self._streams.pop(req_id, None)
             raise
         finally:
+            had_room = self.has_room()
             del self._open[req_id]
+            self.health.given_up(req_id, self._clock.now_ns())
+            if not had_room and self.on_room is not None:
+                self.on_room()
             if entry.answer is None and entry.on_late is not None:
                 self._late[req_id] = entry.on_late
                 if len(self._late) > LATE_ANSWERS_KEPT:
@@ -202,7 +247,8 @@ class Connection:
     def _judge(self, call: str, entry: _Open, lost: str) -> Frame:
         answer = entry.answer
         if answer is None:
-            raise AnswerLostError(call, lost, handed_over=entry.handed_over)
+            with_socket = self._key if lost == "ConnectionClosed" else ""
+            raise AnswerLostError(call, lost, handed_over=entry.handed_over, connection=with_socket)
         try:
             error = self._codec.decode_error(answer)
         except MalformedAnswer:
@@ -236,10 +282,13 @@ class Connection:
         except MalformedFrame:
             _log.warning("garbage from Deriv ignored", connection=self.name, length=len(text))
             return
+        now_ns = self._clock.now_ns()
+        self.health.heard(now_ns)
         req_id = frame.get("req_id")
         entry = self._open.get(req_id) if isinstance(req_id, int) else None
         if isinstance(req_id, int) and entry is not None and entry.answer is None:
             entry.answer = frame
+            self.health.answered(req_id, now_ns)
             self._library.deliver(req_id, text, frame)
         elif isinstance(req_id, int) and req_id in self._late:
             self._give(self._late.pop(req_id), frame)

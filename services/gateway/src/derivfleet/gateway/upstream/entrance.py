@@ -15,11 +15,13 @@ import aiohttp
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake, InvalidURI, WebSocketException
 
+from derivfleet.common.clock import NS_PER_S
 from derivfleet.common.logs import hide_for_a_while
 from derivfleet.deriv import requests
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.errors import MalformedAnswer, Outcome, outcome_of
 from derivfleet.deriv.vocabulary import Call, Dialect
+from derivfleet.gateway.core.entries import RestBudget
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError, Connection
 
 if TYPE_CHECKING:
@@ -187,6 +189,7 @@ class OptionsEntrance:
         self._session: aiohttp.ClientSession | None = None
         self._account_id = ""
         self.codec = dialect(Dialect.OPTIONS)
+        self._budget = RestBudget(self.codec.limits.rest.per_user)
 
     async def enter(self, name: str) -> tuple[Connection, AccountFacts]:
         self._account_id = account_id = self._account_id or await self._choose_account()
@@ -248,6 +251,10 @@ class OptionsEntrance:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=self._clock.wall_s(_patience_s(self._clock)))
             self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
+        wait_ns = self._budget.wait_ns(self._clock.now_ns())
+        if wait_ns:
+            raise EntryError(f"the user's REST calls of a minute are used up: the next in {wait_ns / NS_PER_S:.0f} s")
+        self._budget.spend(self._clock.now_ns())
         try:
             async with self._session.request(method, self._base + path) as response:
                 status = response.status
@@ -258,6 +265,8 @@ class OptionsEntrance:
             return cast("dict[str, Any]", body)["data"]
         code, message = _rest_error(body)
         text = f"Deriv answered {status} {code}: {message}"
+        if status == HTTP_TOO_MANY:
+            self._budget.refused(self._clock.now_ns())
         if status == HTTP_TOO_MANY or status >= HTTP_SERVER_ERROR or status < 400:  # noqa: PLR2004 - as above
             raise EntryError(text)
         key = "DERIV_TOKEN" if status == HTTP_UNAUTHORIZED else "accounts.login_id"

@@ -12,7 +12,7 @@ from derivfleet.common.spans import Attribute, SpanName
 from derivfleet.deriv import requests
 from derivfleet.gateway.core.schedule import GATEWAY, Refusal
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
-from derivfleet.gateway.upstream.pool import Role
+from derivfleet.gateway.upstream.pool import Role, StreamsFullError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -42,6 +42,9 @@ PASSING_CODES = RATE_CODES | LOGGED_OUT_CODES | {"AlreadySubscribed"}
 """A stream refused with one of these is asked for again. AlreadySubscribed: the answer to an earlier request was lost,
 so Deriv sends a stream that nobody takes; it is ended when its first frame arrives."""
 
+STAY_S = 1.0
+"""A stream that finds no better place looks again after so long."""
+
 
 class TurnRefusedError(Exception):
     """The call cannot start before its deadline. It was not sent."""
@@ -50,13 +53,17 @@ class TurnRefusedError(Exception):
         super().__init__(
             f"would start in {refusal.wait_ns / 1e9:.1f} s because of {refusal.binding}"
             if refusal.binding
-            else "there is no connection to Deriv"
+            else "there is no usable connection to Deriv"
         )
         self.refusal = refusal
 
 
 class NotConnectedError(TurnRefusedError):
-    """There was no connection to Deriv before the deadline. The call was not sent."""
+    """There was no usable connection to Deriv before the deadline. The call was not sent."""
+
+
+class StreamStaysError(Exception):
+    """A stream that was to leave a connection has no better place. Nothing was sent."""
 
 
 class Line:
@@ -115,12 +122,29 @@ class Line:
         sink: Callable[[Frame], None],
         deadline_ns: int | None = None,
         parent: Context | None = None,
+        leaving: Connection | None = None,
     ) -> tuple[Connection, Stream]:
-        """Open a stream when it is its turn; ``sink`` gets every frame. Raises as :meth:`call`."""
+        """Open a stream when it is its turn; ``sink`` gets every frame.
+
+        Raises as :meth:`call`; StreamsFullError (a CallRefusedError) if no socket has room, StreamStaysError if the
+        best place is the connection that it is ``leaving``.
+        """
+        self._place(request, leaving)  # before it waits for a turn in vain
         ticket, connection = await self._turn(bot, request, Role.READS, deadline_ns, parent)
+        try:
+            connection = self._place(request, leaving) or connection
+        except BaseException:
+            self.turns.unsent(ticket)
+            raise
         return connection, await self._sent(
             ticket, request, connection, parent, lambda patience_s: connection.subscribe(request, patience_s, sink)
         )
+
+    def _place(self, request: Request, leaving: Connection | None) -> Connection | None:
+        place = self.pool.stream_connection(request.call, leaving)
+        if place is leaving is not None:
+            raise StreamStaysError
+        return place
 
     async def _turn(
         self,
@@ -262,7 +286,7 @@ class Standing:
                 attempt = 0
             except CallRefusedError as error:
                 _log.warning("stream refused", call=self._request.call, code=error.code, problem=error.message)
-                if error.code not in PASSING_CODES and self._on_refused is not None:
+                if not _passes(error) and self._on_refused is not None:
                     self._on_refused(error)
                     return
                 await self._line.clock.sleep(backoff_s(attempt, self._request.call))
@@ -274,12 +298,19 @@ class Standing:
                 attempt += 1
 
     async def _open(self) -> None:
-        """Open the stream where reads go and stay until they go elsewhere."""
-        earlier, self._opened = self._opened, await self._line.subscribe(GATEWAY, self._request, self._sink)
-        if earlier is not None:
-            await self._line.forget(*earlier)
-        _log.info("stream open", call=self._request.call, connection=self._opened[0].name)
-        await self._line.pool.left(self._opened[0], Role.READS)
+        """Open the stream where reads go and stay until it has to go elsewhere."""
+        earlier = self._opened
+        leaving = earlier[0] if earlier is not None and earlier[0].is_open else None
+        try:
+            opened = self._opened = await self._line.subscribe(GATEWAY, self._request, self._sink, leaving=leaving)
+        except StreamStaysError:
+            await self._line.clock.sleep(STAY_S)
+        else:
+            if earlier is not None:
+                await self._line.forget(*earlier)
+            _log.info("stream open", call=self._request.call, connection=opened[0].name)
+        if self._opened is not None:
+            await self._line.pool.left(self._opened[0], self._request.call)
 
     def cancel(self) -> None:
         """Stop listening, when the sockets are about to close anyway."""
@@ -291,3 +322,8 @@ class Standing:
         await asyncio.gather(self._task, return_exceptions=True)
         if self._opened is not None:
             await self._line.forget(*self._opened)
+
+
+def _passes(error: CallRefusedError) -> bool:
+    """Whether a stream that was refused is asked for again."""
+    return error.for_now if isinstance(error, StreamsFullError) else error.code in PASSING_CODES

@@ -1,23 +1,31 @@
-"""The sockets of one account: each in a seat with a purpose, kept alive, replaced when it dies.
+"""The sockets of one account: each in a seat with a purpose, kept healthy, replaced when it dies.
 
 Orders go over one socket; the transaction stream, reads and reconciling over the other, so that what happened to an
-order can be learned while its own socket is dead. If one seat is empty, the other serves both.
+order can be learned while its own socket is dead. Where a socket is slow, silent, full or gone, the other serves both.
+
+What is bound to a socket is spent on it: the id of a proposal can be bought only where it was asked for, so a quote and
+its purchase would be one placement. Nothing is bound today: orders are bought by their parameters, on any socket.
+
+A call is placed when it is sent and never again: if its socket dies, its answer is lost, and is not asked for by
+sending it twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import structlog
 
 from derivfleet.common.backoff import backoff_s
-from derivfleet.common.logs import redact
-from derivfleet.deriv import requests
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError, Connection
+from derivfleet.common.clock import NS_PER_S
+from derivfleet.gateway.core.entries import EntryQueue
+from derivfleet.gateway.core.health import Verdict
+from derivfleet.gateway.upstream.attendant import attend
+from derivfleet.gateway.upstream.connection import CallRefusedError, Connection
 from derivfleet.gateway.upstream.entrance import AccountFacts, CredentialError, Entrance, EntryError
+from derivfleet.gateway.upstream.seats import SEATS, Role, Seat, SeatState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,50 +33,25 @@ if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
     from derivfleet.deriv.vocabulary import Call
 
-__all__ = ["Pool", "Role", "Seat", "SeatState"]
+__all__ = ["Pool", "Role", "Seat", "SeatState", "StreamsFullError"]
 
 _log = structlog.get_logger()
 
-PING_EVERY_S = 25.0
-"""The server drops a socket without traffic after 120 s; its makers' own advice is a ping every 30 s."""
-PING_PATIENCE_S = 10.0
-LEAST_PATIENCE_WALL_S = 2.0
-"""Networks and processors do not run faster when the clock does."""
 CLOSE_PATIENCE_WALL_S = 2.0
 HEALTHY_AFTER_S = 60.0
-"""A socket that lived this long resets the backoff."""
+"""A socket that lived this long resets its seat's backoff."""
 
 
-class Role(StrEnum):
-    """What a seat is for."""
+class StreamsFullError(CallRefusedError):
+    """No socket has room for another stream: refused here, Deriv was not asked.
 
-    ORDERS = "orders"
-    READS = "reads"
+    ``for_now``: a seat is empty, and when it is filled there may be room.
+    """
 
-
-class SeatState(StrEnum):
-    """Whether a seat has a usable socket."""
-
-    CONNECTING = "connecting"
-    READY = "ready"
-    WAITING = "waiting"
-    CLOSED = "closed"
-
-
-class Seat:
-    """One place for a socket."""
-
-    def __init__(self, role: Role, now_ns: int) -> None:
-        self.role = role
-        self.state = SeatState.CONNECTING
-        self.since_time_ns = now_ns
-        self.connection: Connection | None = None
-        self.ping_ms = 0.0
-        self.reconnects = 0
-        self.problem = ""
-
-    def become(self, state: SeatState, now_ns: int, problem: str = "") -> None:
-        self.state, self.since_time_ns, self.problem = state, now_ns, redact(problem)
+    def __init__(self, call: str, sockets: int, streams: int, *, for_now: bool) -> None:
+        held = f"{sockets} open sockets hold {streams} streams, and Deriv caps the streams of a socket"
+        super().__init__(call, "STREAMS_FULL", f"no room for another stream: {held}")
+        self.for_now = for_now
 
 
 class Pool:
@@ -82,12 +65,13 @@ class Pool:
         self._on_entry = on_entry
         self.entrance = entrance
         self._clock = clock
-        self.seats = {role: Seat(role, clock.now_ns()) for role in Role}
+        self.seats = {role: Seat(role, clock.now_ns()) for role in SEATS}
         self.facts: AccountFacts | None = None
         self.on_stray: Callable[[Connection, str], None] | None = None
         """Given to every connection."""
         self._tasks: list[asyncio.Task[None]] = []
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
+        self._queue = EntryQueue(account, entrance.codec.limits.connections_per_user)
         self._entering = asyncio.Lock()
 
     async def start(self) -> None:
@@ -99,33 +83,73 @@ class Pool:
         try:
             await self._enter(self.seats[Role.ORDERS])
         except EntryError as error:
-            self._report(self.seats[Role.ORDERS], str(error), 1)
+            self._report(self.seats[Role.ORDERS], str(error))
         for seat in self.seats.values():
             self._tasks.append(asyncio.create_task(self._keep(seat), name=f"keep {self.account}/{seat.role}"))
 
+    # Placement
+
     def connection(self, role: Role) -> Connection | None:
-        """A usable connection: the role's own, or another's if that seat is empty; None if there is none."""
-        own = self.seats[role].connection
-        if own is not None and own.is_open:
-            return own
-        return next(
-            (seat.connection for seat in self.seats.values() if seat.connection and seat.connection.is_open), None
-        )
+        """The best connection for a call: the healthier, then the role's own; None if there is no usable one."""
+        usable = [seat for seat in self.seats.values() if seat.usable is not None and self._admits(seat.usable, role)]
+        best = min(usable, key=lambda seat: self._rank(seat, role), default=None)
+        return None if best is None else best.connection
+
+    def stream_connection(self, call: Call, leaving: Connection | None = None) -> Connection | None:
+        """The best connection that has room for a stream, or the one that it would leave; None if none is open.
+
+        Raises StreamsFullError if all that are open are full.
+        """
+        usable = [seat for seat in self.seats.values() if seat.usable is not None]
+        with_room = [
+            seat
+            for seat in usable
+            if seat.connection is not None and (seat.connection is leaving or seat.connection.has_stream_room(call))
+        ]
+        if usable and not with_room:
+            streams = sum(seat.connection.stream_count for seat in usable if seat.connection is not None)
+            raise StreamsFullError(call, len(usable), streams, for_now=len(usable) < len(self.seats))
+        best = min(with_room, key=lambda seat: self._rank(seat, Role.READS), default=None)
+        return None if best is None else best.connection
+
+    @staticmethod
+    def _admits(connection: Connection, role: Role) -> bool:
+        if role is Role.ORDERS and connection.health.verdict >= Verdict.SUSPECT:
+            return False
+        return connection.has_room(for_exit=role is Role.EXITS)
+
+    @staticmethod
+    def _rank(seat: Seat, role: Role) -> tuple[Verdict, bool]:
+        verdict = Verdict.READY if seat.connection is None else seat.connection.health.verdict
+        is_home = seat.role is role.home
+        if role is Role.HISTORY and is_home and verdict is Verdict.SLOW:
+            verdict = Verdict.READY
+        return verdict, not is_home
 
     async def ready(self, role: Role) -> Connection:
         """Wait for a usable connection."""
-        async with self._changed:
-            while True:
-                connection = self.connection(role)
-                if connection is not None:
-                    return connection
-                await self._changed.wait()
+        while (connection := self.connection(role)) is None:
+            await self._changed.wait()
+        return connection
 
-    async def left(self, connection: Connection, role: Role) -> None:
-        """Wait until a role no longer uses a connection: it has closed, or the role's own seat has one again."""
-        async with self._changed:
-            while self.connection(role) is connection:
-                await self._changed.wait()
+    async def left(self, connection: Connection, call: Call) -> None:
+        """Wait until a stream has to leave a connection: it has closed, or the reads' seat is ready again.
+
+        It does not leave a slow or silent one: where it goes it has to be opened anew, and that costs calls.
+        """
+        home = self.seats[Role.READS]
+        while connection.is_open:
+            own = home.usable if home.state is SeatState.READY else None
+            if own is not None and own is not connection and own.has_stream_room(call):
+                return
+            await self._changed.wait()
+
+    def _tell(self) -> None:
+        """Wake all who wait for a change."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    # Sockets come and go
 
     async def close(self) -> None:
         """Close all sockets and stop."""
@@ -144,89 +168,87 @@ class Pool:
         seat.become(SeatState.CLOSED, self._clock.now_ns())
 
     async def _enter(self, seat: Seat) -> None:
-        # One at a time: each entry costs a call of the user's REST budget, and two at once would be a stampede.
-        async with self._entering:
+        async with self._entering:  # seats queue up here: two at once would be a stampede
+            await self._wait_in_queue(seat)
             seat.become(SeatState.CONNECTING, self._clock.now_ns())
-            self._on_entry(self.entrance.entry_calls)
-            connection, facts = await self.entrance.enter(f"{self.account}/{seat.role}")
+            try:
+                connection = await self._connection_for(seat)
+            except BaseException:
+                self._queue.failed(self._clock.now_ns())
+                raise
+            self._queue.entered()
+        connection.on_stray = self.on_stray
+        connection.on_room = self._tell
+        seat.connection = connection
+        seat.become(SeatState.READY, self._clock.now_ns())
+        self._tell()
+
+    async def _wait_in_queue(self, seat: Seat) -> None:
+        while True:
+            wait_ns, reason = self._queue.wait_ns(self._clock.now_ns())
+            if not wait_ns:
+                return
+            if reason:
+                seat.become(SeatState.WAITING, self._clock.now_ns(), reason)
+            await self._clock.sleep(wait_ns / NS_PER_S)
+
+    async def _connection_for(self, seat: Seat) -> Connection:
+        self._on_entry(self.entrance.entry_calls)
+        connection, facts = await self.entrance.enter(f"{self.account}/{seat.role}")
         if self.facts is not None and facts.login_id != self.facts.login_id:
             await connection.close()
             raise CredentialError("DERIV_TOKEN", f"now belongs to {facts.login_id}, it was {self.facts.login_id}")
         self.facts = facts
-        connection.on_stray = self.on_stray
-        seat.connection = connection
-        seat.become(SeatState.READY, self._clock.now_ns())
         _log.info("connected", connection=connection.name, login_id=facts.login_id)
-        await self._tell()
-
-    async def _tell(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+        return connection
 
     async def _keep(self, seat: Seat) -> None:
-        attempt = 1 if seat.problem else 0
+        short_lives = 0
         while True:
-            if seat.connection is None or not seat.connection.is_open:
-                if attempt:
-                    await self._clock.sleep(backoff_s(attempt - 1, f"{self.account}/{seat.role}"))
+            if seat.usable is None:
+                if short_lives:
+                    await self._clock.sleep(backoff_s(short_lives - 1, f"{self.account}/{seat.role}"))
                 try:
                     await self._enter(seat)
                 except (EntryError, CredentialError) as error:
                     # A credential that worked at the start may be renewed by its owner, so even this is tried again.
-                    attempt += 1
-                    self._report(seat, str(error), attempt)
+                    self._report(seat, str(error))
+                    short_lives = 0
                     continue
                 except Exception as error:  # noqa: BLE001 - a seat that nobody keeps stays empty for ever
                     _log.exception("entering Deriv failed in an unforeseen way", account=self.account, role=seat.role)
-                    attempt += 1
-                    self._report(seat, type(error).__name__, attempt)
+                    self._report(seat, type(error).__name__)
+                    short_lives = 0
                     continue
-            lived_s = await self._watch(seat)
-            attempt = 1 if lived_s >= HEALTHY_AFTER_S else attempt + 1
-            seat.connection = None
+            lived_s = await self._use_up(seat)
+            short_lives = 1 if lived_s >= HEALTHY_AFTER_S else short_lives + 1
             seat.reconnects += 1
-            self._report(seat, "the socket closed", attempt)
-            await self._tell()
+            self._report(seat, "the socket closed")
+            self._tell()
 
-    def _report(self, seat: Seat, problem: str, attempt: int) -> None:
+    async def _use_up(self, seat: Seat) -> float:
+        """Look after a seat's socket until it has closed; returns how long it lived, in fleet seconds."""
+        connection = seat.connection
+        if connection is None:
+            return 0.0
+        born_ns = self._clock.now_ns()
+        attending = asyncio.create_task(
+            attend(seat, connection, self._clock, self._tell), name=f"attend {connection.name}"
+        )
+        try:
+            await connection.closed()
+        finally:
+            attending.cancel()
+            seat.connection = None
+            self._queue.ended(self._clock.now_ns(), may_linger=connection.may_linger)
+        return (self._clock.now_ns() - born_ns) / 1e9
+
+    def _report(self, seat: Seat, problem: str) -> None:
         seat.become(SeatState.WAITING, self._clock.now_ns(), problem)
         _log.warning(
             "no connection to Deriv, trying again",
             account=self.account,
             role=seat.role,
             problem=problem,
-            attempt=attempt,
+            failures=self._queue.failures,
         )
-
-    async def _watch(self, seat: Seat) -> float:
-        """Ping until the socket closes; returns how long it lived, in fleet seconds."""
-        connection = seat.connection
-        if connection is None:
-            return 0.0
-        born_ns = self._clock.now_ns()
-        pinging = asyncio.create_task(self._ping(seat, connection), name=f"ping {connection.name}")
-        try:
-            await connection.closed()
-        finally:
-            pinging.cancel()
-        return (self._clock.now_ns() - born_ns) / 1e9
-
-    async def _ping(self, seat: Seat, connection: Connection) -> None:
-        patience_s = max(PING_PATIENCE_S, self._clock.fleet_s(LEAST_PATIENCE_WALL_S))
-        while connection.is_open:
-            start_ns = self._clock.now_ns()
-            try:
-                await connection.call(requests.Ping(ping=1), patience_s)
-            except AnswerLostError:
-                _log.warning("no answer to a ping: giving the socket up", connection=connection.name)
-                connection.abort()
-                return
-            except CallRefusedError as error:
-                _log.warning("ping refused", connection=connection.name, code=error.code)
-            except Exception:  # noqa: BLE001 - without pings a dead peer is not noticed
-                _log.exception("pinging failed: giving the socket up", connection=connection.name)
-                connection.abort()
-                return
-            else:
-                seat.ping_ms = (self._clock.now_ns() - start_ns) / 1e6
-            await self._clock.sleep(PING_EVERY_S)

@@ -1,0 +1,101 @@
+"""When Deriv may be entered: one queue for all seats of a user, because logins and sockets are counted per user.
+
+REST calls per minute and open sockets have limits, and a service that refuses one login refuses the next as well: so
+seats come in one at a time, and a refusal makes all of them wait.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from derivfleet.common.backoff import backoff_s
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["EntryQueue", "RestBudget"]
+
+NS_PER_S = 1_000_000_000
+
+REST_PART = 0.5
+"""What other programs of the same user call with REST is not seen here, so they get the other half."""
+GHOST_NS = 120 * NS_PER_S
+"""A socket that was given up without a goodbye may stay open at Deriv until it has been idle for so long."""
+
+
+class RestBudget:
+    """REST calls of one user, by a sliding log."""
+
+    def __init__(self, windows: Mapping[int, int], part: float = REST_PART) -> None:
+        """``windows``: calls by the length of their window in seconds."""
+        self._windows = [(length_s * NS_PER_S, max(1, int(most * part))) for length_s, most in windows.items()]
+        self._longest_ns = max((length_ns for length_ns, _ in self._windows), default=0)
+        self._calls: deque[int] = deque()
+        self._rests_until_ns = 0
+
+    def wait_ns(self, now_ns: int) -> int:
+        """How long until another call fits; 0 if it does now."""
+        until_ns = self._rests_until_ns
+        for length_ns, most in self._windows:
+            if len(self._calls) >= most:
+                until_ns = max(until_ns, self._calls[-most] + length_ns)
+        return max(0, until_ns - now_ns)
+
+    def spend(self, now_ns: int) -> None:
+        """A call is made."""
+        while self._calls and self._calls[0] + self._longest_ns <= now_ns:
+            self._calls.popleft()
+        self._calls.append(now_ns)
+
+    def refused(self, now_ns: int) -> None:
+        """Deriv counts differently: none for the shortest window."""
+        shortest_ns = min((length_ns for length_ns, _ in self._windows), default=0)
+        self._rests_until_ns = now_ns + shortest_ns
+
+
+class EntryQueue:
+    """When the first in the queue may try, whichever seat it is."""
+
+    def __init__(self, key: str, most_sockets: int) -> None:
+        """``key`` seeds the jitter of the waits."""
+        self._key = key
+        self._most = most_sockets
+        self._held = 0
+        self._ghosts: deque[int] = deque()
+        self._failures = 0
+        self._not_before_ns = 0
+
+    @property
+    def failures(self) -> int:
+        """Entries that failed, one after the other, since the last that did not."""
+        return self._failures
+
+    def wait_ns(self, now_ns: int) -> tuple[int, str]:
+        """How long the next entry has to wait, and why, if it is not for the failure of the last one."""
+        backoff_ns = max(0, self._not_before_ns - now_ns)
+        while self._ghosts and self._ghosts[0] + GHOST_NS <= now_ns:
+            self._ghosts.popleft()
+        surplus = self._held + len(self._ghosts) + 1 - self._most
+        if self._held and surplus > 0:  # with none left, a refusal by Deriv costs less than waiting for ghosts
+            # If the living alone are too many, there is no telling when: ask again after a while.
+            room_ns = self._ghosts[surplus - 1] + GHOST_NS if surplus <= len(self._ghosts) else now_ns + GHOST_NS
+            if room_ns - now_ns > backoff_ns:
+                return room_ns - now_ns, f"{self._most} sockets of this user may still be open at Deriv"
+        return backoff_ns, ""
+
+    def failed(self, now_ns: int) -> None:
+        """Deriv was not entered: everybody waits, longer each time."""
+        self._not_before_ns = now_ns + round(backoff_s(self._failures, self._key) * NS_PER_S)
+        self._failures += 1
+
+    def entered(self) -> None:
+        """A socket is open."""
+        self._failures = 0
+        self._held += 1
+
+    def ended(self, now_ns: int, *, may_linger: bool) -> None:
+        """A socket has ended; ``may_linger``: Deriv may not have heard of that."""
+        self._held -= 1
+        if may_linger:
+            self._ghosts.append(now_ns)

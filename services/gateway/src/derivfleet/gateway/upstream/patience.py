@@ -1,0 +1,34 @@
+"""How long a socket is waited for, under a clock that may run faster than networks and processors do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from derivfleet.common.clock import NS_PER_S
+from derivfleet.gateway.core.health import Patience
+
+if TYPE_CHECKING:
+    from derivfleet.common.clock import Clock
+
+__all__ = ["patience_of"]
+
+LEAST_SUSPICION_WALL_S = 0.5
+LEAST_DEATH_WALL_S = 2.0
+LEAST_SLOW_WALL_S = 0.25
+LEAST_STEP_WALL_S = 0.1
+
+
+def patience_of(clock: Clock) -> Patience:
+    """The usual patience in fleet time, but never less than these spans of wall time."""
+    usual = Patience()
+
+    def least(usual_ns: int, wall_s: float) -> int:
+        return max(usual_ns, round(clock.fleet_s(wall_s) * NS_PER_S))
+
+    return Patience(
+        suspicion_ns=least(usual.suspicion_ns, LEAST_SUSPICION_WALL_S),
+        death_ns=least(usual.death_ns, LEAST_DEATH_WALL_S),
+        most_ns=least(usual.most_ns, LEAST_DEATH_WALL_S),
+        slow_ns=least(usual.slow_ns, LEAST_SLOW_WALL_S),
+        step_ns=least(usual.step_ns, LEAST_STEP_WALL_S),
+    )

@@ -1,0 +1,36 @@
+"""An order in Deriv's words, and Deriv's receipt in ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from derivfleet.deriv import requests
+from derivfleet.deriv.vocabulary import Basis, DurationUnit
+from derivfleet.gateway.core.orders import Confirmed, OrderTerms
+
+if TYPE_CHECKING:
+    from derivfleet.deriv.answers import BuyReceipt
+
+__all__ = ["confirmed", "purchase"]
+
+
+def purchase(terms: OrderTerms, currency: str) -> requests.Buy:
+    """A purchase by parameters: one call, on whichever socket, with the stake as the highest price."""
+    parameters = requests.BuyParameters(
+        amount=terms.stake,
+        basis=Basis.STAKE,
+        contract_type=terms.contract_type,
+        currency=currency,
+        duration=terms.duration,
+        duration_unit=DurationUnit(terms.duration_unit),
+        barrier=terms.barrier or None,
+        underlying_symbol=terms.symbol,
+    )
+    return requests.Buy(buy="1", price=terms.stake, parameters=parameters)
+
+
+def confirmed(receipt: BuyReceipt) -> Confirmed:
+    """What a receipt says about its order."""
+    return Confirmed(
+        receipt.contract_id, receipt.transaction_id, receipt.buy_price, receipt.payout, receipt.purchase_time_s
+    )
