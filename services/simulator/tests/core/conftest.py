@@ -8,7 +8,7 @@ import pytest
 
 from derivfleet.deriv.dialects import Frame, from_json, to_json
 from derivfleet.deriv.vocabulary import Dialect
-from derivfleet.simulator.core.effects import Close, Effect, Send
+from derivfleet.simulator.core.effects import Close, Effect, Freeze, Send
 from derivfleet.simulator.core.exchange import Credentials, Exchange
 from derivfleet.simulator.core.settings import SimulatorSettings
 
@@ -29,6 +29,7 @@ class Desk:
         self.now_ns = START_S * NS
         self.closed: dict[int, Close] = {}
         self.delays: list[float] = []
+        self.frozen: set[int] = set()
         self._valid = valid
         self._inbox: dict[int, list[Frame]] = {}
         self._dialects: dict[int, Dialect] = {}
@@ -101,6 +102,8 @@ class Desk:
                 case Close(connection=number):
                     self.closed[number] = effect
                     self.exchange.disconnect(number)
+                case Freeze(connection=number):
+                    self.frozen.add(number)
 
 
 class MakeDesk(Protocol):

@@ -285,6 +285,44 @@ def test_a_spoilt_answer_is_no_answer_but_the_call_ran(desk: Desk, kind: FaultKi
     assert balance_of(desk) == 9_999
 
 
+def test_a_socket_falls_silent_after_the_call_ran_and_ends_when_it_has_been_idle(desk: Desk) -> None:
+    number, witness = desk.connect(), desk.connect()
+    for socket in (number, witness):
+        desk.one(socket, ticks="1HZ10V", subscribe=1)
+    desk.exchange.faults.add(FaultRule(FaultKind.HALF_OPEN, Call.BUY, count=1))
+    assert desk.ask(number, **BUY) == []
+    assert desk.frozen == {number}
+    assert balance_of(desk) == 9_999
+    assert desk.ask(number, **BUY) == []
+    assert balance_of(desk) == 9_999, "what is sent to a silent socket is not read"
+    desk.wait(119)
+    assert desk.inbox(number) == []
+    assert len(desk.inbox(witness)) == 119
+    assert desk.closed == {}
+    desk.wait(1)
+    assert number in desk.closed
+
+
+def test_everything_that_a_slow_socket_sends_is_late_and_others_are_not(desk: Desk) -> None:
+    number, witness = desk.connect(), desk.connect()
+    desk.exchange.faults.add(FaultRule(FaultKind.SLOW, Call.TICKS, count=1, delay_s=4))
+    desk.one(number, ticks="1HZ10V", subscribe=1)
+    desk.one(number, ping=1)
+    desk.wait(1)
+    assert desk.delays == [4, 4, 4]
+    desk.one(witness, ticks="1HZ10V", subscribe=1)
+    assert desk.delays[-1] == 0
+
+
+@pytest.mark.parametrize(("kind", "balance"), [(FaultKind.ERROR_BEFORE, 10_000), (FaultKind.ERROR_AFTER, 9_999)])
+def test_an_error_is_answered_before_or_after_a_purchase(desk: Desk, kind: FaultKind, balance: int) -> None:
+    number = desk.connect()
+    desk.exchange.faults.add(FaultRule(kind, Call.BUY, count=1, code="OutputValidationFailed"))
+    assert desk.refused(number, **BUY) == "OutputValidationFailed"
+    assert balance_of(desk) == balance
+    desk.one(number, **BUY)
+
+
 def test_a_refused_login(desk: Desk) -> None:
     desk.exchange.faults.add(FaultRule(FaultKind.REFUSE_LOGIN, count=1))
     number = desk.connect(Dialect.LEGACY, login=False)

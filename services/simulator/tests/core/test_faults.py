@@ -38,7 +38,10 @@ def test_logins_and_calls_do_not_mix() -> None:
     faults = Faults("1")
     faults.add(FaultRule(FaultKind.REFUSE_LOGIN, count=1))
     assert not happened(faults, [Call.AUTHORIZE])[0]
+    assert not faults.on_handshake()
     assert [faults.on_login(), faults.on_login()] == [True, False]
+    faults.add(FaultRule(FaultKind.REFUSE_HANDSHAKE, count=1))
+    assert [faults.on_login(), faults.on_handshake(), faults.on_handshake()] == [False, True, False]
 
 
 def test_cleared_rules_are_gone() -> None:

@@ -106,3 +106,9 @@ async def test_both_dialects_have_accounts_of_their_own(service: Service) -> Non
     await legacy.ask(**BUY)
     assert (await legacy.ask(balance=1))["balance"]["balance"] < 10_000
     assert (await options.ask(balance=1))["balance"]["balance"] == 10_000
+
+
+async def test_a_refused_handshake_is_a_401(service: Service) -> None:
+    await service.fault(kind="refuse_handshake", count=1)
+    assert await service.refused_upgrade("/websockets/v3?app_id=12345") == 401
+    await service.legacy()

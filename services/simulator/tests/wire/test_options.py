@@ -154,3 +154,10 @@ async def test_a_refused_login_is_a_401(service: Service) -> None:
     await service.fault(kind="refuse_login", count=1)
     assert (await service.rest("POST", f"{ACCOUNT}/otp"))[0] == 401
     await service.options()
+
+
+async def test_a_refused_handshake_is_a_401_and_spends_the_password(service: Service) -> None:
+    await service.fault(kind="refuse_handshake", count=1)
+    url = await service.otp_url()
+    assert [await service.refused_upgrade(url) for _ in range(2)] == [401, 401]
+    await service.options()

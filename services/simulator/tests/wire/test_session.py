@@ -104,6 +104,48 @@ async def test_a_socket_dies_before_or_after_a_purchase(
 
 
 @BOTH
+async def test_a_half_open_socket_says_nothing_until_it_is_cut_for_idleness(service: Service, dialect: Dialect) -> None:
+    socket = await service.open(dialect)
+    await service.fault(kind="half_open", call="buy", count=1)
+    await socket.send(**buy(dialect))
+    assert await balance(service, dialect) == 9_999
+    await socket.send(**buy(dialect))
+    with pytest.raises(TimeoutError):
+        await socket.socket.receive(timeout=0.1)
+    assert not socket.socket.closed
+    assert await balance(service, dialect) == 9_999
+    await service.clock.advance(120)
+    assert await socket.end() == ABNORMAL
+
+
+async def test_a_half_open_socket_does_not_keep_the_service_from_ending(start: Start) -> None:
+    async with aiohttp.ClientSession() as client:
+        async with start() as service:
+            socket = await client.ws_connect(await service.otp_url())
+            await service.fault(kind="half_open", call="ping")
+            await socket.send_str('{"ping": 1}')
+            while not any(connection.frozen for connection in service.exchange.connections.values()):
+                await service.call("GET", "/health")
+        assert (await socket.receive(timeout=10)).type is not aiohttp.WSMsgType.TEXT
+        assert socket.close_code == ABNORMAL
+
+
+@BOTH
+async def test_a_slow_socket_keeps_its_order(service: Service, dialect: Dialect) -> None:
+    socket = await service.open(dialect)
+    await service.fault(kind="slow", call="ticks", count=1, delay_s=4)
+    first = await socket.send(ticks="R_100")
+    second = await socket.send(ping=1)
+    while not any(connection.slow_s for connection in service.exchange.connections.values()):
+        await service.call("GET", "/health")
+    await service.clock.advance(3.9)
+    with pytest.raises(TimeoutError):
+        await socket.socket.receive(timeout=0.1)
+    await service.clock.advance(0.2)
+    assert [(await socket.frame())["req_id"] for _ in range(2)] == [first, second]
+
+
+@BOTH
 async def test_a_delayed_answer_lets_others_pass(service: Service, dialect: Dialect) -> None:
     socket = await service.open(dialect)
     await service.fault(kind="delay", call="buy", count=1, delay_s=7)

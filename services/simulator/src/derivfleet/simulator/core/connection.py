@@ -43,6 +43,10 @@ class Connection:
     account: str | None = None
     proposals: dict[str, Proposal] = field(default_factory=dict[str, Proposal])
     proposals_made: int = 0
+    slow_s: float = 0.0
+    """How late everything that it sends is, by a fault."""
+    frozen: bool = False
+    """Whether it neither reads nor sends any more, by a fault."""
     pings: Window = field(init=False)
 
     def __post_init__(self) -> None:

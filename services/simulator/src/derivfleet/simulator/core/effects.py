@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Close", "Effect", "Send"]
+__all__ = ["Close", "Effect", "Freeze", "Send"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,4 +27,11 @@ class Close:
     """Without a close frame and without sending what is queued, as a broken line does."""
 
 
-Effect = Send | Close
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Read and send nothing on a socket any more, and leave its TCP connection as it is."""
+
+    connection: int
+
+
+Effect = Send | Close | Freeze

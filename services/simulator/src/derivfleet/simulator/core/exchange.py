@@ -14,7 +14,7 @@ from derivfleet.simulator.core import account_calls, broadcasts, market_calls, s
 from derivfleet.simulator.core.book import Book
 from derivfleet.simulator.core.connection import Connection
 from derivfleet.simulator.core.contracts import longcode_of, state_of
-from derivfleet.simulator.core.effects import Close, Effect, Send
+from derivfleet.simulator.core.effects import Close, Effect, Freeze, Send
 from derivfleet.simulator.core.faults import FaultKind, FaultRule, Faults
 from derivfleet.simulator.core.limits import CallCounts, CallLimits
 from derivfleet.simulator.core.logins import Logins
@@ -143,10 +143,10 @@ class Exchange:
     def receive(self, number: int, text: str | bytes, now_ns: int) -> list[Effect]:
         """Answer one frame of a socket; whatever was due before it comes first."""
         connection = self.connections.get(number)
-        if connection is None:
+        if connection is None or connection.frozen:
             return []
         connection.last_traffic_ns = now_ns
-        return [*self.advance(now_ns // NS_PER_S), *self._answer(connection, text, now_ns)]
+        return [*self.advance(now_ns // NS_PER_S), *self._as_sent(self._answer(connection, text, now_ns))]
 
     def _answer(self, connection: Connection, text: str | bytes, now_ns: int) -> list[Effect]:
         number = connection.number
@@ -164,6 +164,7 @@ class Exchange:
             fault = self.faults.on_call(call)
             if fault and fault.kind is FaultKind.DROP_BEFORE:
                 return [_drop(number, fault)]
+            _fail(fault)
             request = connection.codec.decode_request(frame)
             _check_loginid(connection, request)
             answers = _HANDLERS[call](turn, request)
@@ -192,8 +193,18 @@ class Exchange:
             case FaultKind.DROP_AFTER if fault:
                 others = [push for push in turn.pushes if push.connection != number]
                 return [*others, _drop(number, fault)]
+            case FaultKind.HALF_OPEN:
+                turn.connection.frozen = True
+                others = [push for push in turn.pushes if push.connection != number]
+                return [*others, Freeze(number)]
             case FaultKind.DELAY if fault:
                 delay_s = fault.delay_s
+            case FaultKind.SLOW if fault:
+                turn.connection.slow_s = fault.delay_s
+            case FaultKind.ERROR_AFTER if fault:
+                error = ErrorAnswer(fault.code, "An error by a fault.")
+                frame = turn.codec.encode_error(turn.codec.call_of(turn.echo), error)
+                texts = [to_json(turn.codec.complete(frame, turn.echo))]
             case FaultKind.GARBAGE:
                 texts = ["}not JSON{"]
             case FaultKind.BARE:
@@ -204,6 +215,17 @@ class Exchange:
             case _:
                 pass
         return [*(Send(number, text, delay_s) for text in texts), *turn.pushes]
+
+    def _as_sent(self, effects: list[Effect]) -> list[Effect]:
+        """The effects as the sockets' faults leave them: a silent one sends nothing, a slow one sends late."""
+        sent: list[Effect] = []
+        for effect in effects:
+            connection = self.connections.get(effect.connection)
+            if connection is None or not isinstance(effect, Send):
+                sent.append(effect)
+            elif not connection.frozen:
+                sent.append(replace(effect, delay_s=effect.delay_s + connection.slow_s))
+        return sent
 
     # Time
 
@@ -217,6 +239,7 @@ class Exchange:
                 effects.extend(broadcasts.movement(self, self.book.accounts[contract.account], moved))
             effects.extend(broadcasts.contracts_at(self, second, [contract for contract, _ in settled]))
         self._second = max(self._second, now_s)
+        effects = self._as_sent(effects)
         for number in {effect.connection for effect in effects}:
             self.connections[number].last_traffic_ns = now_s * NS_PER_S
         effects.extend(self._idle(now_s))
@@ -261,6 +284,11 @@ def _check_loginid(connection: Connection, request: Request) -> None:
     loginid: object = getattr(request, "loginid", None)
     if loginid is not None and loginid != connection.account:
         raise RequestRefused("PermissionDenied", "The loginid is not one of this connection.")
+
+
+def _fail(fault: FaultRule | None) -> None:
+    if fault and fault.kind is FaultKind.ERROR_BEFORE:
+        raise RequestRefused(fault.code, "An error by a fault.")
 
 
 def _drop(number: int, fault: FaultRule) -> Close:

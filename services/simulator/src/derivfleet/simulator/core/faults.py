@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from derivfleet.deriv.vocabulary import Call
 
 __all__ = ["Fault", "FaultKind", "FaultRule", "Faults"]
@@ -20,14 +22,28 @@ class FaultKind(StrEnum):
     """The socket dies before the call runs."""
     DROP_AFTER = "drop_after"
     """The call runs, then the socket dies instead of answering."""
+    HALF_OPEN = "half_open"
+    """The call runs, then the socket falls silent: its TCP connection stands, but nothing is read or sent any more."""
     DELAY = "delay"
     """The call runs, the answer comes late."""
+    SLOW = "slow"
+    """The call runs; from its answer on, everything that the socket sends comes late."""
+    ERROR_BEFORE = "error_before"
+    """The call does not run, an error is answered."""
+    ERROR_AFTER = "error_after"
+    """The call runs, then an error is answered all the same."""
     GARBAGE = "garbage"
     """The call runs, the answer is no JSON."""
     BARE = "bare"
     """The call runs, the answer lacks msg_type, echo_req and req_id."""
     REFUSE_LOGIN = "refuse_login"
     """A token is refused: 401 for a one-time URL, InvalidToken for authorize."""
+    REFUSE_HANDSHAKE = "refuse_handshake"
+    """A socket is refused with 401, in either dialect."""
+
+
+_DOORS = frozenset({FaultKind.REFUSE_LOGIN, FaultKind.REFUSE_HANDSHAKE})
+"""What happens on the way in, and not to calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +57,9 @@ class FaultRule:
     skip: int = 0
     """How many matching calls to leave alone first."""
     delay_s: float = 0.0
-    """For DELAY."""
+    """For DELAY and SLOW."""
+    code: str = "InternalServerError"
+    """For ERROR_BEFORE and ERROR_AFTER."""
     abrupt: bool = True
     """Whether a dropped socket ends without a close frame (1006 to the client) or with 1001."""
 
@@ -80,16 +98,20 @@ class Faults:
 
     def on_call(self, call: Call) -> FaultRule | None:
         """The fault that happens to this call, if any."""
-        return self._first(call, login=False)
+        return self._first(lambda rule: rule.kind not in _DOORS and rule.call in (None, call))
 
     def on_login(self) -> bool:
         """Whether this login is refused."""
-        return self._first(None, login=True) is not None
+        return self._first(lambda rule: rule.kind is FaultKind.REFUSE_LOGIN) is not None
 
-    def _first(self, call: Call | None, *, login: bool) -> FaultRule | None:
+    def on_handshake(self) -> bool:
+        """Whether this socket is refused."""
+        return self._first(lambda rule: rule.kind is FaultKind.REFUSE_HANDSHAKE) is not None
+
+    def _first(self, matches: Callable[[FaultRule], bool]) -> FaultRule | None:
         for number, fault in self._faults.items():
             rule = fault.rule
-            if (rule.kind is FaultKind.REFUSE_LOGIN) != login or (rule.call not in (None, call) and not login):
+            if not matches(rule):
                 continue
             fault.matched += 1
             if fault.matched <= rule.skip or (rule.count is not None and fault.happened >= rule.count):

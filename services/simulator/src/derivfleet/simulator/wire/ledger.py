@@ -34,6 +34,7 @@ class FaultRequest(BaseModel):
     count: Annotated[int, Field(ge=1)] | None = None
     skip: Annotated[int, Field(ge=0)] = 0
     delay_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
+    code: Annotated[str, Field(pattern=r"^\w{1,64}$")] = "InternalServerError"
     abrupt: bool = True
 
 

@@ -29,6 +29,8 @@ class LegacyDoor:
         app_id = request.query.get("app_id", "")
         if not self._floor.exchange.logins.knows_legacy_app(app_id):
             return web.Response(status=401, text="InvalidAppID")
+        if self._floor.exchange.faults.on_handshake():
+            return web.Response(status=401, text="Unauthorized")
         if not web.WebSocketResponse().can_prepare(request):
             return web.Response(status=400, text="This endpoint wants a WebSocket upgrade.")
         return await self._floor.serve(request, Dialect.LEGACY, app_id)

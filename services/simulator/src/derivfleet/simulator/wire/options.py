@@ -141,7 +141,7 @@ class OptionsDoor:
     async def _account_socket(self, request: web.Request) -> web.StreamResponse:
         self._check_upgrade(request)
         login = self._exchange.logins.redeem(request.query.get("otp", ""), self._floor.clock.now_ns())
-        if login is None:
+        if login is None or self._exchange.faults.on_handshake():
             raise RestRefused(401, "Unauthorized", "The one-time password is missing, used or expired.")
         loginid, app_id = login
         is_demo = self._exchange.book.accounts[loginid].is_demo

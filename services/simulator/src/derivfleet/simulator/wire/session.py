@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import WSMsgType, web
 
-from derivfleet.simulator.core.effects import Close, Send
+from derivfleet.simulator.core.effects import Close, Freeze, Send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +35,7 @@ class Session:
         )
         self._waiting: asyncio.Queue[Effect] = asyncio.Queue()
         self._delayed: set[asyncio.Task[None]] = set()
+        self._frozen = False
 
     async def run(self, receive: Callable[[str | bytes], None]) -> web.WebSocketResponse:
         """Upgrade, then hand every frame to ``receive`` until the socket ends."""
@@ -57,7 +58,9 @@ class Session:
     def carry_out(self, effect: Effect) -> None:
         """Do what the exchange wants, after what it wanted before; a delayed frame and an abrupt end do not wait."""
         match effect:
-            case Close(abrupt=True):
+            case Freeze():
+                self._freeze()
+            case Close(abrupt=abrupt) if abrupt or self._frozen:
                 self.abort()
             case Send(delay_s=delay_s) if delay_s > 0:
                 task = asyncio.create_task(self._later(effect))
@@ -71,6 +74,13 @@ class Session:
         transport = self._request.transport
         if isinstance(transport, asyncio.WriteTransport):
             transport.abort()
+
+    def _freeze(self) -> None:
+        """Neither read nor send any more; what the other side sends stays in the system's buffers."""
+        self._frozen = True
+        transport = self._request.transport
+        if isinstance(transport, asyncio.ReadTransport):
+            transport.pause_reading()
 
     def _enqueue(self, effect: Effect) -> None:
         if self._waiting.qsize() >= _MOST_WAITING:
@@ -92,9 +102,11 @@ class Session:
         try:
             while True:
                 match await self._waiting.get():
-                    case Send(text=text):
+                    case Send(text=text) if not self._frozen:
                         await self._socket.send_str(text)
                     case Close() as goodbye:
                         return goodbye
+                    case _:
+                        pass
         except ConnectionError:
             return None
