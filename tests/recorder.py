@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["Recorder", "tapped"]
 
 Frame = dict[str, Any]
+CLOSE_S = 0.5
+"""How long the other side may take for its part of a close: one that is half-open never does it."""
 
 
 class Recorder:
@@ -51,7 +53,8 @@ class Recorder:
         near = web.WebSocketResponse(compress=False)
         async with aiohttp.ClientSession() as session:
             try:
-                far = await session.ws_connect(self.upstream + request.path_qs)
+                timeout = aiohttp.ClientWSTimeout(ws_close=CLOSE_S)  # pyright: ignore[reportCallIssue] - its types do not show
+                far = await session.ws_connect(self.upstream + request.path_qs, timeout=timeout)
             except aiohttp.WSServerHandshakeError as error:
                 return web.Response(status=error.status)
             await near.prepare(request)
@@ -63,7 +66,9 @@ class Recorder:
                 task.cancel()
             await asyncio.gather(forward, back, return_exceptions=True)
             await far.close()
-            if request.transport is not None and not request.transport.is_closing():
+            if far.close_code == WSCloseCode.ABNORMAL_CLOSURE and request.transport is not None:
+                request.transport.abort()  # pyright: ignore[reportAttributeAccessIssue] - a TCP transport has it
+            elif request.transport is not None and not request.transport.is_closing():
                 await near.close()
         return near
 

@@ -312,6 +312,9 @@ def test_everything_that_a_slow_socket_sends_is_late_and_others_are_not(desk: De
     assert desk.delays == [4, 4, 4]
     desk.one(witness, ticks="1HZ10V", subscribe=1)
     assert desk.delays[-1] == 0
+    desk.exchange.clear_faults()
+    desk.one(number, ping=1)
+    assert desk.delays[-1] == 0
 
 
 @pytest.mark.parametrize(("kind", "balance"), [(FaultKind.ERROR_BEFORE, 10_000), (FaultKind.ERROR_AFTER, 9_999)])

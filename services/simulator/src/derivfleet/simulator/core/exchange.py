@@ -138,6 +138,12 @@ class Exchange:
             admitted = self._rest[key].admit(now_ns) and admitted
         return admitted
 
+    def clear_faults(self) -> None:
+        """Remove all faults; slow sockets are quick again, silent ones stay silent."""
+        self.faults.clear()
+        for connection in self.connections.values():
+            connection.slow_s = 0.0
+
     # Requests
 
     def receive(self, number: int, text: str | bytes, now_ns: int) -> list[Effect]:

@@ -89,7 +89,7 @@ class LedgerDoor:
         return web.json_response({"number": self._exchange.faults.add(FaultRule(**fields))})
 
     async def _clear_faults(self, _request: web.Request) -> web.Response:
-        self._exchange.faults.clear()
+        self._exchange.clear_faults()
         return web.json_response({})
 
 
