@@ -84,7 +84,7 @@ class Recorder:
         async for message in far:
             if message.type is not WSMsgType.TEXT:
                 continue
-            frame: Frame = json.loads(message.data)
+            frame = _frame_of(message.data)
             if self._cut_at is not None and self._cut_at(frame):
                 self._cut_at = None
                 self.cuts += 1
@@ -93,6 +93,15 @@ class Recorder:
                 return
             self.received.append(frame)
             await near.send_str(message.data)
+
+
+def _frame_of(text: str) -> Frame:
+    """What a text says; garbage, which is let through like anything else, says nothing."""
+    try:
+        frame: Frame = json.loads(text)
+    except ValueError:
+        return {}
+    return frame
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from derivfleet.common.clock import FleetClock
+from derivfleet.common.clock import ManualClock
 from derivfleet.common.logs import redact
 from derivfleet.gateway.upstream.entrance import CredentialError, EntryError, OptionsEntrance
 
@@ -19,12 +19,14 @@ DEMO = {"account_id": "DOT1", "account_type": "demo", "currency": "USD", "balanc
 
 
 @asynccontextmanager
-async def entrance_to(accounts: object, otp: object, login_id: str = "") -> AsyncGenerator[OptionsEntrance, None]:
+async def entrance_to(
+    accounts: object, otp: object, otp_status: int = 200, login_id: str = ""
+) -> AsyncGenerator[OptionsEntrance, None]:
     async def list_accounts(_request: web.Request) -> web.Response:
         return web.json_response(accounts)
 
     async def one_time(_request: web.Request) -> web.Response:
-        return web.json_response(otp)
+        return web.json_response(otp, status=otp_status)
 
     app = web.Application()
     app.router.add_get("/trading/v1/options/accounts", list_accounts)
@@ -32,7 +34,7 @@ async def entrance_to(accounts: object, otp: object, login_id: str = "") -> Asyn
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    entrance = OptionsEntrance(f"http://127.0.0.1:{runner.addresses[0][1]}", "app", "token-0", login_id, FleetClock(60))
+    entrance = OptionsEntrance(f"http://127.0.0.1:{runner.addresses[0][1]}", "app", "token-0", login_id, ManualClock())
     try:
         yield entrance
     finally:
@@ -51,6 +53,23 @@ async def test_a_list_of_accounts_without_form_is_asked_for_again(accounts: obje
 async def test_an_answer_without_an_address_is_asked_for_again(otp: object) -> None:
     async with entrance_to({"data": [DEMO, {"account_type": "demo"}, 5]}, otp) as entrance:
         with pytest.raises(EntryError):
+            await entrance.enter("demo/orders")
+
+
+async def test_a_user_whose_rest_calls_are_used_up_is_not_asked_again_for_a_minute() -> None:
+    async with entrance_to({"data": [DEMO]}, {"errors": [{"code": "RateLimit", "message": "slower"}]}, 429) as entrance:
+        with pytest.raises(EntryError, match="429 RateLimit: slower"):
+            await entrance.enter("demo/orders")
+        with pytest.raises(EntryError, match="used up: the next in 60 s"):
+            await entrance.enter("demo/reads")
+
+
+async def test_half_of_derivs_rest_calls_a_minute_is_all_that_is_used() -> None:
+    async with entrance_to({"data": [DEMO]}, {"data": {}}) as entrance:
+        for _ in range(39):
+            with pytest.raises(EntryError, match="holds no address"):
+                await entrance.enter("demo/orders")
+        with pytest.raises(EntryError, match="used up"):
             await entrance.enter("demo/orders")
 
 

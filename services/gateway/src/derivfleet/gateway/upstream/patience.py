@@ -15,7 +15,11 @@ __all__ = ["patience_of"]
 LEAST_SUSPICION_WALL_S = 0.5
 LEAST_DEATH_WALL_S = 2.0
 LEAST_SLOW_WALL_S = 0.25
+LEAST_PING_WALL_S = 0.5
 LEAST_STEP_WALL_S = 0.1
+
+MOST_BETWEEN_PINGS_NS = 25 * NS_PER_S
+"""However fast the clock: the server drops a socket without traffic after 120 s of fleet time."""
 
 
 def patience_of(clock: Clock) -> Patience:
@@ -30,5 +34,6 @@ def patience_of(clock: Clock) -> Patience:
         death_ns=least(usual.death_ns, LEAST_DEATH_WALL_S),
         most_ns=least(usual.most_ns, LEAST_DEATH_WALL_S),
         slow_ns=least(usual.slow_ns, LEAST_SLOW_WALL_S),
+        ping_every_ns=min(least(usual.ping_every_ns, LEAST_PING_WALL_S), MOST_BETWEEN_PINGS_NS),
         step_ns=least(usual.step_ns, LEAST_STEP_WALL_S),
     )

@@ -91,40 +91,30 @@ class Pool:
 
     def connection(self, role: Role) -> Connection | None:
         """The best connection for a call: the healthier, then the role's own; None if there is no usable one."""
-        usable = [seat for seat in self.seats.values() if seat.usable is not None and self._admits(seat.usable, role)]
-        best = min(usable, key=lambda seat: self._rank(seat, role), default=None)
-        return None if best is None else best.connection
+        usable = [(home, connection) for home, connection in self._open if _admits(connection, role)]
+        return _best(usable, role)
 
     def stream_connection(self, call: Call, leaving: Connection | None = None) -> Connection | None:
         """The best connection that has room for a stream, or the one that it would leave; None if none is open.
 
         Raises StreamsFullError if all that are open are full.
         """
-        usable = [seat for seat in self.seats.values() if seat.usable is not None]
+        usable = self._open
         with_room = [
-            seat
-            for seat in usable
-            if seat.connection is not None and (seat.connection is leaving or seat.connection.has_stream_room(call))
+            (home, connection)
+            for home, connection in usable
+            if connection is leaving or connection.has_stream_room(call)
         ]
         if usable and not with_room:
-            streams = sum(seat.connection.stream_count for seat in usable if seat.connection is not None)
+            streams = sum(connection.stream_count for _, connection in usable)
             raise StreamsFullError(call, len(usable), streams, for_now=len(usable) < len(self.seats))
-        best = min(with_room, key=lambda seat: self._rank(seat, Role.READS), default=None)
-        return None if best is None else best.connection
+        return _best(with_room, Role.READS)
 
-    @staticmethod
-    def _admits(connection: Connection, role: Role) -> bool:
-        if role is Role.ORDERS and connection.health.verdict >= Verdict.SUSPECT:
-            return False
-        return connection.has_room(for_exit=role is Role.EXITS)
-
-    @staticmethod
-    def _rank(seat: Seat, role: Role) -> tuple[Verdict, bool]:
-        verdict = Verdict.READY if seat.connection is None else seat.connection.health.verdict
-        is_home = seat.role is role.home
-        if role is Role.HISTORY and is_home and verdict is Verdict.SLOW:
-            verdict = Verdict.READY
-        return verdict, not is_home
+    @property
+    def _open(self) -> list[tuple[Role, Connection]]:
+        """All connections that calls may be made on, each with the role whose home it is."""
+        found = [(seat.role, seat.usable) for seat in self.seats.values()]
+        return [(home, connection) for home, connection in found if connection is not None]
 
     async def ready(self, role: Role) -> Connection:
         """Wait for a usable connection."""
@@ -239,8 +229,8 @@ class Pool:
             await connection.closed()
         finally:
             attending.cancel()
-            seat.connection = None
-            self._queue.ended(self._clock.now_ns(), may_linger=connection.may_linger)
+        seat.connection = None
+        self._queue.ended(self._clock.now_ns(), may_linger=connection.may_linger)
         return (self._clock.now_ns() - born_ns) / 1e9
 
     def _report(self, seat: Seat, problem: str) -> None:
@@ -252,3 +242,20 @@ class Pool:
             problem=problem,
             failures=self._queue.failures,
         )
+
+
+def _admits(connection: Connection, role: Role) -> bool:
+    if role is Role.ORDERS and connection.health.verdict >= Verdict.SUSPECT:
+        return False
+    return connection.has_room(for_exit=role is Role.EXITS)
+
+
+def _best(usable: list[tuple[Role, Connection]], role: Role) -> Connection | None:
+    def rank(place: tuple[Role, Connection]) -> tuple[Verdict, bool]:
+        home, connection = place
+        verdict, is_home = connection.health.verdict, home is role.home
+        if role is Role.HISTORY and is_home and verdict is Verdict.SLOW:
+            verdict = Verdict.READY
+        return verdict, not is_home
+
+    return min(usable, key=rank)[1] if usable else None
