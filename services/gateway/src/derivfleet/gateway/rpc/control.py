@@ -85,12 +85,13 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
     def _account_status(self, room: AccountRoom) -> control_pb2.AccountStatus:
         now_ns = self._clock.now_ns()
         facts = room.pool.facts
+        balance = room.told_balance()
         return control_pb2.AccountStatus(
             account=room.key,
             dialect=room.dialect,
             login_id="" if facts is None else facts.login_id,
             currency="" if facts is None else facts.currency,
-            balance="" if room.balance is None else f"{room.balance:f}",
+            balance="" if balance is None else f"{balance:f}",
             is_demo=facts is not None and facts.is_demo,
             connections=[
                 control_pb2.ConnectionStatus(
