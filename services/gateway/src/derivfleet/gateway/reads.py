@@ -46,7 +46,7 @@ LEAST_WALL_S = 0.25
 """No span here is shorter: networks and processors do not run faster when the clock does."""
 PAST_BYTES = 4_000_000
 """Of answers about the past, as they go over the wire. In memory they take about four times that."""
-READY_SHAPES = 32
+READY_SHAPES = 16
 """How many different answers from one book are kept ready between two ticks."""
 Shape = tuple[int, int]
 """Count and granularity."""
@@ -96,6 +96,7 @@ class Reads:
         self._kept = Kept(KEPT_STREAMS, round(KEPT_S * 1e9))
         self._holds: dict[str, Callable[[], None]] = {}
         self._reaper: asyncio.Task[None] | None = None
+        self._stopped = False
 
     async def history(self, bot: str, asked: Asked, deadline_ns: int, span: OpenSpan) -> HistoryResponse:
         """Past ticks or candles. Raises as :meth:`Line.call` does."""
@@ -131,6 +132,7 @@ class Reads:
 
     def stop(self) -> None:
         """Keep no streams any more, when the sockets are about to close."""
+        self._stopped = True
         if self._reaper is not None:
             self._reaper.cancel()
 
@@ -244,7 +246,7 @@ class Reads:
     # Streams that are kept open
 
     def _keep(self, symbol: str) -> None:
-        if not self._kept.ask(symbol, self._clock.now_ns()) or symbol in self._holds:
+        if self._stopped or not self._kept.ask(symbol, self._clock.now_ns()) or symbol in self._holds:
             return
         self._holds[symbol] = self._feeds.hold(symbol, lambda: self._refused(symbol))
         if self._reaper is None or self._reaper.done():
