@@ -74,6 +74,10 @@ async def test_fifty_at_once_are_one_call(tmp_path: Path, dialect: Dialect) -> N
         answers = await asyncio.gather(*(told(fleet, "R_50", 80) for _ in range(50)))
         assert {len(answer.ticks) for answer in answers} == {80}
         assert await accepted(fleet, "ticks_history") == 1
+        quota = await fleet.trading.GetQuota(trading_pb2.GetQuotaRequest(account="demo"), metadata=fleet.as_bot("one"))
+        saved = {one.kind: one.calls for one in quota.calls_saved}
+        assert saved == {one.kind: one.calls for one in (await fleet.account()).calls_saved}
+        assert saved == {"history": 49, "contract": 0, "ticks": 0}
         assert_valid_requests(fleet.recorder.sent, dialect)
 
 

@@ -14,7 +14,7 @@ def test_savings_are_counted_by_kind_and_begin_at_nothing() -> None:
     savings = Savings()
     savings.count(Saving.HISTORY)
     savings.count(Saving.HISTORY)
-    assert savings.counts == {"ticks": 0, "history": 2, "contract": 0, "balance": 0}
+    assert savings.counts == {"ticks": 0, "history": 2, "contract": 0}
 
 
 @pytest.mark.parametrize(

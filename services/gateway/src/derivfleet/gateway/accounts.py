@@ -11,7 +11,7 @@ from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.deriv.limits import LEGACY_LIMITS, OPTIONS_LIMITS, with_website_status
 from derivfleet.deriv.vocabulary import Dialect
-from derivfleet.gateway.core.collapse import Saving, Savings
+from derivfleet.gateway.core.collapse import Savings
 from derivfleet.gateway.core.leases import Leases
 from derivfleet.gateway.core.schedule import GATEWAY, Schedule
 from derivfleet.gateway.desk import Desk
@@ -73,17 +73,11 @@ class AccountRoom:
         self.reads = Reads(self.line, self.feeds, self.savings)
         lasts_ns = round(max(LEASE_LASTS_S, clock.fleet_s(LEASE_LASTS_S)) * 1e9)
         self.leases = {bot.name: Leases(bot.symbols, lasts_ns) for bot in fleet.bots if bot.name in self.bots}
-        self._balance: Decimal | None = None
+        self.balance: Decimal | None = None
         self._clock = clock
         self._currency = account.currency
         self._standing: list[Standing] = []
         self._reconciler: Reconciler | None = None
-
-    def told_balance(self) -> Decimal | None:
-        """The balance as its stream told it last. Without the stream, every look at it would be a call."""
-        if self._balance is not None:
-            self.savings.count(Saving.BALANCE)
-        return self._balance
 
     def recover(self) -> None:
         """Take up the orders and count the calls of an earlier run; before any call is served."""
@@ -148,7 +142,7 @@ class AccountRoom:
 
     def _take_balance(self, frame: Frame) -> None:
         try:
-            self._balance = self.pool.entrance.codec.decode_balance(frame).balance
+            self.balance = self.pool.entrance.codec.decode_balance(frame).balance
         except MalformedAnswer as error:
             _log.warning("balance without use", problem=str(error))
 

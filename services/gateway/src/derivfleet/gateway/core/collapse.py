@@ -36,7 +36,6 @@ class Saving(StrEnum):
     TICKS = "ticks"
     HISTORY = "history"
     CONTRACT = "contract"
-    BALANCE = "balance"
 
 
 @dataclass(slots=True)

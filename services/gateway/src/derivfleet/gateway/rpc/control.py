@@ -85,13 +85,12 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
     def _account_status(self, room: AccountRoom) -> control_pb2.AccountStatus:
         now_ns = self._clock.now_ns()
         facts = room.pool.facts
-        balance = room.told_balance()
         return control_pb2.AccountStatus(
             account=room.key,
             dialect=room.dialect,
             login_id="" if facts is None else facts.login_id,
             currency="" if facts is None else facts.currency,
-            balance="" if balance is None else f"{balance:f}",
+            balance="" if room.balance is None else f"{room.balance:f}",
             is_demo=facts is not None and facts.is_demo,
             connections=[
                 control_pb2.ConnectionStatus(
@@ -127,5 +126,6 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
             rejected_by_deriv=room.line.rejected_by_deriv,
             calls_sent=room.line.calls_sent,
             foreign_trades=room.desk.foreign_trades,
+            calls_saved=quota.saved_messages(room.savings.counts),
             next_calls=quota.next_call_messages(room.schedule, sorted(room.bots), now_ns),
         )

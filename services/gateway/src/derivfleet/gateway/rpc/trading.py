@@ -187,6 +187,7 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             return trading_pb2.GetQuotaResponse(
                 windows=quota.window_messages(visit.room.schedule, now_ns),
                 shares=quota.share_messages(visit.room.schedule, now_ns, visit.bot),
+                calls_saved=quota.saved_messages(visit.room.savings.counts),
                 next_calls=quota.next_call_messages(visit.room.schedule, (visit.bot,), now_ns),
             )
         raise AssertionError("a visit answers or aborts")
