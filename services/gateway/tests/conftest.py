@@ -9,6 +9,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from websockets.exceptions import ConnectionClosedError
 
 from derivfleet.common.clock import ManualClock
@@ -16,12 +18,14 @@ from derivfleet.common.telemetry import Telemetry
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.limits import OPTIONS_LIMITS
 from derivfleet.deriv.vocabulary import Call, Dialect
+from derivfleet.gateway.core.collapse import Savings
 from derivfleet.gateway.core.orders import OrderTerms
 from derivfleet.gateway.core.schedule import Refusal, Schedule
 from derivfleet.gateway.desk import Desk
 from derivfleet.gateway.feeds import Feeds
 from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.journal.sqlite import Journal
+from derivfleet.gateway.reads import Reads
 from derivfleet.gateway.upstream.connection import Connection
 from derivfleet.gateway.upstream.entrance import AccountFacts, EntryError
 from derivfleet.gateway.upstream.line import Line
@@ -188,7 +192,8 @@ class Account:
     """The gateway's parts for one account, wired as in the service."""
 
     def __init__(self, deriv: Deriv, clock: ManualClock, journal: Journal) -> None:
-        telemetry = Telemetry("gateway", clock)
+        self.spans = InMemorySpanExporter()
+        telemetry = self.telemetry = Telemetry("gateway", clock, processors=[SimpleSpanProcessor(self.spans)])
         self.clock = clock
         self.deriv = deriv
         self.schedule = Schedule(OPTIONS_LIMITS, 1.0, {"one": 1.0, "two": 1.0})
@@ -198,7 +203,9 @@ class Account:
         self.line = Line(self.pool, turns, clock, telemetry)
         self.has_lease = True
         self.desk = Desk(self.line, Feed(journal), telemetry, "USD")
-        self.feeds = Feeds(self.line)
+        self.savings = Savings()
+        self.feeds = Feeds(self.line, self.savings)
+        self.reads = Reads(self.line, self.feeds, self.savings)
 
     def _count_entry(self, calls: tuple[Call, ...]) -> None:
         for call in calls:
@@ -238,6 +245,7 @@ def opened(tmp_path: Path) -> Callable[[], AbstractAsyncContextManager[Account]]
         try:
             yield account
         finally:
+            account.reads.stop()
             await account.feeds.stop()
             await account.pool.close()
             await account.desk.close()

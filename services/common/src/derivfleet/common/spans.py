@@ -44,6 +44,7 @@ class Attribute(StrEnum):
     CONNECTION = "derivfleet.connection"
     ERROR_CODE = "derivfleet.error_code"
     RATE_REFUSED = "derivfleet.rate_refused"
+    SOURCE = "derivfleet.source"
 
 
 class SpanKind(StrEnum):
@@ -95,9 +96,11 @@ SPANS: dict[SpanName, SpanType] = {
     SpanName.GATEWAY_SELL: SpanType(
         "gateway", SpanKind.SERVER, None, "a Sell call", (*_ORDER, _A.STATE, _A.ERROR_CODE)
     ),
-    SpanName.GATEWAY_CHECK: SpanType("gateway", SpanKind.SERVER, None, "a Check call", (*_ORDER, _A.ERROR_CODE)),
+    SpanName.GATEWAY_CHECK: SpanType(
+        "gateway", SpanKind.SERVER, None, "a Check call", (*_ORDER, _A.SOURCE, _A.ERROR_CODE)
+    ),
     SpanName.GATEWAY_HISTORY: SpanType(
-        "gateway", SpanKind.SERVER, None, "a History call", (_A.ACCOUNT, _A.BOT, _A.SYMBOL, _A.ERROR_CODE)
+        "gateway", SpanKind.SERVER, None, "a History call", (_A.ACCOUNT, _A.BOT, _A.SYMBOL, _A.SOURCE, _A.ERROR_CODE)
     ),
     SpanName.GATEWAY_STREAM: SpanType(
         "gateway",

@@ -11,10 +11,12 @@ from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.deriv.limits import LEGACY_LIMITS, OPTIONS_LIMITS, with_website_status
 from derivfleet.deriv.vocabulary import Dialect
+from derivfleet.gateway.core.collapse import Savings
 from derivfleet.gateway.core.leases import Leases
 from derivfleet.gateway.core.schedule import GATEWAY, Schedule
 from derivfleet.gateway.desk import Desk
 from derivfleet.gateway.feeds import Feeds
+from derivfleet.gateway.reads import Reads
 from derivfleet.gateway.reconciler import Reconciler
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
 from derivfleet.gateway.upstream.entrance import CredentialError, LegacyEntrance, OptionsEntrance, kind_of
@@ -67,7 +69,9 @@ class AccountRoom:
         self._turns = Turns(self.schedule, clock, lambda blocks: self._journal.write_blocks(account.key, blocks))
         self.line = Line(self.pool, self._turns, clock, telemetry)
         self.desk = Desk(self.line, feed, telemetry, account.currency)
-        self.feeds = Feeds(self.line)
+        self.savings = Savings()
+        self.feeds = Feeds(self.line, self.savings)
+        self.reads = Reads(self.line, self.feeds, self.savings)
         lasts_ns = round(max(LEASE_LASTS_S, clock.fleet_s(LEASE_LASTS_S)) * 1e9)
         self.leases = {bot.name: Leases(bot.symbols, lasts_ns) for bot in fleet.bots if bot.name in self.bots}
         self.balance: Decimal | None = None
@@ -131,6 +135,7 @@ class AccountRoom:
             await self._reconciler.stop()
         for standing in self._standing:
             standing.cancel()
+        self.reads.stop()
         await self.feeds.stop()
         await self.pool.close()
         await self.desk.close()

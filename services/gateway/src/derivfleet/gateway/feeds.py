@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Generic, TypeVar
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import structlog
 
 from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer
+from derivfleet.deriv.symbols import SYMBOLS
+from derivfleet.gateway.core.collapse import Saving, Savings
+from derivfleet.gateway.core.history import TickBook
+from derivfleet.gateway.upstream.connection import CallRefusedError
 from derivfleet.gateway.upstream.line import Standing
 
 if TYPE_CHECKING:
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
     from derivfleet.deriv.answers import ContractState
     from derivfleet.deriv.requests import Request
     from derivfleet.deriv.ticks import Tick
-    from derivfleet.gateway.upstream.connection import CallRefusedError, Frame
+    from derivfleet.gateway.upstream.connection import Frame
     from derivfleet.gateway.upstream.line import Line
 
 __all__ = ["Feeds", "Watch"]
@@ -28,6 +32,20 @@ T = TypeVar("T")
 
 WATCHER_BACKLOG = 1000
 """Messages kept for a watcher who does not read; then it is told that it has fallen behind, and nobody waits for it."""
+FRESH_S = 5.0
+"""What a stream told is good for so long after its latest message: a socket can be dead before anybody notices. The
+slowest market that never sleeps ticks every 2 s."""
+FRESH_WALL_S = 0.5
+"""But at least for so long: networks and processors do not run faster when the clock does."""
+Item_contra = TypeVar("Item_contra", contravariant=True)
+
+
+class Watcher(Protocol[Item_contra]):
+    """Who is told of a stream."""
+
+    def put(self, item: Item_contra | CallRefusedError | None) -> None:
+        """A message, the refusal that ended the stream, or None when the gateway stops."""
+        ...
 
 
 class Watch(Generic[T]):
@@ -48,6 +66,17 @@ class Watch(Generic[T]):
         return await self._queue.get()
 
 
+class _Hold:
+    """A watcher that looks at nothing: it keeps a stream open."""
+
+    def __init__(self, on_refused: Callable[[], None]) -> None:
+        self._on_refused = on_refused
+
+    def put(self, item: object) -> None:
+        if isinstance(item, CallRefusedError):
+            asyncio.get_running_loop().call_soon(self._on_refused)  # others are being told; nobody may leave now
+
+
 class _Source(Generic[T]):
     """One stream at Deriv and its watchers."""
 
@@ -62,17 +91,21 @@ class _Source(Generic[T]):
         """``is_news`` compares the latest item with the next; ``after`` is the end of an earlier stream of the same."""
         self._decode = decode
         self._is_news = is_news
-        self._latest: T | None = None
+        self._now_ns = line.clock.now_ns
         self._refusal: CallRefusedError | None = None
-        self.watchers: set[Watch[T]] = set()
+        self.latest: T | None = None
+        self.heard_ns = 0
+        """When the latest message came, whether it was news or not."""
+        self.begun = asyncio.Event()
+        self.watchers: set[Watcher[T]] = set()
         self.standing = Standing(line, request, self._take, self._refused, after)
 
-    def join(self, watch: Watch[T]) -> None:
-        self.watchers.add(watch)
+    def join(self, watcher: Watcher[T]) -> None:
+        self.watchers.add(watcher)
         if self._refusal is not None:
-            watch.put(self._refusal)
-        elif self._latest is not None:
-            watch.put(self._latest)
+            watcher.put(self._refusal)
+        elif self.latest is not None:
+            watcher.put(self.latest)
 
     def _take(self, frame: Frame) -> None:
         try:
@@ -80,30 +113,37 @@ class _Source(Generic[T]):
         except MalformedAnswer as error:
             _log.warning("stream message without use", problem=str(error))
             return
-        if item is None or (self._latest is not None and not self._is_news(self._latest, item)):
+        if item is None:
+            return
+        self.heard_ns = self._now_ns()
+        self.begun.set()
+        if self.latest is not None and not self._is_news(self.latest, item):
             return  # a stream that is opened again begins with what it ended with
-        self._latest = item
-        for watch in self.watchers:
-            watch.put(item)
+        self.latest = item
+        for watcher in self.watchers:
+            watcher.put(item)
 
     def end(self) -> None:
         """Tell the watchers that nothing more will come."""
-        for watch in self.watchers:
-            watch.put(None)
+        for watcher in self.watchers:
+            watcher.put(None)
 
     def _refused(self, error: CallRefusedError) -> None:
         self._refusal = error
-        for watch in self.watchers:
-            watch.put(error)
+        for watcher in self.watchers:
+            watcher.put(error)
 
 
 class Feeds:
     """The streams of one account that somebody watches."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, savings: Savings | None = None) -> None:
         self._line = line
         self._codec = line.pool.entrance.codec
+        self._savings = Savings() if savings is None else savings
+        self._fresh_ns = round(max(FRESH_S, line.clock.fleet_s(FRESH_WALL_S)) * 1e9)
         self._ticks: dict[str, _Source[Tick]] = {}
+        self._books: dict[str, TickBook] = {}
         self._contracts: dict[int, _Source[ContractState]] = {}
         self._ending: dict[str | int, asyncio.Task[None]] = {}
 
@@ -111,28 +151,47 @@ class Feeds:
     def ticks(self, symbols: list[str]) -> Generator[Watch[Tick], None, None]:
         """Watch symbols; each begins with its latest tick if one is known."""
         watch: Watch[Tick] = Watch()
-        wanted = {symbol: requests.Ticks(ticks=symbol, subscribe=1) for symbol in symbols}
-        for symbol, request in wanted.items():
-            if symbol not in self._ticks:
-                self._ticks[symbol] = _Source(
-                    self._line,
-                    request,
-                    self._tick_of,
-                    lambda last, tick: tick.epoch_s > last.epoch_s,
-                    self._end_of(symbol),
-                )
-            self._ticks[symbol].join(watch)
+        symbols = list(dict.fromkeys(symbols))
+        for symbol in symbols:
+            if symbol in self._ticks:
+                self._savings.count(Saving.TICKS)
+            self._join_ticks(symbol, watch)
         try:
             yield watch
         finally:
-            for symbol in wanted:
-                self._leave(self._ticks, symbol, watch)
+            for symbol in symbols:
+                self._leave_ticks(symbol, watch)
+
+    def hold(self, symbol: str, on_refused: Callable[[], None]) -> Callable[[], None]:
+        """Keep a symbol's ticks coming although nobody watches; returns what ends that, to be called once."""
+        hold = _Hold(on_refused)
+        self._join_ticks(symbol, hold)
+        return lambda: self._leave_ticks(symbol, hold)
+
+    def book(self, symbol: str) -> TickBook | None:
+        """The latest prices of a symbol whose ticks somebody watches."""
+        return self._books.get(symbol)
+
+    def is_open(self, symbol: str) -> bool:
+        """Whether a symbol's ticks come over a socket that is open."""
+        source = self._ticks.get(symbol)
+        return source is not None and source.standing.is_open
+
+    async def begun(self, symbol: str, patience_s: float) -> None:
+        """Wait for the first tick of a symbol that somebody watches, but not for long."""
+        source = self._ticks.get(symbol)
+        if source is not None:
+            with suppress(TimeoutError):
+                async with self._line.clock.timeout(patience_s):
+                    await source.begun.wait()
 
     @contextmanager
     def contract(self, contract_id: int) -> Generator[Watch[ContractState], None, None]:
         """Watch one contract until it is sold."""
         watch: Watch[ContractState] = Watch()
-        if contract_id not in self._contracts:
+        if contract_id in self._contracts:
+            self._savings.count(Saving.CONTRACT)
+        else:
             request = requests.ProposalOpenContract(proposal_open_contract=1, contract_id=contract_id, subscribe=1)
             self._contracts[contract_id] = _Source(
                 self._line,
@@ -147,10 +206,38 @@ class Feeds:
         finally:
             self._leave(self._contracts, contract_id, watch)
 
-    def _leave(self, sources: dict[str, _Source[T]] | dict[int, _Source[T]], key: str | int, watch: Watch[T]) -> None:
+    def contract_now(self, contract_id: int, fresh_ns: int) -> ContractState | None:
+        """The state of a contract that somebody watches, if it was told at most ``fresh_ns`` ago or is the last one."""
+        source = self._contracts.get(contract_id)
+        if source is None or source.latest is None:
+            return None
+        is_fresh = source.standing.is_open and self._line.clock.now_ns() - source.heard_ns <= fresh_ns
+        return source.latest if is_fresh or source.latest.is_sold else None
+
+    def _join_ticks(self, symbol: str, watcher: Watcher[Tick]) -> None:
+        if symbol not in self._ticks:
+            grid = SYMBOLS.get(symbol)
+            book = self._books[symbol] = TickBook(None if grid is None else grid.tick_spacing_s, self._fresh_ns)
+            self._ticks[symbol] = _Source(
+                self._line,
+                requests.Ticks(ticks=symbol, subscribe=1),
+                lambda frame: self._tick_of(frame, book),
+                lambda last, tick: tick.epoch_s > last.epoch_s,
+                self._end_of(symbol),
+            )
+        self._ticks[symbol].join(watcher)
+
+    def _leave_ticks(self, symbol: str, watcher: Watcher[Tick]) -> None:
+        self._leave(self._ticks, symbol, watcher)
+        if symbol not in self._ticks:
+            del self._books[symbol]
+
+    def _leave(
+        self, sources: dict[str, _Source[T]] | dict[int, _Source[T]], key: str | int, watcher: Watcher[T]
+    ) -> None:
         table: dict[str | int, _Source[T]] = sources  # pyright: ignore[reportAssignmentType] - keys are of one kind in each
         source = table[key]
-        source.watchers.discard(watch)
+        source.watchers.discard(watcher)
         if not source.watchers:
             del table[key]
             task = self._ending[key] = asyncio.create_task(source.standing.stop(), name=f"end the stream of {key}")
@@ -163,8 +250,14 @@ class Feeds:
     def _end_of(self, key: str | int) -> asyncio.Task[None] | None:
         return self._ending.get(key)
 
-    def _tick_of(self, frame: Frame) -> Tick:
-        return self._codec.decode_tick(frame).tick
+    def _tick_of(self, frame: Frame, book: TickBook) -> Tick:
+        try:
+            update = self._codec.decode_tick(frame)
+        except MalformedAnswer:
+            book.lose()
+            raise
+        book.take(update.tick, update.stream_id, self._line.clock.now_ns())
+        return update.tick
 
     async def stop(self) -> None:
         """Stop listening to all streams, when the sockets are about to close."""

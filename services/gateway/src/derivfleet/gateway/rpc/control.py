@@ -126,5 +126,6 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
             rejected_by_deriv=room.line.rejected_by_deriv,
             calls_sent=room.line.calls_sent,
             foreign_trades=room.desk.foreign_trades,
+            calls_saved=quota.saved_messages(room.savings.counts),
             next_calls=quota.next_call_messages(room.schedule, sorted(room.bots), now_ns),
         )

@@ -14,10 +14,13 @@ from derivfleet.deriv.errors import RequestRefused
 from derivfleet.deriv.symbols import SYMBOLS
 from derivfleet.deriv.vocabulary import ContractType, DurationUnit
 from derivfleet.gateway.core.orders import Order, OrderTerms, State
-from derivfleet.v1 import market_pb2, orders_pb2
+from derivfleet.v1 import market_pb2, orders_pb2, trading_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from derivfleet.deriv.answers import ContractState
+    from derivfleet.deriv.candles import Candle
     from derivfleet.deriv.ticks import Tick
     from derivfleet.gateway.journal.sqlite import JournalEvent
 
@@ -28,6 +31,7 @@ __all__ = [
     "check_symbol",
     "contract_message",
     "event_message",
+    "history_message",
     "invalid",
     "order_message",
     "state_message",
@@ -204,4 +208,32 @@ def tick_message(tick: Tick) -> market_pb2.Tick:
         epoch_s=tick.epoch_s,
         quote=f"{tick.quote:.{tick.decimals}f}",
         pip_decimals=tick.decimals,
+    )
+
+
+def history_message(
+    symbol: str,
+    granularity_s: int,
+    prices: Iterable[tuple[int, Decimal]],
+    candles: Iterable[Candle],
+    decimals: int,
+) -> trading_pb2.HistoryResponse:
+    """Ticks, as (epoch, quote) with the symbol's decimals, or candles; oldest first."""
+    return trading_pb2.HistoryResponse(
+        ticks=[
+            market_pb2.Tick(symbol=symbol, epoch_s=epoch_s, quote=f"{quote:.{decimals}f}", pip_decimals=decimals)
+            for epoch_s, quote in prices
+        ],
+        candles=[
+            market_pb2.Candle(
+                symbol=symbol,
+                open_epoch_s=candle.epoch_s,
+                granularity_s=granularity_s,
+                open=f"{candle.open:f}",
+                high=f"{candle.high:f}",
+                low=f"{candle.low:f}",
+                close=f"{candle.close:f}",
+            )
+            for candle in candles
+        ],
     )

@@ -13,19 +13,16 @@ from derivfleet.common.rpc.identity import caller
 from derivfleet.common.rpc.status import Problem, ProblemError, abort
 from derivfleet.common.spans import Attribute, SpanName
 from derivfleet.common.telemetry import context_from, metadata_of
-from derivfleet.deriv import requests
-from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.deriv.requests import GRANULARITIES_S
-from derivfleet.deriv.ticks import Tick
-from derivfleet.deriv.vocabulary import Call, HistoryStyle
+from derivfleet.deriv.vocabulary import Call
+from derivfleet.gateway.core.collapse import Asked
 from derivfleet.gateway.core.orders import Order, State
 from derivfleet.gateway.journal.sqlite import JournalError
 from derivfleet.gateway.refusals import DeskClosedError, DifferentOrderError, LeaseLostError, SellRefusedError
 from derivfleet.gateway.rpc import messages, problems, quota
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
 from derivfleet.gateway.upstream.line import TurnRefusedError
-from derivfleet.gateway.upstream.pool import Role
-from derivfleet.v1 import market_pb2, quota_pb2, trading_pb2, trading_pb2_grpc
+from derivfleet.v1 import quota_pb2, trading_pb2, trading_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -190,6 +187,7 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             return trading_pb2.GetQuotaResponse(
                 windows=quota.window_messages(visit.room.schedule, now_ns),
                 shares=quota.share_messages(visit.room.schedule, now_ns, visit.bot),
+                calls_saved=quota.saved_messages(visit.room.savings.counts),
                 next_calls=quota.next_call_messages(visit.room.schedule, (visit.bot,), now_ns),
             )
         raise AssertionError("a visit answers or aborts")
@@ -305,54 +303,23 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
     async def _live_contract(self, visit: _Visit, order: Order) -> ContractState:
         if not order.contract_id:
             raise ProblemError(problems.no_contract(order))
-        request = requests.ProposalOpenContract(proposal_open_contract=1, contract_id=order.contract_id)
-        line = visit.room.line
+        is_over = order.state is State.SETTLED
         try:
-            frame = await line.call(visit.bot, request, deadline_ns=visit.deadline_ns, parent=visit.span.context)
-            contract = line.pool.entrance.codec.decode_contract(frame)
+            contract = await visit.room.reads.contract(
+                visit.bot, order.contract_id, visit.deadline_ns, visit.span, is_over=is_over
+            )
         except CallRefusedError as error:
             raise ProblemError(problems.refused(Call.PROPOSAL_OPEN_CONTRACT, error)) from None
-        except MalformedAnswer:
-            raise AnswerLostError("proposal_open_contract", "MalformedAnswer", handed_over=True) from None
         if contract is None:
             raise ProblemError(problems.no_contract(order))
         return contract
 
     async def _history(self, visit: _Visit, request: trading_pb2.HistoryRequest) -> trading_pb2.HistoryResponse:
-        asked = requests.TicksHistory(
-            ticks_history=request.symbol,
-            end=str(request.end_epoch_s) if request.end_epoch_s else "latest",
-            count=request.count,
-            style=HistoryStyle.CANDLES if request.granularity_s else HistoryStyle.TICKS,
-            granularity=cast("Any", request.granularity_s or None),  # one of the literals: checked by the caller
-        )
-        line = visit.room.line
+        asked = Asked(request.symbol, request.count, request.end_epoch_s, request.granularity_s)
         try:
-            frame = await line.call(visit.bot, asked, Role.HISTORY, visit.deadline_ns, visit.span.context)
-            history = line.pool.entrance.codec.decode_history(frame)
+            return await visit.room.reads.history(visit.bot, asked, visit.deadline_ns, visit.span)
         except CallRefusedError as error:
             raise ProblemError(problems.refused(Call.TICKS_HISTORY, error)) from None
-        except MalformedAnswer:
-            raise AnswerLostError("ticks_history", "MalformedAnswer", handed_over=True) from None
-        decimals = history.decimals or 0
-        return trading_pb2.HistoryResponse(
-            ticks=[
-                messages.tick_message(Tick(request.symbol, epoch_s, quote, decimals))
-                for epoch_s, quote in history.prices
-            ],
-            candles=[
-                market_pb2.Candle(
-                    symbol=request.symbol,
-                    open_epoch_s=candle.epoch_s,
-                    granularity_s=request.granularity_s,
-                    open=f"{candle.open:f}",
-                    high=f"{candle.high:f}",
-                    low=f"{candle.low:f}",
-                    close=f"{candle.close:f}",
-                )
-                for candle in history.candles
-            ],
-        )
 
     def _forecast(self, visit: _Visit, call: Call, waited_ms: int) -> quota_pb2.Forecast:
         forecast = visit.room.schedule.forecast(visit.bot, call, self._clock.now_ns())

@@ -276,6 +276,11 @@ class Standing:
         self._opened: tuple[Connection, Stream] | None = None
         self._task = asyncio.create_task(self._run(), name=f"standing {line.account}/{request.call}")
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the stream was opened on a socket that is open still."""
+        return self._opened is not None and self._opened[0].is_open
+
     async def _run(self) -> None:
         if self._after is not None:
             await asyncio.wait((self._after,))

@@ -1,0 +1,313 @@
+"""A book's answers against the market they stand for, however streams and answers come, go and overtake each other."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from itertools import groupby
+from typing import NamedTuple
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from derivfleet.deriv.candles import Candle
+from derivfleet.deriv.ticks import Tick
+from derivfleet.gateway.core.history import MOST, TickBook
+
+Price = tuple[int, Decimal]
+FRESH_NS = 5 * 10**9
+GRANULARITIES_S = (60, 120)
+START_S = 1_795_161_600
+
+
+def price(epoch_s: int, pips: int | None = None) -> Price:
+    return epoch_s, Decimal(epoch_s % 97 if pips is None else pips).scaleb(-2)
+
+
+def market(first_s: int, last_s: int, spacing_s: int = 1) -> list[Price]:
+    return [price(epoch_s) for epoch_s in range(first_s, last_s + 1, spacing_s)]
+
+
+def tick(told: Price) -> Tick:
+    return Tick("1HZ100V", *told, 2)
+
+
+def recount(prices: list[Price], granularity_s: int) -> list[Candle]:
+    """Candles by grouping: whole groups, where the book goes tick by tick."""
+    found: list[Candle] = []
+    for number, group in groupby(prices, lambda one: one[0] // granularity_s):
+        quotes = [quote for _, quote in group]
+        found.append(Candle(number * granularity_s, quotes[0], max(quotes), min(quotes), quotes[-1]))
+    return found
+
+
+class TicksAnswer(NamedTuple):
+    prices: list[Price]
+    asked: int
+
+
+class CandlesAnswer(NamedTuple):
+    granularity_s: int
+    candles: list[Candle]
+    asked: int
+    mark: int | None
+
+
+class BookMachine(RuleBasedStateMachine):
+    """Deriv makes ticks; frames and answers are under way for a while; sockets die; the book says what it knows."""
+
+    @initialize(spacing_s=st.sampled_from([1, 2, None]), past=st.integers(0, 200))
+    def begin(self, spacing_s: int | None, past: int) -> None:
+        self.spacing_s = spacing_s
+        self.book = TickBook(spacing_s, FRESH_NS)
+        self.truth = market(START_S - past * (spacing_s or 1), START_S, spacing_s or 1)
+        self.opened = 0
+        self.frames: list[Price] | None = None
+        self.told: Price | None = None
+        self.answers: list[TicksAnswer | CandlesAnswer] = []
+
+    @rule(step=st.integers(1, 70), pips=st.integers(1, 500))
+    def market_ticks(self, step: int, pips: int) -> None:
+        self.truth.append(price(self.truth[-1][0] + (self.spacing_s or step), pips))
+        if self.frames is not None:
+            self.frames.append(self.truth[-1])
+
+    @rule(count=st.integers(50, 130))
+    def market_ticks_for_a_while(self, count: int) -> None:
+        for number in range(count):
+            self.market_ticks(1, 100 + number * 37 % 89)
+        self.frames_arrive(len(self.frames or []))
+
+    @rule(with_latest=st.booleans())
+    def stream_opens(self, with_latest: bool) -> None:
+        self.opened += 1
+        self.told = None
+        self.frames = [self.truth[-1]] if with_latest else []
+
+    @rule()
+    def socket_dies(self) -> None:
+        self.frames = None
+
+    @precondition(lambda self: self.frames)
+    @rule(count=st.integers(1, 5))
+    def frames_arrive(self, count: int) -> None:
+        for _ in range(min(count, len(self.frames or []))):
+            assert self.frames is not None
+            self.told = self.frames.pop(0)
+            self.book.take(tick(self.told), f"stream {self.opened}", 0)
+
+    @precondition(lambda self: self.frames)
+    @rule()
+    def a_frame_cannot_be_read(self) -> None:
+        assert self.frames is not None
+        self.told = None
+        self.frames.pop(0)
+        self.book.lose()
+
+    @precondition(lambda self: self.frames and self.spacing_s is not None)
+    @rule()
+    def a_frame_vanishes(self) -> None:
+        assert self.frames is not None
+        self.frames.pop(0)
+
+    @rule(asked=st.integers(1, 150), behind=st.integers(0, 3))
+    def ticks_are_asked_for(self, asked: int, behind: int) -> None:
+        known = self.truth[: len(self.truth) - behind] or self.truth
+        self.answers.append(TicksAnswer(known[-asked:], asked))
+
+    # Deriv's records are at most one tick ahead of its stream; and the tick behind, if any, is on the way.
+    @precondition(lambda self: self.frames is None or len(self.frames) < 2)
+    @rule(granularity_s=st.sampled_from(GRANULARITIES_S), asked=st.integers(1, 8))
+    def candles_are_asked_for(self, granularity_s: int, asked: int) -> None:
+        candles = recount(self.truth, granularity_s)[-asked:]
+        self.answers.append(CandlesAnswer(granularity_s, candles, asked, self.book.mark(0)))
+
+    @precondition(lambda self: self.answers)
+    @rule()
+    def an_answer_arrives(self) -> None:
+        match self.answers.pop(0):
+            case TicksAnswer(prices, asked):
+                self.book.fill(prices, asked, 2, 0)
+            case CandlesAnswer(granularity_s, candles, asked, mark):
+                self.book.fill_candles(granularity_s, candles, asked, mark)
+
+    @invariant()
+    def ticks_are_those_of_the_market(self) -> None:
+        for count in (1, 2, 7, 40, 130):
+            given = self.book.latest(count, 0)
+            if given is not None:
+                as_of = [one for one in self.truth if one[0] <= given[-1][0]]
+                assert list(given) == as_of[-count:]
+                assert len(given) == count
+                assert self.told is None or given[-1][0] >= self.told[0]
+
+    @invariant()
+    def the_past_is_that_of_the_market(self) -> None:
+        for back in (0, 3, 60):
+            end_s = self.truth[-1][0] - back
+            for count in (1, 7, 40):
+                given = self.book.until(end_s, count)
+                if given is not None:
+                    assert list(given) == [one for one in self.truth if one[0] <= end_s][-count:]
+
+    @invariant()
+    def candles_are_those_of_the_market(self) -> None:
+        latest = self.book.latest(1, 0)
+        for granularity_s in GRANULARITIES_S:
+            for count in (1, 2, 5):
+                given = self.book.candles(granularity_s, count, 0)
+                if given is not None:
+                    assert latest is not None
+                    as_of = [one for one in self.truth if one[0] <= latest[0][0]]
+                    assert list(given) == recount(as_of, granularity_s)[-count:]
+                    assert len(given) == count
+
+
+BookMachine.TestCase.settings = settings(deadline=None, max_examples=100, stateful_step_count=40)
+TestBook = BookMachine.TestCase
+
+
+def filled(count: int = 50, spacing_s: int | None = 1) -> TickBook:
+    """A book with a history whose last tick the stream has told."""
+    book = TickBook(spacing_s, FRESH_NS)
+    book.take(tick(price(START_S)), "a", 0)
+    book.fill(market(START_S - count + 1, START_S), count, 2, 0)
+    return book
+
+
+@pytest.mark.parametrize("spacing_s", [1, None])
+def test_one_answer_and_the_stream_serve_from_then_on(spacing_s: int | None) -> None:
+    book = filled(50, spacing_s)
+    for second in range(1, 200):
+        book.take(tick(price(START_S + second)), "a", 0)
+        assert book.latest(50, 0) == tuple(market(START_S + second - 49, START_S + second))
+    assert book.until(START_S + 30, 80) == tuple(market(START_S - 49, START_S + 30))
+
+
+@pytest.mark.parametrize("stream_first_s", [START_S - 2, START_S, START_S + 1])
+def test_an_answer_before_the_stream_is_joined_where_they_overlap_or_touch(stream_first_s: int) -> None:
+    book = TickBook(1, FRESH_NS)
+    book.fill(market(START_S - 9, START_S), 10, 2, 0)
+    assert book.latest(5, 0) is None  # who knows what came since
+    for epoch_s in range(stream_first_s, START_S + 3):
+        book.take(tick(price(epoch_s)), "a", 0)
+    assert book.latest(12, 0) == tuple(market(START_S - 9, START_S + 2))
+
+
+def test_without_a_grid_touching_is_not_seen() -> None:
+    book = TickBook(None, FRESH_NS)
+    book.fill(market(START_S - 9, START_S), 10, 2, 0)
+    book.take(tick(price(START_S + 1)), "a", 0)
+    assert book.latest(2, 0) is None
+    book.fill(market(START_S - 8, START_S + 1), 10, 2, 0)
+    book.take(tick(price(START_S + 4)), "a", 0)
+    assert book.latest(2, 0) == (price(START_S + 1), price(START_S + 4))
+
+
+@pytest.mark.parametrize(("gap_s", "stream"), [(2, "a"), (3, "b")])
+def test_a_gap_ends_what_is_known_and_one_answer_mends_it(gap_s: int, stream: str) -> None:
+    book = filled()
+    book.fill_candles(60, recount(market(START_S - 600, START_S), 60), 11, book.mark(0))
+    assert book.candles(60, 11, 0) is not None
+    book.take(tick(price(START_S + gap_s)), stream, 0)
+    assert book.latest(1, 0) == (price(START_S + gap_s),)
+    assert book.latest(2, 0) is None
+    assert book.candles(60, 1, 0) is None
+    assert book.until(START_S, 1) is None
+    book.fill(market(START_S - 10, START_S + gap_s), 60, 2, 0)
+    assert book.latest(3, 0) is not None
+
+
+def test_a_stream_that_was_opened_again_at_once_misses_nothing() -> None:
+    book = filled()
+    book.take(tick(price(START_S)), "b", 0)
+    book.take(tick(price(START_S + 1)), "b", 0)
+    assert book.latest(51, 0) == tuple(market(START_S - 49, START_S + 1))
+
+
+def test_an_answer_from_before_a_gap_is_not_joined_to_what_came_after() -> None:
+    book = filled()
+    book.take(tick(price(START_S + 60)), "b", 0)
+    book.fill(market(START_S, START_S + 50), 51, 2, 0)
+    assert book.latest(2, 0) is None
+    assert book.latest(1, 0) == (price(START_S + 60),)
+
+
+def test_silence_ends_what_is_current_but_not_the_past() -> None:
+    book = filled()
+    assert book.latest(5, FRESH_NS) is not None
+    assert book.latest(5, FRESH_NS + 1) is None
+    assert book.until(START_S, 5) is not None
+
+
+def test_where_no_tick_is_due_an_answer_ends_the_silence() -> None:
+    for spacing_s, is_current in ((None, True), (1, False)):
+        book = filled(50, spacing_s)
+        book.fill(market(START_S - 49, START_S), 50, 2, FRESH_NS + 1)
+        assert (book.latest(5, FRESH_NS + 1) is not None) is is_current
+
+
+def test_who_wants_more_than_deriv_gave_asks_deriv() -> None:
+    book = TickBook(1, FRESH_NS)
+    book.take(tick(price(START_S)), "a", 0)
+    book.fill(market(START_S - 29, START_S), 100, 2, 0)
+    for second in range(1, 40):
+        book.take(tick(price(START_S + second)), "a", 0)
+    assert book.latest(30, 0) is not None
+    assert book.latest(31, 0) is None
+    book.fill(market(START_S - 60, START_S + 39), 100, 2, 0)
+    assert book.latest(100, 0) is not None
+
+
+def test_a_book_is_bounded_and_still_whole() -> None:
+    book = filled()
+    for second in range(1, 3 * MOST):
+        book.take(tick(price(START_S + second)), "a", 0)
+    last_s = START_S + 3 * MOST - 1
+    assert book.latest(MOST, 0) == tuple(market(last_s - MOST + 1, last_s))
+    assert len(book._ticks) < 2 * MOST  # pyright: ignore[reportPrivateUsage] - that is what is bounded
+
+
+def test_candles_of_an_answer_that_is_ahead_wait_for_the_stream() -> None:
+    book = filled()
+    truth = [*market(START_S - 300, START_S), price(START_S + 1, 9999), price(START_S + 2, 50)]
+    book.fill_candles(60, recount(truth[:-1], 60), 6, book.mark(0))
+    assert book.candles(60, 6, 0) is None
+    book.take(tick(truth[-2]), "a", 0)
+    assert book.candles(60, 6, 0) == tuple(recount(truth[:-1], 60)[-6:])
+    book.take(tick(truth[-1]), "a", 0)
+    assert book.candles(60, 6, 0) == tuple(recount(truth, 60)[-6:])
+
+
+def test_candles_of_an_answer_that_is_late_are_brought_up_to_date() -> None:
+    book = filled()
+    truth = market(START_S - 300, START_S + 90)
+    mark = book.mark(0)
+    answer = recount(market(START_S - 300, START_S), 60)
+    for second in range(1, 91):
+        book.take(tick(price(START_S + second)), "a", 0)
+    book.fill_candles(60, answer, 6, mark)
+    book.take(tick(price(START_S + 91)), "a", 0)
+    assert book.candles(60, 6, 0) == tuple(recount([*truth, price(START_S + 91)], 60)[-6:])
+
+
+def test_candles_without_a_stream_before_them_are_not_kept() -> None:
+    book = TickBook(1, FRESH_NS)
+    mark = book.mark(0)
+    book.take(tick(price(START_S + 5)), "a", 0)
+    book.fill_candles(60, recount(market(START_S - 300, START_S), 60), 6, mark)
+    book.take(tick(price(START_S + 6)), "a", 0)
+    assert book.candles(60, 1, 0) is None
+
+
+def test_an_answer_of_ticks_ahead_of_the_stream_reaches_the_candles_too() -> None:
+    book = filled()
+    book.fill_candles(60, recount(market(START_S - 300, START_S), 60), 6, book.mark(0))
+    ahead = [*market(START_S - 9, START_S), price(START_S + 1, 9999), price(START_S + 2, 50)]
+    book.fill(ahead, 12, 2, 0)
+    for told in ahead[-2:]:
+        book.take(tick(told), "a", 0)
+    book.take(tick(price(START_S + 3)), "a", 0)
+    truth = [*market(START_S - 300, START_S), *ahead[-2:], price(START_S + 3)]
+    assert book.candles(60, 6, 0) == tuple(recount(truth, 60)[-6:])
