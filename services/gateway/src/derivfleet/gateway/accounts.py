@@ -9,13 +9,13 @@ import structlog
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer
-from derivfleet.deriv.limits import LEGACY_LIMITS, OPTIONS_LIMITS, with_website_status
 from derivfleet.deriv.vocabulary import Dialect
 from derivfleet.gateway.core.leases import Leases
 from derivfleet.gateway.core.schedule import GATEWAY, Schedule
 from derivfleet.gateway.desk import Desk
 from derivfleet.gateway.feeds import Feeds
 from derivfleet.gateway.reconciler import Reconciler
+from derivfleet.gateway.tables import table_as_told, table_of
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
 from derivfleet.gateway.upstream.entrance import CredentialError, LegacyEntrance, OptionsEntrance, kind_of
 from derivfleet.gateway.upstream.line import Line, Standing
@@ -55,7 +55,7 @@ class AccountRoom:
         self.key = account.key
         self.dialect = kind_of(settings.app_id) if account.dialect == "auto" else Dialect(account.dialect)
         self.bots = frozenset(bot.name for bot in fleet.bots if fleet.account_of(bot) is account)
-        limits = LEGACY_LIMITS if self.dialect is Dialect.LEGACY else OPTIONS_LIMITS
+        limits = table_of(self.dialect, account)
         weights = {bot.name: bot.weight for bot in fleet.bots if bot.name in self.bots}
         self.schedule = Schedule(limits, account.limits.headroom, weights, clock.fleet_s(MARGIN_S))
         self.pool = Pool(account.key, _entrance(self.dialect, account, settings, clock), clock, self._count_entry)
@@ -67,6 +67,7 @@ class AccountRoom:
         self.balance: Decimal | None = None
         self._clock = clock
         self._currency = account.currency
+        self._account = account
         self._standing: list[Standing] = []
         self._reconciler: Reconciler | None = None
 
@@ -109,7 +110,7 @@ class AccountRoom:
         except (AnswerLostError, CallRefusedError, MalformedAnswer) as error:
             _log.warning("Deriv did not tell its limits, keeping the built-in ones", problem=str(error))
             return
-        self.schedule.adopt(with_website_status(self.schedule.table, told))
+        self.schedule.adopt(table_as_told(self.schedule.table, self._account, told))
 
     async def stop(self) -> None:
         """Let purchases under way end, then close."""
