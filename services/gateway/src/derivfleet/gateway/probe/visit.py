@@ -202,8 +202,10 @@ class Visit:
             if left_s <= PING_EVERY_S + PING_LEEWAY_S:
                 break
             await self.clock.sleep(PING_EVERY_S)
-            if (had := len(self.sockets)) > await self.alive():
-                raise BrokenOffError(f"of {had} sockets one has closed")
+            first = self.sockets[0]
+            await self.alive()
+            if first not in self.sockets:
+                raise BrokenOffError("the socket has closed")
         await self.clock.sleep_until_ns(at_ns)
 
     async def _timed(
