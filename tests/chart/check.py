@@ -19,14 +19,16 @@ import yaml
 from kinds import LOCATION, Unreachable, write_schemas
 
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.fleet import Account, Bot, Limits, load_fleet
+from derivfleet.common.fleet import CAPPED_CALLS, Account, Bot, Limits, load_fleet
 from derivfleet.common.strategies import STRATEGY_NAMES, DigitFrequency, MovingAverage
+from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.symbols import SYMBOLS
+from derivfleet.deriv.vocabulary import Dialect
 from derivfleet.simulator.core.settings import SimulatorSettings
 from derivfleet.simulator.settings import load_simulator_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pydantic import BaseModel
 
@@ -148,6 +150,12 @@ def _compare(where: str, ours: dict[str, Any], model: type[BaseModel], *, apart:
             raise Fault(f"{where}.{name}: the schema says {mine}, the model {other}")
 
 
+def names_agree(where: str, ours: dict[str, Any], known: Iterable[str]) -> None:
+    """Hold the keys that an object of our schema takes against those that there are; raises Fault."""
+    if names := set(ours["properties"]) ^ set(known):
+        raise Fault(f"{where}: only one of schema and code has {', '.join(sorted(names))}")
+
+
 def schema_is_the_model() -> str:
     schema = json.loads((CHART / "values.schema.json").read_text())
     definitions = schema["definitions"]
@@ -161,6 +169,9 @@ def schema_is_the_model() -> str:
     account = schema["properties"]["accounts"]["items"]
     _compare("accounts", account, Account, apart=frozenset({"limits"}))
     _compare("accounts.limits", account["properties"]["limits"], Limits)
+    names_agree("bots.caps", bot["properties"]["caps"], CAPPED_CALLS)
+    buckets = {bucket for name in Dialect for bucket in dialect(name).limits.buckets}
+    names_agree("accounts.limits.windows", account["properties"]["limits"]["properties"]["windows"], buckets)
     settings = schema["properties"]["simulator"]["properties"]["settings"]["properties"]
     if set(settings) != set(SimulatorSettings.model_fields):
         names = ", ".join(sorted(set(settings) ^ set(SimulatorSettings.model_fields)))

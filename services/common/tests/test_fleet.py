@@ -58,11 +58,33 @@ def test_a_stake_is_what_the_author_wrote(tmp_path: Path) -> None:
         ({"replicas": 0}, "bots.one.replicas: "),
         ({"name": "Not A Name"}, "bots.Not A Name.name: "),
         ({"name": "gateway"}, "the name gateway is taken"),
+        (
+            {"caps": {"quote": 3}},
+            "bots.one.caps: unknown call 'quote'; known are buy, proposal, proposal_open_contract, ",
+        ),
+        ({"caps": {"buy": 0}}, "bots.one.caps.buy: "),
+        ({"caps": {"buy": 10_001}}, "bots.one.caps.buy: "),
+        ({"caps": ["buy"]}, "bots.one.caps: "),
         ({"account": "real"}, "bots: one: account 'real' is not in accounts (demo)"),
     ],
 )
 def test_a_wrong_bot_is_named_with_its_key(tmp_path: Path, bot: dict[str, object], named: str) -> None:
     assert named in problem(tmp_path, {"bots": [{**BOT, **bot}]})
+
+
+def with_limits(**limits: object) -> dict[str, object]:
+    return {"bots": [BOT], "accounts": [{"key": "demo", "limits": limits}]}
+
+
+def test_measured_limits_and_caps_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    windows = {"lists": {60: 25}, "trade": {60: 300, 3600: 9000}}
+    document = with_limits(headroom=1.0, windows=windows, connections=3)
+    fleet = load_fleet(write(tmp_path, {**document, "bots": [{**BOT, "caps": {"buy": 3, "ticks": 9}}]}))
+    limits = fleet.accounts[0].limits
+    assert (limits.windows, limits.streams_per_connection, limits.connections) == (windows, 0, 3)
+    assert fleet.bots[0].caps == {"buy": 3, "ticks": 9}
+    # In JSON, which charts and copies of the file go through, the length of a window is a text.
+    assert load_fleet(write(tmp_path, fleet.model_dump(mode="json"))) == fleet
 
 
 @pytest.mark.parametrize(
@@ -77,6 +99,15 @@ def test_a_wrong_bot_is_named_with_its_key(tmp_path: Path, bot: dict[str, object
         ({"bots": ["one"]}, "bots.[0]: "),
         ({"bots": [BOT], "acounts": []}, "acounts: unknown key"),
         ({"bots": [BOT], "accounts": [{"limits": {"headroom": 1.5}}]}, "accounts.0.limits.headroom"),
+        (
+            with_limits(windows={"lists": {61: 30}}),
+            "limits.windows: lists has a window of 61 seconds; known are 60 and",
+        ),
+        (with_limits(windows={"lists": {60: 0}}), "accounts.0.limits.windows.lists.60: "),
+        (with_limits(windows={"lists": 30}), "accounts.0.limits.windows.lists: "),
+        (with_limits(windows=[30]), "accounts.0.limits.windows: "),
+        (with_limits(streams_per_connection=-1), "accounts.0.limits.streams_per_connection: "),
+        (with_limits(connections="many"), "accounts.0.limits.connections: "),
         ({"bots": [{**BOT, "strategy": "moving_average", "parameters": {"fast_ticks": 20}}]}, "must be less than"),
     ],
 )

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from derivfleet.cli.rundir import RunDir
     from derivfleet.common.fleet import Bot
 
-__all__ = ["CREDENTIALS", "Credential", "Plan", "Simulated", "bot_of", "environment_of", "processes_of"]
+__all__ = [
+    "CREDENTIALS",
+    "Credential",
+    "Plan",
+    "Simulated",
+    "bot_of",
+    "environment_of",
+    "environment_of_probe",
+    "processes_of",
+]
 
 CREDENTIALS = ("DERIV_TOKEN", "DERIV_APP_ID")
 
@@ -66,6 +75,34 @@ def environment_of(service: str, plan: Plan, inherited: Mapping[str, str]) -> di
     Only the gateway gets a credential, and with a simulator it is the simulator's: a real token never goes to a
     simulator, nor into a process that has no use for it. Settings of ours that the shell still carries stay out.
     """
+    environment = _shared(plan, inherited)
+    prefix, told = _told(service, plan)
+    environment |= {f"{prefix}{name}": value for name, value in told.items()}
+    if service == "gateway":
+        environment |= _credential(plan)
+    return environment
+
+
+def environment_of_probe(plan: Plan, told: Mapping[str, str], inherited: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of a probe, which logs in as the gateway does; ``told`` is what only it is told."""
+    told = {**told, **_addresses(plan)}
+    named = {f"DERIVFLEET_PROBE_{name}": value for name, value in told.items()}
+    return _shared(plan, inherited) | named | _credential(plan)
+
+
+def _credential(plan: Plan) -> dict[str, str]:
+    return dict(zip(CREDENTIALS, (plan.credential.token, plan.credential.app_id), strict=True))
+
+
+def _addresses(plan: Plan) -> dict[str, str]:
+    """Where Deriv is, if that is the simulator."""
+    if plan.simulated is None:
+        return {}
+    return {"DERIV_URL": f"http://{plan.ports.simulator}", "LEGACY_URL": f"ws://{plan.ports.simulator}"}
+
+
+def _shared(plan: Plan, inherited: Mapping[str, str]) -> dict[str, str]:
+    """What every process of ours gets: the shell's variables but for those that are ours, and the clock."""
     environment = {
         name: value
         for name, value in inherited.items()
@@ -77,10 +114,6 @@ def environment_of(service: str, plan: Plan, inherited: Mapping[str, str]) -> di
     environment["PYTHONUNBUFFERED"] = "1"
     # gRPC's own chatter about connections that come and go is not a log of ours.
     environment.setdefault("GRPC_VERBOSITY", "ERROR")
-    prefix, told = _told(service, plan)
-    environment |= {f"{prefix}{name}": value for name, value in told.items()}
-    if service == "gateway":
-        environment |= dict(zip(CREDENTIALS, (plan.credential.token, plan.credential.app_id), strict=True))
     return environment
 
 
@@ -114,9 +147,7 @@ def _told(service: str, plan: Plan) -> tuple[str, dict[str, str]]:
                 "JOURNAL": str(run_dir.record("journal", simulated=simulated is not None)),
                 "OTLP_ENDPOINT": ports.metrics,
             }
-            if simulated is not None:
-                told |= {"DERIV_URL": f"http://{ports.simulator}", "LEGACY_URL": f"ws://{ports.simulator}"}
-            return "DERIVFLEET_GATEWAY_", told
+            return "DERIVFLEET_GATEWAY_", told | _addresses(plan)
         case process:
             return "DERIVFLEET_BOT_", {
                 "NAME": bot_of(process),

@@ -80,13 +80,17 @@ class Launch:
         ports = self._plan.ports
         await self._start("metrics")
         if self._plan.simulated is not None:
-            await self._start("simulator")
-            await self._ready("simulator", lambda: _answers_http(f"http://{ports.simulator}/health"))
+            await self.start_simulator()
         await self._start("gateway")
         await self._ready("metrics", lambda: is_serving(ports.metrics))
         await self._ready("gateway", lambda: is_serving(ports.gateway))
         for process in self.processes:
             await self._start(process)
+
+    async def start_simulator(self) -> None:
+        """Bring the simulator up alone. Raises as :meth:`start`."""
+        await self._start("simulator")
+        await self._ready("simulator", lambda: _answers_http(f"http://{self._plan.ports.simulator}/health"))
 
     async def _start(self, service: str) -> None:
         module = service if service in ("simulator", "metrics", "gateway") else "bot"

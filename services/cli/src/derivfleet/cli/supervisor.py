@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from derivfleet.common.clock import Clock
 
-__all__ = ["GRACE_S", "ChildState", "ChildView", "Failure", "Program", "Supervisor", "last_line"]
+__all__ = ["GRACE_S", "LEASH", "ChildState", "ChildView", "Failure", "Program", "Supervisor", "last_line"]
 
 GRACE_S = 10.0
 """Wall seconds between SIGTERM and SIGKILL."""
-_LEASH = Path(__file__).with_name("leash.py")
+LEASH = Path(__file__).with_name("leash.py")
 _TAIL_BYTES = 8192
 
 
@@ -135,7 +135,7 @@ class Supervisor:
                 sys.executable,
                 "-I",
                 "-S",
-                str(_LEASH),
+                str(LEASH),
                 str(os.getpid()),
                 *program.arguments,
                 env=dict(program.environment),

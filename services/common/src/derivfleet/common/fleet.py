@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
@@ -18,8 +18,14 @@ from derivfleet.common.strategies import STRATEGY_NAMES, StrategyParameters
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Account", "Bot", "Fleet", "Limits", "load_fleet"]
+__all__ = ["CAPPED_CALLS", "Account", "Bot", "CappedCall", "Fleet", "Limits", "load_fleet"]
 
+CappedCall = Literal["buy", "proposal", "proposal_open_contract", "sell", "ticks", "ticks_history"]
+"""The kinds of call that bots can cause, as Deriv names them."""
+CAPPED_CALLS: tuple[CappedCall, ...] = get_args(CappedCall)
+WINDOWS_S = (60, 3600)
+
+Calls = Annotated[int, Field(ge=1, le=1_000_000)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
 """A DNS label, so that the same name serves as a pod's."""
 
@@ -33,6 +39,31 @@ class Limits(_Part):
 
     headroom: float = Field(default=0.95, gt=0, le=1)
     """Part of each published limit that is used; the rest covers what is not published."""
+    windows: dict[str, dict[Literal[60, 3600], Calls]] = {}
+    """Limits that differ from the published ones, as `derivfleet probe` measures them: {bucket: {60: n, 3600: n}}. What
+    a legacy server tells of itself can only be lowered."""
+    streams_per_connection: int = Field(default=0, ge=0, le=10_000)
+    """How many streams one socket may hold; 0 takes the published number."""
+    connections: int = Field(default=0, ge=0, le=100)
+    """How many sockets the account may have; 0 takes the published number."""
+
+    @field_validator("windows", mode="before")
+    @classmethod
+    def _windows_have_known_lengths(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {
+            bucket: _by_length(bucket, cast("dict[Any, Any]", calls)) if isinstance(calls, dict) else calls
+            for bucket, calls in cast("dict[Any, Any]", value).items()
+        }
+
+
+def _by_length(bucket: Any, calls: dict[Any, Any]) -> dict[Any, Any]:
+    """Windows by their length as a number: in JSON, and so in a chart's values, every key is a text."""
+    for length_s in calls:
+        if str(length_s) not in map(str, WINDOWS_S):
+            raise ValueError(f"{bucket} has a window of {length_s!r} seconds; known are 60 and 3600")
+    return {int(length_s): count for length_s, count in calls.items()}
 
 
 class Account(_Part):
@@ -62,6 +93,8 @@ class Bot(_Part):
     """Its share of the account's limits, relative to the other bots."""
     replicas: int = Field(default=1, ge=1, le=100)
     """Processes that divide the bot's symbols among themselves."""
+    caps: dict[CappedCall, Annotated[int, Field(ge=1, le=10_000)]] = {}
+    """The most calls of a kind that it may make a minute, whatever its share would allow."""
 
     @model_validator(mode="before")
     @classmethod
@@ -85,6 +118,15 @@ class Bot(_Part):
     def _stake_is_exact(cls, value: Any) -> Any:
         # YAML reads 0.35 as a binary fraction; its shortest text is what the author wrote.
         return str(value) if isinstance(value, float) else value
+
+    @field_validator("caps", mode="before")
+    @classmethod
+    def _caps_name_known_calls(cls, value: Any) -> Any:
+        named = list(cast("dict[Any, Any]", value)) if isinstance(value, dict) else []
+        for call in named:
+            if call not in CAPPED_CALLS:
+                raise ValueError(f"unknown call {call!r}; known are {', '.join(CAPPED_CALLS)}")
+        return cast("Any", value)
 
     @field_validator("symbols")
     @classmethod

@@ -9,7 +9,6 @@ import structlog
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer
-from derivfleet.deriv.limits import LEGACY_LIMITS, OPTIONS_LIMITS, with_website_status
 from derivfleet.deriv.vocabulary import Dialect
 from derivfleet.gateway.core.collapse import Savings
 from derivfleet.gateway.core.leases import Leases
@@ -18,6 +17,7 @@ from derivfleet.gateway.desk import Desk
 from derivfleet.gateway.feeds import Feeds
 from derivfleet.gateway.reads import Reads
 from derivfleet.gateway.reconciler import Reconciler
+from derivfleet.gateway.tables import table_as_told, table_of
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
 from derivfleet.gateway.upstream.entrance import CredentialError, LegacyEntrance, OptionsEntrance, kind_of
 from derivfleet.gateway.upstream.line import Line, Standing
@@ -60,7 +60,7 @@ class AccountRoom:
         self.key = account.key
         self.dialect = kind_of(settings.app_id) if account.dialect == "auto" else Dialect(account.dialect)
         self.bots = frozenset(bot.name for bot in fleet.bots if fleet.account_of(bot) is account)
-        limits = LEGACY_LIMITS if self.dialect is Dialect.LEGACY else OPTIONS_LIMITS
+        limits = table_of(self.dialect, account)
         weights = {bot.name: bot.weight for bot in fleet.bots if bot.name in self.bots}
         stray_ns = round(clock.fleet_s(STRAY_S) * 1e9)
         self.schedule = Schedule(limits, account.limits.headroom, weights, stray_ns=stray_ns)
@@ -77,6 +77,7 @@ class AccountRoom:
         self.balance: Decimal | None = None
         self._clock = clock
         self._currency = account.currency
+        self._account = account
         self._standing: list[Standing] = []
         self._reconciler: Reconciler | None = None
 
@@ -126,7 +127,7 @@ class AccountRoom:
         except (AnswerLostError, CallRefusedError, MalformedAnswer) as error:
             _log.warning("Deriv did not tell its limits, keeping the built-in ones", problem=str(error))
             return
-        self.schedule.adopt(with_website_status(self.schedule.table, told))
+        self.schedule.adopt(table_as_told(self.schedule.table, self._account, told))
 
     async def stop(self) -> None:
         """Let purchases under way end, then close."""

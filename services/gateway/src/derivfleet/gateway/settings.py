@@ -8,19 +8,14 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from derivfleet.common.settings import ServerSettings
+from derivfleet.common.settings import ServerSettings, ServiceSettings
 
-__all__ = ["GatewaySettings"]
+__all__ = ["DerivSettings", "GatewaySettings"]
 
 
-class GatewaySettings(ServerSettings):
-    """The gateway's environment: ``DERIVFLEET_GATEWAY_…``, and the account's credential without a prefix."""
+class DerivSettings(ServiceSettings):
+    """Where Deriv is, and what logs in there: the account's credential has no prefix."""
 
-    model_config = SettingsConfigDict(env_prefix="DERIVFLEET_GATEWAY_", populate_by_name=True)
-
-    listen: str = "127.0.0.1:7700"
-    fleet: Path
-    journal: Path
     deriv_url: str = "https://api.derivws.com"
     legacy_url: str = "wss://ws.derivws.com"
     deriv_token: Annotated[SecretStr, Field(validation_alias="DERIV_TOKEN")]
@@ -43,3 +38,13 @@ class GatewaySettings(ServerSettings):
     @property
     def token(self) -> str:
         return self.deriv_token.get_secret_value()
+
+
+class GatewaySettings(DerivSettings, ServerSettings):
+    """The gateway's environment: ``DERIVFLEET_GATEWAY_…``."""
+
+    model_config = SettingsConfigDict(env_prefix="DERIVFLEET_GATEWAY_", populate_by_name=True)
+
+    listen: str = "127.0.0.1:7700"
+    fleet: Path
+    journal: Path

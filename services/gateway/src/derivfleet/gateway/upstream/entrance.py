@@ -30,7 +30,16 @@ if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
     from derivfleet.deriv.dialects import Codec
 
-__all__ = ["AccountFacts", "CredentialError", "Entrance", "EntryError", "LegacyEntrance", "OptionsEntrance", "kind_of"]
+__all__ = [
+    "AccountFacts",
+    "CredentialError",
+    "Entrance",
+    "EntryError",
+    "LegacyEntrance",
+    "OptionsEntrance",
+    "RealMoneyError",
+    "kind_of",
+]
 
 ENTRY_TIMEOUT_S = 30.0
 LEAST_ENTRY_WALL_S = 5.0
@@ -60,6 +69,10 @@ class CredentialError(Exception):
         super().__init__(f"{key}: {problem}")
         self.key = key
         self.problem = problem
+
+
+class RealMoneyError(CredentialError):
+    """The account is not a demo one."""
 
 
 class EntryError(Exception):
@@ -94,9 +107,9 @@ def kind_of(app_id: str) -> Dialect:
 
 
 def refuse_real_money(login_id: str, *, is_demo: bool) -> None:
-    """Raise CredentialError unless the account is a demo one."""
+    """Raise RealMoneyError unless the account is a demo one."""
     if not is_demo:
-        raise CredentialError(
+        raise RealMoneyError(
             "DERIV_TOKEN",
             f"account {login_id} holds real money, which this version does not trade: use a demo account",
         )
@@ -200,7 +213,7 @@ class OptionsEntrance:
         # The one-time password is in the URL, so no part of it may be shown as long as it is good for anything.
         hide_for_a_while(url, url.partition("otp=")[2])
         if "/ws/demo" not in url:
-            raise CredentialError(
+            raise RealMoneyError(
                 "accounts.login_id", f"Deriv gave no demo address for {account_id}: refusing to connect"
             )
         connection = Connection(name, await _open_socket(url, self._clock), self.codec, self._clock)
