@@ -9,7 +9,7 @@ import structlog
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer
-from derivfleet.deriv.vocabulary import Dialect
+from derivfleet.deriv.vocabulary import Call, Dialect
 from derivfleet.gateway.core.collapse import Savings
 from derivfleet.gateway.core.leases import Leases
 from derivfleet.gateway.core.schedule import GATEWAY, Schedule
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
     from derivfleet.common.fleet import Account, Fleet
     from derivfleet.common.telemetry import Telemetry
-    from derivfleet.deriv.vocabulary import Call
     from derivfleet.gateway.core.breaker import Breaker
     from derivfleet.gateway.journal.feed import Feed
     from derivfleet.gateway.settings import GatewaySettings
@@ -63,7 +62,12 @@ class AccountRoom:
         limits = table_of(self.dialect, account)
         weights = {bot.name: bot.weight for bot in fleet.bots if bot.name in self.bots}
         stray_ns = round(clock.fleet_s(STRAY_S) * 1e9)
-        self.schedule = Schedule(limits, account.limits.headroom, weights, stray_ns=stray_ns)
+        caps = {
+            bot.name: {Call(call): most for call, most in bot.caps.items()}
+            for bot in fleet.bots
+            if bot.name in self.bots
+        }
+        self.schedule = Schedule(limits, account.limits.headroom, weights, caps, stray_ns)
         self.pool = Pool(account.key, _entrance(self.dialect, account, settings, clock), clock, self._count_entry)
         self._journal = feed.journal
         self._turns = Turns(self.schedule, clock, lambda blocks: self._journal.write_blocks(account.key, blocks))

@@ -127,5 +127,11 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
             calls_sent=room.line.calls_sent,
             foreign_trades=room.desk.foreign_trades,
             calls_saved=quota.saved_messages(room.savings.counts),
+            breaker=control_pb2.BreakerStatus(
+                state=room.breaker.state,
+                since_time_ns=room.breaker.since_time_ns,
+                reason=room.breaker.reason,
+                retry_time_ns=room.breaker.retry_time_ns,
+            ),
             next_calls=quota.next_call_messages(room.schedule, sorted(room.bots), now_ns),
         )
