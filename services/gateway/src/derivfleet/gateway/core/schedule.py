@@ -10,10 +10,10 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.blocks import Blocks
+from derivfleet.gateway.core.buckets import Bucket
 from derivfleet.gateway.core.calls import NEVER_NS
-from derivfleet.gateway.core.limits import BucketLimits, Tier, WindowUse
-from derivfleet.gateway.core.shares import Cap, FairQueue, Member
+from derivfleet.gateway.core.limits import Tier, WindowUse
+from derivfleet.gateway.core.shares import Cap
 from derivfleet.gateway.core.tickets import Forecast, Rank, Refusal, ShareUse, Ticket, TicketState, rank_of
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from derivfleet.deriv.limits import LimitsTable
     from derivfleet.deriv.vocabulary import Call
     from derivfleet.gateway.core.blocks import Block
+    from derivfleet.gateway.core.shares import Member
 
 __all__ = ["GATEWAY", "Forecast", "Rank", "Refusal", "Schedule", "ShareUse", "Ticket", "TicketState", "WindowUse"]
 
@@ -31,28 +32,6 @@ QUEUE_LENGTH = 256
 """Calls of one bot that may wait in one bucket; more are refused at once."""
 STRAY_NS = 5_000_000_000
 """How long after its answer was given up a frame may still reach Deriv."""
-
-
-class _Bucket:
-    """One bucket: its limits, its members, and who waits at each level."""
-
-    def __init__(self, name: str, windows: Mapping[int, int], headroom: float) -> None:
-        self.limits = BucketLimits(name, windows, headroom)
-        self.blocks = Blocks(name, self.limits.limits[0])
-        self.members: dict[str, Member] = {}
-        self.exits = FairQueue()
-        self.reconciling = FairQueue()
-        self.ordinary = FairQueue()
-        self.wake_ns = NEVER_NS
-
-    @property
-    def waiting(self) -> int:
-        return self.exits.waiting + self.reconciling.waiting + self.ordinary.waiting
-
-    def level(self, rank: Rank) -> FairQueue:
-        if rank is Rank.EXIT:
-            return self.exits
-        return self.reconciling if rank is Rank.RECONCILE else self.ordinary
 
 
 class Schedule:
@@ -72,17 +51,16 @@ class Schedule:
         self.table = table
         self._headroom = headroom
         self._stray_ns = stray_ns
-        self._weights = dict(weights)
         self._caps = {bot: {call: Cap(most) for call, most in kinds.items()} for bot, kinds in (caps or {}).items()}
-        self._buckets = {name: _Bucket(name, bucket.windows, headroom) for name, bucket in table.buckets.items()}
+        self._buckets = {
+            name: Bucket(name, bucket.windows, headroom, dict(weights), self._caps)
+            for name, bucket in table.buckets.items()
+        }
         self._bucket_names: dict[Call, str] = {}
         self._ready: list[Ticket] = []
         self._deadlines: list[tuple[int, int, Ticket]] = []
         self._ordinal = 0
         self._wakes_ns = NEVER_NS
-        for bot in self._weights:
-            for bucket in self._buckets.values():
-                self._member(bucket, bot)
 
     def ask(
         self, bot: str, call: Call, now_ns: int, deadline_ns: int | None = None, rank: Rank | None = None
@@ -96,21 +74,21 @@ class Schedule:
             self._ready.append(ticket)
             return ticket
         bucket = self._buckets[name]
-        member = bucket.members.get(bot) or self._member(bucket, bot)
+        member = bucket.member(bot)
         level = bucket.level(rank)
         flow = level.flow(member)
         if not bucket.waiting and not (member.caps and call in member.caps):
             # The common case: nobody waits, and the call may start at once.
-            tier = Tier.EXIT if level is not bucket.ordinary else self._tier(member, now_ns)
+            tier = bucket.tier(rank, member, now_ns)
             if bucket.limits.earliest_ns(tier, now_ns)[0] <= now_ns:
                 level.pass_by(flow)
                 self._start(ticket, bucket, member, tier, now_ns)
                 return ticket
         if flow.waiting >= QUEUE_LENGTH:
-            wait_ns, _ = self._wait(bucket, member, call, rank, now_ns)
+            wait_ns, _ = bucket.wait(member, call, rank, now_ns)
             return Refusal(name, wait_ns, "queue")
         if deadline_ns is not None:
-            wait_ns, binding = self._wait(bucket, member, call, rank, now_ns)
+            wait_ns, binding = bucket.wait(member, call, rank, now_ns)
             if now_ns + wait_ns > deadline_ns:
                 return Refusal(name, wait_ns, binding)
             self._ordinal += 1
@@ -221,9 +199,7 @@ class Schedule:
         """The server has told its limits."""
         self.table = table
         for name, bucket in table.buckets.items():
-            self._buckets[name].limits.adopt(bucket.windows, self._headroom)
-            for bot in self._buckets[name].members:
-                self._share(self._buckets[name], bot)
+            self._buckets[name].adopt(bucket.windows, self._headroom)
 
     def forecast(self, bot: str, call: Call, now_ns: int) -> Forecast:
         """For the bot's next call of a kind: how many could start now, its wait, and the window that binds."""
@@ -231,8 +207,8 @@ class Schedule:
         if not name:
             return Forecast("", 1_000_000, 1_000_000, 0, "")
         bucket = self._buckets[name]
-        member = self._member(bucket, bot)
-        wait_ns, binding = self._wait(bucket, member, call, rank_of(call), now_ns)
+        member = bucket.member(bot)
+        wait_ns, binding = bucket.wait(member, call, rank_of(call), now_ns)
         remaining = 0 if wait_ns else max(1, bucket.limits.available(now_ns))
         cap = member.caps.get(call)
         if cap is not None:
@@ -245,7 +221,7 @@ class Schedule:
 
     def share_use(self, now_ns: int) -> list[ShareUse]:
         """Each bot's windows; the gateway's own calls are nobody's share."""
-        return [use for bucket in self._buckets.values() for use in self._shares_of(bucket, now_ns)]
+        return [use for bucket in self._buckets.values() for use in bucket.share_use(now_ns)]
 
     def _expire(self, now_ns: int) -> None:
         """Withdraw those whose deadline has passed."""
@@ -257,46 +233,18 @@ class Schedule:
                 ticket.state = TicketState.EXPIRED
                 self._ready.append(ticket)
 
-    def _wake(self, bucket: _Bucket, at_ns: int) -> None:
+    def _wake(self, bucket: Bucket, at_ns: int) -> None:
         """Look at a bucket at an instant, or before."""
         bucket.wake_ns = min(bucket.wake_ns, at_ns)
         self._wakes_ns = min(self._wakes_ns, at_ns)
 
-    def _shares_of(self, bucket: _Bucket, now_ns: int) -> list[ShareUse]:
-        limits = bucket.limits
-        members = [bucket.members[bot] for bot in self._weights]
-        used = [member.log.used(0, now_ns) for member in members]
-        shares = [int(member.share) for member in members]
-        borrowed = [max(0, spent - share) for spent, share in zip(used, shares, strict=True)]
-        idle = [max(0, share - spent) for spent, share in zip(used, shares, strict=True)]
-        lent_part = min(1.0, sum(borrowed) / (sum(idle) or 1))
-        total = sum(self._weights.values())
-        return [
-            ShareUse(
-                member.bot,
-                limits.name,
-                window_s,
-                shares[number] if window == 0 else int(limits.limits[window] * member.weight / total),
-                used[number] if window == 0 else member.log.used(window, now_ns),
-                borrowed[number] if window == 0 else 0,
-                round(idle[number] * lent_part) if window == 0 else 0,
-                sum(
-                    level.flows[member.bot].waiting
-                    for level in (bucket.exits, bucket.reconciling, bucket.ordinary)
-                    if member.bot in level.flows
-                ),
-            )
-            for number, member in enumerate(members)
-            for window, window_s in enumerate(limits.windows_s)
-        ]
-
-    def _serve(self, bucket: _Bucket, now_ns: int) -> None:
+    def _serve(self, bucket: Bucket, now_ns: int) -> None:
         """Grant what may start now."""
         limits = bucket.limits
         while True:
             tier, flow, wake_ns = Tier.EXIT, None, NEVER_NS
             level = bucket.exits
-            for level in (bucket.exits, bucket.reconciling, bucket.ordinary):
+            for level in bucket.levels:
                 if not level.waiting:
                     continue
                 flow = level.own(now_ns)
@@ -321,7 +269,7 @@ class Schedule:
             self._start(ticket, bucket, flow.member, tier, now_ns)
             level.again(flow, now_ns)
 
-    def _start(self, ticket: Ticket, bucket: _Bucket, member: Member, tier: Tier, now_ns: int) -> None:
+    def _start(self, ticket: Ticket, bucket: Bucket, member: Member, tier: Tier, now_ns: int) -> None:
         ticket.state, ticket.granted_ns, ticket.tier = TicketState.GRANTED, now_ns, tier
         bucket.limits.spend(tier)
         bucket.blocks.spend(now_ns)
@@ -336,7 +284,7 @@ class Schedule:
         ticket.state = TicketState.DONE
         return was_granted
 
-    def _free_cap(self, ticket: Ticket, bucket: _Bucket, member: Member, now_ns: int, landed_ns: int) -> None:
+    def _free_cap(self, ticket: Ticket, bucket: Bucket, member: Member, now_ns: int, landed_ns: int) -> None:
         cap = member.caps.get(ticket.call) if member.caps else None
         if cap is None:
             return
@@ -346,9 +294,9 @@ class Schedule:
             cap.log.land(landed_ns)
         self._wake_capped(bucket, member, now_ns)
 
-    def _wake_capped(self, bucket: _Bucket, member: Member, now_ns: int) -> None:
+    def _wake_capped(self, bucket: Bucket, member: Member, now_ns: int) -> None:
         """A cap that waited for an answer knows now when it lets the next call go."""
-        for level in (bucket.exits, bucket.reconciling, bucket.ordinary):
+        for level in bucket.levels:
             flow = level.flows.get(member.bot)
             if flow is not None and flow.waiting:
                 level.again(flow, now_ns)
@@ -359,57 +307,6 @@ class Schedule:
         level = bucket.level(ticket.rank)
         level.remove(ticket, level.flows[ticket.bot])
         self._wake(bucket, ticket.asked_ns)  # who stood behind it may be able to go
-
-    def _wait(self, bucket: _Bucket, member: Member, call: Call, rank: Rank, now_ns: int) -> tuple[int, str]:
-        """About how long a new call would wait, and why."""
-        level = bucket.level(rank)
-        urgent = bucket.exits.waiting + (0 if rank is Rank.EXIT else bucket.reconciling.waiting)
-        if level is not bucket.ordinary:
-            at_ns, binding = bucket.limits.earliest_ns(Tier.EXIT, now_ns)
-            wait_ns = at_ns - now_ns if at_ns < NEVER_NS else 0
-            if urgent:
-                wait_ns = max(wait_ns, bucket.limits.ready_in_ns(urgent, now_ns)[0])
-            return wait_ns, binding
-        flow = level.flow(member)
-        before = flow.ahead(rank) + 1
-        # Until this flow has been served so often, each other one has been by its weight, if it wants as much.
-        others = level.waiting - flow.waiting
-        weight = level.weight - (member.weight if flow.waiting else 0.0)
-        position = urgent + before + min(others, round(before * weight / member.weight))
-        tier = self._tier(member, now_ns)
-        wait_ns, binding = bucket.limits.ready_in_ns(position, now_ns)
-        if tier is Tier.LOAN and position == 1:
-            at_ns, why = bucket.limits.earliest_ns(tier, now_ns)
-            at_ns = min(at_ns, max(member.own_from_ns(), now_ns + wait_ns))
-            if at_ns - now_ns > wait_ns:
-                wait_ns, binding = at_ns - now_ns, why
-        cap = member.caps.get(call)
-        if cap is not None:
-            capped_ns = cap.allows_ns(flow.ahead(rank) + 1, now_ns)
-            if capped_ns != NEVER_NS and capped_ns - now_ns > wait_ns:
-                wait_ns, binding = capped_ns - now_ns, f"cap/{call}"
-        if wait_ns >= NEVER_NS - now_ns:
-            wait_ns = 0  # it hangs on an answer, and those come within the second
-        return wait_ns, binding
-
-    @staticmethod
-    def _tier(member: Member, now_ns: int) -> Tier:
-        return Tier.OWN if member.own_from_ns() <= now_ns else Tier.LOAN
-
-    def _member(self, bucket: _Bucket, bot: str) -> Member:
-        member = bucket.members.get(bot)
-        if member is None:
-            weight = self._weights.get(bot) or sum(self._weights.values()) / max(1, len(self._weights)) or 1.0
-            member = Member(bot, weight, bucket.limits.windows_s, self._caps.get(bot, {}))
-            bucket.members[bot] = member
-            self._share(bucket, bot)
-        return member
-
-    def _share(self, bucket: _Bucket, bot: str) -> None:
-        member = bucket.members[bot]
-        total = sum(self._weights.values()) or member.weight
-        part = member.weight / total
-        member.give_share(bucket.limits.limits[0] * part, bucket.limits.sustained * part)
 
     def _bucket_of(self, call: Call) -> str:
         name = self._bucket_names.get(call)

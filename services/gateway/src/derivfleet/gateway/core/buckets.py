@@ -1,0 +1,135 @@
+"""One bucket of an account's calls: its limits, the bots that share it, and who waits at each level of urgency."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from derivfleet.gateway.core.blocks import Blocks
+from derivfleet.gateway.core.calls import NEVER_NS
+from derivfleet.gateway.core.limits import BucketLimits, Tier
+from derivfleet.gateway.core.shares import Cap, FairQueue, Member
+from derivfleet.gateway.core.tickets import Rank, ShareUse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from derivfleet.deriv.vocabulary import Call
+
+__all__ = ["Bucket"]
+
+
+class Bucket:
+    """One bucket. ``wake_ns``: when it has to be looked at if nothing else happens."""
+
+    def __init__(
+        self,
+        name: str,
+        windows: Mapping[int, int],
+        headroom: float,
+        weights: Mapping[str, float],
+        caps: Mapping[str, dict[Call, Cap]],
+    ) -> None:
+        self.limits = BucketLimits(name, windows, headroom)
+        self.blocks = Blocks(name, self.limits.limits[0])
+        self.members: dict[str, Member] = {}
+        self.exits = FairQueue()
+        self.reconciling = FairQueue()
+        self.ordinary = FairQueue()
+        self.levels = (self.exits, self.reconciling, self.ordinary)
+        """The most urgent first."""
+        self.wake_ns = NEVER_NS
+        self._weights = weights
+        self._caps = caps
+        for bot in weights:
+            self.member(bot)
+
+    @property
+    def waiting(self) -> int:
+        return self.exits.waiting + self.reconciling.waiting + self.ordinary.waiting
+
+    def level(self, rank: Rank) -> FairQueue:
+        if rank is Rank.EXIT:
+            return self.exits
+        return self.reconciling if rank is Rank.RECONCILE else self.ordinary
+
+    def member(self, bot: str) -> Member:
+        """A bot's part; one that has no weight gets the mean."""
+        member = self.members.get(bot)
+        if member is None:
+            weight = self._weights.get(bot) or sum(self._weights.values()) / max(1, len(self._weights)) or 1.0
+            member = self.members[bot] = Member(bot, weight, self.limits.windows_s, self._caps.get(bot, {}))
+            self._share(member)
+        return member
+
+    def adopt(self, windows: Mapping[int, int], headroom: float) -> None:
+        """Take over limits that the server has told."""
+        self.limits.adopt(windows, headroom)
+        for member in self.members.values():
+            self._share(member)
+
+    def tier(self, rank: Rank, member: Member, now_ns: int) -> Tier:
+        """How deep into the reserves a call may reach now."""
+        if self.level(rank) is not self.ordinary:
+            return Tier.EXIT
+        return Tier.OWN if member.own_from_ns() <= now_ns else Tier.LOAN
+
+    def wait(self, member: Member, call: Call, rank: Rank, now_ns: int) -> tuple[int, str]:
+        """About how long a new call would wait, in ns, and why."""
+        level = self.level(rank)
+        urgent = self.exits.waiting + (0 if rank is Rank.EXIT else self.reconciling.waiting)
+        if level is not self.ordinary:
+            at_ns, binding = self.limits.earliest_ns(Tier.EXIT, now_ns)
+            wait_ns = at_ns - now_ns if at_ns < NEVER_NS else 0
+            if urgent:
+                wait_ns = max(wait_ns, self.limits.ready_in_ns(urgent, now_ns)[0])
+            return wait_ns, binding
+        flow = level.flow(member)
+        before = flow.ahead(rank) + 1
+        # Until this flow has been served so often, each other one has been by its weight, if it wants as much.
+        others = level.waiting - flow.waiting
+        weight = level.weight - (member.weight if flow.waiting else 0.0)
+        position = urgent + before + min(others, round(before * weight / member.weight))
+        wait_ns, binding = self.limits.ready_in_ns(position, now_ns)
+        tier = self.tier(rank, member, now_ns)
+        if tier is Tier.LOAN and position == 1:
+            at_ns, why = self.limits.earliest_ns(tier, now_ns)
+            at_ns = min(at_ns, max(member.own_from_ns(), now_ns + wait_ns))
+            if at_ns - now_ns > wait_ns:
+                wait_ns, binding = at_ns - now_ns, why
+        cap = member.caps.get(call)
+        if cap is not None:
+            capped_ns = cap.allows_ns(flow.ahead(rank) + 1, now_ns)
+            if capped_ns != NEVER_NS and capped_ns - now_ns > wait_ns:
+                wait_ns, binding = capped_ns - now_ns, f"cap/{call}"
+        if wait_ns >= NEVER_NS - now_ns:
+            wait_ns = 0  # it hangs on an answer, and those come within the second
+        return wait_ns, binding
+
+    def share_use(self, now_ns: int) -> list[ShareUse]:
+        """Each bot's windows; the gateway's own calls are nobody's share."""
+        limits = self.limits
+        members = [self.members[bot] for bot in self._weights]
+        used = [member.log.used(0, now_ns) for member in members]
+        shares = [int(member.share) for member in members]
+        borrowed = [max(0, spent - share) for spent, share in zip(used, shares, strict=True)]
+        idle = [max(0, share - spent) for spent, share in zip(used, shares, strict=True)]
+        lent_part = min(1.0, sum(borrowed) / (sum(idle) or 1))
+        total = sum(self._weights.values())
+        return [
+            ShareUse(
+                member.bot,
+                limits.name,
+                window_s,
+                shares[number] if window == 0 else int(limits.limits[window] * member.weight / total),
+                used[number] if window == 0 else member.log.used(window, now_ns),
+                borrowed[number] if window == 0 else 0,
+                round(idle[number] * lent_part) if window == 0 else 0,
+                sum(level.flows[member.bot].waiting for level in self.levels if member.bot in level.flows),
+            )
+            for number, member in enumerate(members)
+            for window, window_s in enumerate(limits.windows_s)
+        ]
+
+    def _share(self, member: Member) -> None:
+        part = member.weight / (sum(self._weights.values()) or member.weight)
+        member.give_share(self.limits.limits[0] * part, self.limits.sustained * part)
