@@ -38,6 +38,8 @@ class Bucket:
         self.levels = (self.exits, self.reconciling, self.ordinary)
         """The most urgent first."""
         self.wake_ns = NEVER_NS
+        self.hangs = False
+        """Whether the next to go hangs on answers: nobody can tell when, until one has come."""
         self._weights = weights
         self._caps = caps
         for bot in weights:

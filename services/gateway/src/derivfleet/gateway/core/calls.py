@@ -19,7 +19,8 @@ NS_PER_S = 1_000_000_000
 NEVER_NS = 1 << 62
 """An instant that only an event of its own, as an answer, can bring nearer."""
 DRIFT = 2.1e-4
-"""Each window is made longer by this part: a server's clock may run slower than ours, by two ten-thousandths at most."""
+"""Each window is made longer by this part: a server's clock may run slower than ours, by two ten-thousandths at most.
+"""
 TIDY = 64
 """Calls that no window counts any more are dropped when there are more of them than this, and than of the others."""
 
@@ -89,6 +90,10 @@ class CallLog:
             return now_ns
         index = self.head(window, now_ns) + calls - 1
         return self.landed[index] + self.lengths_ns[window] if index < len(self.landed) else NEVER_NS
+
+    def expected_ns(self) -> int:
+        """When the next call whose answer will not come is counted as if it had come; NEVER_NS if there is none."""
+        return self._limbo[0] if self._limbo else NEVER_NS
 
     def _append(self, landed_ns: int) -> None:
         landed = self.landed

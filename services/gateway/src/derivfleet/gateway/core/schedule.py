@@ -142,6 +142,8 @@ class Schedule:
             bucket.limits.spend(Tier.EXIT)
             bucket.blocks.spend(now_ns)
             bucket.limits.log.lose(now_ns + self._stray_ns)
+            if bucket.hangs:
+                self._wake(bucket, now_ns + self._stray_ns)
 
     def landed(self, ticket: Ticket, now_ns: int) -> None:
         """The answer to a granted call has come, whatever it says."""
@@ -152,7 +154,7 @@ class Schedule:
         bucket.limits.log.land(now_ns)
         member.log.land(now_ns)
         self._free_cap(ticket, bucket, member, now_ns, now_ns)
-        if bucket.wake_ns >= NEVER_NS and bucket.waiting:
+        if bucket.hangs:
             self._wake(bucket, now_ns)  # nobody could tell before when this call will count no more
 
     def lost(self, ticket: Ticket, now_ns: int) -> None:
@@ -241,6 +243,7 @@ class Schedule:
     def _serve(self, bucket: Bucket, now_ns: int) -> None:
         """Grant what may start now."""
         limits = bucket.limits
+        bucket.hangs = False
         while True:
             tier, flow, wake_ns = Tier.EXIT, None, NEVER_NS
             level = bucket.exits
@@ -259,6 +262,8 @@ class Schedule:
                 return
             at_ns, binding = limits.earliest_ns(tier, now_ns)
             if at_ns > now_ns:
+                if at_ns >= NEVER_NS:
+                    bucket.hangs, at_ns = True, limits.log.expected_ns()
                 if tier is Tier.LOAN and level.wakes_ns() < at_ns:
                     # A flow may come to be within its share before a loan is possible.
                     at_ns = min(at_ns, max(level.wakes_ns(), limits.earliest_ns(Tier.OWN, now_ns)[0]))

@@ -1,0 +1,180 @@
+"""The schedule's behaviour one scene at a time; what must hold in all of them together is in test_schedule_laws."""
+
+# pyright: reportPrivateUsage=false
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from derivfleet.deriv.limits import OPTIONS_LIMITS, Bucket, LimitsTable, StreamCaps
+from derivfleet.deriv.vocabulary import Call
+from derivfleet.gateway.core.schedule import GATEWAY, Rank, Refusal, Schedule, Ticket, TicketState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+S = 10**9
+NOW = 1_795_161_600 * S
+MINUTE = 60 * S + 13_000_000
+"""A minute with its margin for clocks that do not run alike, rounded up."""
+
+
+def table(windows: Mapping[int, int]) -> LimitsTable:
+    buckets = {"trade": Bucket("trade", frozenset({Call.BUY, Call.SELL, Call.PROPOSAL}), windows)}
+    buckets["other"] = Bucket("other", frozenset(), windows)
+    return LimitsTable(buckets, "other", frozenset({Call.PING}), StreamCaps())
+
+
+def schedule(
+    windows: Mapping[int, int],
+    bots: Mapping[str, float] | str = "a",
+    caps: Mapping[str, Mapping[Call, int]] | None = None,
+) -> Schedule:
+    return Schedule(table(windows), 1.0, bots if not isinstance(bots, str) else dict.fromkeys(bots, 1.0), caps)
+
+
+def ask(
+    plan: Schedule,
+    bot: str,
+    call: Call = Call.BUY,
+    now_ns: int = NOW,
+    rank: Rank | None = None,
+    deadline_ns: int | None = None,
+) -> Ticket:
+    ticket = plan.ask(bot, call, now_ns, deadline_ns, rank)
+    assert isinstance(ticket, Ticket)
+    return ticket
+
+
+def fill(plan: Schedule, calls: int, now_ns: int = NOW, call: Call = Call.BUY, bot: str = "a") -> list[Ticket]:
+    """So many calls start, as exits, that reach to the last one."""
+    tickets = [ask(plan, bot, call, now_ns, Rank.EXIT) for _ in range(calls)]
+    assert [ticket.state for ticket in tickets] == [TicketState.GRANTED] * calls
+    plan.dispatch(now_ns)
+    return tickets
+
+
+def land(plan: Schedule, tickets: list[Ticket], now_ns: int) -> None:
+    for ticket in tickets:
+        plan.landed(ticket, now_ns)
+
+
+def woken(plan: Schedule, now_ns: int, until_ns: int) -> list[tuple[Ticket, int]]:
+    """Who is granted, and when, if the schedule is woken when it wants to be and nothing else happens."""
+    granted: list[tuple[Ticket, int]] = []
+    while now_ns <= until_ns:
+        granted += [(ticket, now_ns) for ticket in plan.dispatch(now_ns)]
+        wake_ns = plan.wake_ns(now_ns)
+        if wake_ns is None:
+            break
+        assert wake_ns > now_ns
+        now_ns = wake_ns
+    return granted
+
+
+# --- liveness
+
+
+def test_a_lost_call_wakes_who_waits_for_it_whatever_happened_in_between() -> None:
+    plan = schedule({60: 1}, "ab")
+    plan.lost(*fill(plan, 1, bot=GATEWAY), NOW)
+    first = ask(plan, "a", now_ns=NOW + S)
+    plan.dispatch(NOW + S)
+    ask(plan, "b", now_ns=NOW + 2 * S)
+    [(ticket, at_ns)] = woken(plan, NOW + 2 * S, NOW + 70 * S)
+    assert ticket is first
+    assert at_ns <= NOW + 5 * S + MINUTE
+
+
+def test_calls_of_a_login_wake_who_waits_for_them() -> None:
+    plan = schedule({60: 1})
+    plan.note(Call.BUY, NOW)
+    waiting = ask(plan, "a")
+    [(ticket, at_ns)] = woken(plan, NOW, NOW + 70 * S)
+    assert ticket is waiting
+    assert at_ns <= NOW + 5 * S + MINUTE
+
+
+def test_an_answer_wakes_a_borrower_though_its_own_share_comes_much_later() -> None:
+    plan = schedule({60: 30}, {"a": 1.0, "b": 29.0})
+    sent = fill(plan, 18)
+    waiting = ask(plan, "a")
+    assert plan.dispatch(NOW) == []
+    land(plan, sent, NOW + S)
+    granted = woken(plan, NOW + S, NOW + 300 * S)
+    assert [ticket for ticket, _ in granted] == [waiting]
+    assert granted[0][1] <= NOW + S + MINUTE
+
+
+def test_a_call_that_was_not_sent_makes_room_for_the_next() -> None:
+    plan = schedule({60: 2})
+    sent = fill(plan, 2)
+    waiting = ask(plan, "a", rank=Rank.EXIT)
+    assert plan.dispatch(NOW) == []
+    plan.unsent(sent[0], NOW + S)
+    assert plan.dispatch(NOW + S) == [waiting]
+
+
+# --- deadlines and forecasts
+
+
+def test_a_waiter_expires_at_its_deadline_and_not_before() -> None:
+    plan = schedule({60: 2})
+    land(plan, fill(plan, 2), NOW)
+    waiting = ask(plan, "a", rank=Rank.EXIT, deadline_ns=NOW + MINUTE)
+    plan.refused_by_deriv(Call.BUY, NOW + 30 * S)
+    assert plan.dispatch(NOW + MINUTE) == []
+    [(ticket, at_ns)] = woken(plan, NOW + MINUTE, NOW + 80 * S)
+    assert (ticket, ticket.state, at_ns) == (waiting, TicketState.EXPIRED, NOW + MINUTE + 1)
+
+
+# --- order
+
+
+# --- books
+
+
+def test_saying_twice_what_became_of_a_call_counts_once() -> None:
+    plan = schedule({60: 10})
+    tickets = fill(plan, 3)
+    plan.landed(tickets[0], NOW)
+    plan.lost(tickets[0], NOW)
+    plan.lost(tickets[1], NOW)
+    plan.landed(tickets[1], NOW)
+    plan.unsent(tickets[2], NOW)
+    plan.unsent(tickets[2], NOW)
+    plan.cancel(tickets[2])
+    assert [use.used for use in plan.use(NOW) if use.bucket == "trade"] == [2]
+    assert [use.used for use in plan.use(NOW + 2 * MINUTE) if use.bucket == "trade"] == [0]
+
+
+def test_a_queue_is_bounded() -> None:
+    plan = schedule({60: 1}, "ab")
+    land(plan, fill(plan, 1), NOW)
+    for _ in range(256):
+        ask(plan, "a")
+    refusal = plan.ask("a", Call.BUY, NOW)
+    assert isinstance(refusal, Refusal)
+    assert refusal.binding == "queue"
+    assert ask(plan, "b").state is TicketState.WAITING
+
+
+def test_free_calls_cost_nothing_and_do_not_wait() -> None:
+    plan = Schedule(OPTIONS_LIMITS, 1.0, {"a": 1.0})
+    tickets = [ask(plan, "a", Call.PING) for _ in range(10_000)]
+    assert plan.dispatch(NOW) == tickets
+    assert {use.used for use in plan.use(NOW)} == {0}
+
+
+@pytest.mark.parametrize("late_ns", [0, 5 * S])
+def test_limits_lowered_while_full_hold_everybody_back_until_enough_has_returned(late_ns: int) -> None:
+    plan = schedule({60: 10})
+    land(plan, fill(plan, 10), NOW)
+    plan.adopt(table({60: 4}))
+    waiting = ask(plan, "a", Call.SELL, NOW + late_ns)
+    forecast = plan.forecast("b", Call.SELL, NOW + late_ns)
+    assert (forecast.remaining, forecast.binding) == (0, "trade/60s")
+    assert woken(plan, NOW + late_ns, NOW + 100 * S) == [
+        (waiting, NOW + plan._buckets["trade"].limits.log.lengths_ns[0])
+    ]
