@@ -107,6 +107,43 @@ def test_an_answer_wakes_a_borrower_though_its_own_share_comes_much_later() -> N
     assert granted[0][1] <= NOW + S + MINUTE
 
 
+def test_a_cap_of_one_call_a_minute_lets_the_next_go_as_soon_as_the_minute_is_over() -> None:
+    plan = schedule({60: 30}, "a", {"a": {Call.BUY: 1}})
+    ask(plan, "a")
+    land(plan, plan.dispatch(NOW), NOW)
+    waiting = ask(plan, "a", now_ns=NOW + 59 * S)
+    [(ticket, at_ns)] = woken(plan, NOW + 59 * S, NOW + 200 * S)
+    assert ticket is waiting
+    assert at_ns <= NOW + MINUTE
+
+
+def test_a_lost_call_frees_its_cap_in_the_end() -> None:
+    plan = schedule({60: 30}, "a", {"a": {Call.BUY: 1}})
+    ask(plan, "a")
+    [sent] = plan.dispatch(NOW)
+    waiting = ask(plan, "a")
+    plan.lost(sent, NOW)
+    [(ticket, at_ns)] = woken(plan, NOW, NOW + 100 * S)
+    assert ticket is waiting
+    assert NOW + 65 * S <= at_ns <= NOW + 5 * S + MINUTE
+
+
+def test_a_bot_at_its_cap_delays_nobody_when_the_call_that_it_could_make_is_cancelled() -> None:
+    plan = schedule({60: 4}, "ab", {"a": {Call.PROPOSAL: 1}})
+    for bot, call in (("a", Call.PROPOSAL), ("b", Call.BUY), ("b", Call.BUY)):
+        ask(plan, bot, call)
+        land(plan, plan.dispatch(NOW), NOW)
+    land(plan, fill(plan, 1, bot=GATEWAY), NOW)
+    ask(plan, "a", Call.PROPOSAL, NOW + 50 * S)
+    possible = ask(plan, "a", Call.BUY, NOW + 50 * S)
+    other = ask(plan, "b", Call.BUY, NOW + 50 * S)
+    assert plan.dispatch(NOW + 50 * S) == []
+    plan.cancel(possible)
+    sent = ask(plan, "a", Call.PROPOSAL, NOW + 51 * S, Rank.EXIT)
+    granted = [ticket for ticket, _ in woken(plan, NOW + 51 * S, NOW + 62 * S)]
+    assert {other, sent} <= set(granted)
+
+
 def test_a_call_that_was_not_sent_makes_room_for_the_next() -> None:
     plan = schedule({60: 2})
     sent = fill(plan, 2)
@@ -127,6 +164,16 @@ def test_a_waiter_expires_at_its_deadline_and_not_before() -> None:
     assert plan.dispatch(NOW + MINUTE) == []
     [(ticket, at_ns)] = woken(plan, NOW + MINUTE, NOW + 80 * S)
     assert (ticket, ticket.state, at_ns) == (waiting, TicketState.EXPIRED, NOW + MINUTE + 1)
+
+
+def test_a_cap_makes_a_call_wait_only_for_those_of_its_own_kind() -> None:
+    plan = schedule({60: 10}, "a", {"a": {Call.PROPOSAL: 3}})
+    land(plan, fill(plan, 10), NOW)
+    for _ in range(8):
+        ask(plan, "a", Call.BUY)
+    refusal = plan.ask("a", Call.PROPOSAL, NOW, NOW + S)
+    assert isinstance(refusal, Refusal)
+    assert refusal.binding == "trade/60s"
 
 
 # --- order

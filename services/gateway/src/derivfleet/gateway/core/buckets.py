@@ -100,7 +100,7 @@ class Bucket:
                 wait_ns, binding = at_ns - now_ns, why
         cap = member.caps.get(call)
         if cap is not None:
-            capped_ns = cap.allows_ns(flow.ahead(rank) + 1, now_ns)
+            capped_ns = cap.allows_ns(flow.ahead(rank, call) + 1, now_ns)
             if capped_ns != NEVER_NS and capped_ns - now_ns > wait_ns:
                 wait_ns, binding = capped_ns - now_ns, f"cap/{call}"
         if wait_ns >= NEVER_NS - now_ns:

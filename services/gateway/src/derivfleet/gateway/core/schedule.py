@@ -257,9 +257,12 @@ class Schedule:
                     break
                 wake_ns = min(wake_ns, level.wakes_ns())
             ticket = None if flow is None else flow.next(now_ns)
-            if flow is None or ticket is None:
+            if flow is None:
                 bucket.wake_ns = wake_ns
                 return
+            if ticket is None:
+                level.again(flow, now_ns)  # since it stood here a cap has come to hold back all that it waits for
+                continue
             at_ns, binding = limits.earliest_ns(tier, now_ns)
             if at_ns > now_ns:
                 if at_ns >= NEVER_NS:

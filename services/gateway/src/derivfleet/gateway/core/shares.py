@@ -37,10 +37,13 @@ class Cap:
         self.log = CallLog((CAP_WINDOW_S,))
 
     def allows_ns(self, calls: int, now_ns: int) -> int:
-        """When so many calls more may start; NEVER_NS if that depends on answers."""
-        rounds, missing = divmod(max(0, self.log.used(0, now_ns) + calls - self.most), self.most)
-        freed_ns = self.log.freed_ns(0, missing, now_ns)
-        return freed_ns if freed_ns == NEVER_NS else freed_ns + rounds * self.log.lengths_ns[0]
+        """When so many calls more may start, or more is known about it; NEVER_NS if that depends on answers."""
+        missing = self.log.used(0, now_ns) + calls - self.most
+        if missing <= 0:
+            return now_ns
+        rounds, rest = divmod(missing - 1, self.most)
+        freed_ns = self.log.freed_ns(0, rest + 1, now_ns)
+        return self.log.expected_ns() if freed_ns == NEVER_NS else freed_ns + rounds * self.log.lengths_ns[0]
 
 
 class Member:
@@ -107,9 +110,11 @@ class Flow:
         del self.queues[int(ticket.rank), ticket.call][ticket]
         self.waiting -= 1
 
-    def ahead(self, rank: int) -> int:
-        """How many calls wait that are served before a new one of a rank."""
-        return sum(len(queue) for (other, _), queue in self.queues.items() if other <= rank)
+    def ahead(self, rank: int, kind: Call | None = None) -> int:
+        """How many calls (of one kind) wait that are served before a new one of a rank."""
+        return sum(
+            len(queue) for (other, call), queue in self.queues.items() if other <= rank and kind in (None, call)
+        )
 
     def next(self, now_ns: int) -> Ticket | None:
         """The ticket to serve; None if a cap holds each one back."""
