@@ -144,6 +144,16 @@ def test_a_bot_at_its_cap_delays_nobody_when_the_call_that_it_could_make_is_canc
     assert {other, sent} <= set(granted)
 
 
+def test_raised_limits_are_used_at_once() -> None:
+    plan = schedule({60: 2})
+    fill(plan, 2)
+    waiting = ask(plan, "a")
+    assert plan.dispatch(NOW) == []
+    plan.adopt(table({60: 20}))
+    assert plan.wake_ns(NOW + S) == NOW + S
+    assert plan.dispatch(NOW + S) == [waiting]
+
+
 def test_a_call_that_was_not_sent_makes_room_for_the_next() -> None:
     plan = schedule({60: 2})
     sent = fill(plan, 2)
@@ -225,3 +235,13 @@ def test_limits_lowered_while_full_hold_everybody_back_until_enough_has_returned
     assert woken(plan, NOW + late_ns, NOW + 100 * S) == [
         (waiting, NOW + plan._buckets["trade"].limits.log.lengths_ns[0])
     ]
+
+
+def test_a_call_that_was_not_sent_makes_its_bot_a_lender_again() -> None:
+    plan = schedule({60: 30}, {"a": 1.0, "b": 29.0})
+    [sent] = fill(plan, 1)
+    fill(plan, 17, bot="b")
+    waiting = ask(plan, "a")
+    assert plan.dispatch(NOW) == []
+    plan.unsent(sent, NOW + S)
+    assert plan.dispatch(NOW + S) == [waiting]

@@ -167,7 +167,8 @@ class Schedule:
         bucket.limits.log.lose(until_ns)
         member.log.lose(until_ns)
         self._free_cap(ticket, bucket, member, now_ns, until_ns)
-        self._wake(bucket, until_ns)
+        if bucket.hangs:
+            self._wake(bucket, until_ns)
 
     def unsent(self, ticket: Ticket, now_ns: int) -> None:
         """A granted call was never handed to a socket: it is given back."""
@@ -182,8 +183,9 @@ class Schedule:
         cap = member.caps.get(ticket.call)
         if cap is not None:
             cap.log.unsent()
-            self._wake_capped(bucket, member, now_ns)
-        self._wake(bucket, now_ns)
+        self._place_again(bucket, member, now_ns)
+        if bucket.waiting:
+            self._wake(bucket, now_ns)
 
     def cancel(self, ticket: Ticket) -> None:
         """A waiting call is not wanted any more: it costs nothing."""
@@ -202,6 +204,8 @@ class Schedule:
         self.table = table
         for name, bucket in table.buckets.items():
             self._buckets[name].adopt(bucket.windows, self._headroom)
+            if self._buckets[name].waiting:
+                self._wake(self._buckets[name], 0)
 
     def forecast(self, bot: str, call: Call, now_ns: int) -> Forecast:
         """For the bot's next call of a kind: how many could start now, its wait, and the window that binds."""
@@ -300,10 +304,10 @@ class Schedule:
             cap.log.lose(landed_ns)
         else:
             cap.log.land(landed_ns)
-        self._wake_capped(bucket, member, now_ns)
+        self._place_again(bucket, member, now_ns)  # the cap knows now when it lets the next call go
 
-    def _wake_capped(self, bucket: Bucket, member: Member, now_ns: int) -> None:
-        """A cap that waited for an answer knows now when it lets the next call go."""
+    def _place_again(self, bucket: Bucket, member: Member, now_ns: int) -> None:
+        """What a bot may do next has changed, and not by the mere passing of time."""
         for level in bucket.levels:
             flow = level.flows.get(member.bot)
             if flow is not None and flow.waiting:
