@@ -166,6 +166,13 @@ def test_a_call_that_was_not_sent_makes_room_for_the_next() -> None:
 # --- deadlines and forecasts
 
 
+def test_nothing_is_granted_after_its_deadline() -> None:
+    plan = schedule({60: 5})
+    assert isinstance(plan.ask("a", Call.BUY, NOW, NOW - 1), Refusal)
+    assert isinstance(plan.ask("a", Call.PING, NOW, NOW - 1), Refusal)
+    assert ask(plan, "a", deadline_ns=NOW).state is TicketState.GRANTED
+
+
 def test_a_waiter_expires_at_its_deadline_and_not_before() -> None:
     plan = schedule({60: 2})
     land(plan, fill(plan, 2), NOW)

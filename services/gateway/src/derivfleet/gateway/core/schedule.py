@@ -68,6 +68,8 @@ class Schedule:
         """Ask for a turn not later than a deadline; None waits as long as it takes. Refused at once if that is sure."""
         rank = (Rank.RECONCILE if bot == GATEWAY else rank_of(call)) if rank is None else rank
         name = self._bucket_of(call)
+        if deadline_ns is not None and deadline_ns < now_ns:
+            return Refusal(name, 0, "deadline")
         ticket = Ticket(bot, call, rank, name, now_ns, deadline_ns)
         if not name:
             ticket.state, ticket.granted_ns = TicketState.GRANTED, now_ns
