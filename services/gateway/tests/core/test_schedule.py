@@ -183,6 +183,41 @@ def test_a_waiter_expires_at_its_deadline_and_not_before() -> None:
     assert (ticket, ticket.state, at_ns) == (waiting, TicketState.EXPIRED, NOW + MINUTE + 1)
 
 
+def test_a_full_window_whose_calls_are_all_under_way_is_forecast_to_be_full_for_its_length() -> None:
+    plan = schedule({60: 4})
+    fill(plan, 4)
+    forecast = plan.forecast("a", Call.SELL, NOW)
+    assert (forecast.remaining, forecast.binding) == (0, "trade/60s")
+    assert 60 * S < forecast.wait_ns < MINUTE
+    refusal = plan.ask("a", Call.BUY, NOW, NOW + 10 * S)
+    assert isinstance(refusal, Refusal)
+    assert refusal.wait_ns > 10 * S
+
+
+def test_an_exit_behind_another_is_not_refused_for_what_holds_up_only_ordinary_calls() -> None:
+    plan = schedule({60: 10})
+    land(plan, fill(plan, 2), NOW - 50 * S)
+    fill(plan, 8)
+    first = ask(plan, "a", Call.SELL)
+    second = ask(plan, "a", Call.SELL, deadline_ns=NOW + 15 * S)
+    granted = [ticket for ticket, _ in woken(plan, NOW, NOW + 15 * S)]
+    assert granted == [first, second]
+
+
+def test_who_comes_back_for_its_share_is_not_refused_because_of_those_who_borrow() -> None:
+    borrowers = [f"b{number}" for number in range(30)]
+    plan = schedule({60: 60}, dict.fromkeys([*borrowers, "j"], 1.0))
+    now_ns = NOW
+    for bot in borrowers:
+        for _ in range(100):
+            ask(plan, bot)
+    while now_ns < NOW + 300 * S:
+        land(plan, plan.dispatch(now_ns), now_ns)
+        now_ns = plan.wake_ns(now_ns) or now_ns
+    comes_back = ask(plan, "j", now_ns=now_ns, deadline_ns=now_ns + 2 * S)
+    assert comes_back in [ticket for ticket, _ in woken(plan, now_ns, now_ns + 2 * S)]
+
+
 def test_a_cap_makes_a_call_wait_only_for_those_of_its_own_kind() -> None:
     plan = schedule({60: 10}, "a", {"a": {Call.PROPOSAL: 3}})
     land(plan, fill(plan, 10), NOW)

@@ -77,34 +77,25 @@ class Bucket:
 
     def wait(self, member: Member, call: Call, rank: Rank, now_ns: int) -> tuple[int, str]:
         """About how long a new call would wait, in ns, and why."""
-        level = self.level(rank)
-        urgent = self.exits.waiting + (0 if rank is Rank.EXIT else self.reconciling.waiting)
-        if level is not self.ordinary:
-            at_ns, binding = self.limits.earliest_ns(Tier.EXIT, now_ns)
-            wait_ns = at_ns - now_ns if at_ns < NEVER_NS else 0
-            if urgent:
-                wait_ns = max(wait_ns, self.limits.ready_in_ns(urgent, now_ns)[0])
-            return wait_ns, binding
+        level, limits = self.level(rank), self.limits
         flow = level.flow(member)
-        before = flow.ahead(rank) + 1
-        # Until this flow has been served so often, each other one has been by its weight, if it wants as much.
-        others = level.waiting - flow.waiting
-        weight = level.weight - (member.weight if flow.waiting else 0.0)
-        position = urgent + before + min(others, round(before * weight / member.weight))
-        wait_ns, binding = self.limits.ready_in_ns(position, now_ns)
         tier = self.tier(rank, member, now_ns)
-        if tier is Tier.LOAN and position == 1:
-            at_ns, why = self.limits.earliest_ns(tier, now_ns)
-            at_ns = min(at_ns, max(member.own_from_ns(), now_ns + wait_ns))
-            if at_ns - now_ns > wait_ns:
-                wait_ns, binding = at_ns - now_ns, why
+        urgent = 0 if rank is Rank.EXIT else self.exits.waiting
+        if level is self.ordinary:
+            urgent += self.reconciling.waiting
+        ahead = flow.ahead(rank)
+        position = urgent + ahead + level.before(flow, ahead, own=tier is Tier.OWN) + 1
+        wait_ns, binding = limits.ready_in_ns(position, min(tier, Tier.OWN), now_ns)
+        if tier is Tier.LOAN:
+            loan_ns, why = limits.ready_in_ns(1, Tier.LOAN, now_ns)
+            own_ns = max(member.own_from_ns() - now_ns, limits.ready_in_ns(1, Tier.OWN, now_ns)[0])
+            if min(loan_ns, own_ns) > wait_ns:
+                wait_ns, binding = min(loan_ns, own_ns), why
         cap = member.caps.get(call)
         if cap is not None:
             capped_ns = cap.allows_ns(flow.ahead(rank, call) + 1, now_ns)
             if capped_ns != NEVER_NS and capped_ns - now_ns > wait_ns:
                 wait_ns, binding = capped_ns - now_ns, f"cap/{call}"
-        if wait_ns >= NEVER_NS - now_ns:
-            wait_ns = 0  # it hangs on an answer, and those come within the second
         return wait_ns, binding
 
     def share_use(self, now_ns: int) -> list[ShareUse]:

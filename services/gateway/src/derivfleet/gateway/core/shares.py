@@ -83,7 +83,7 @@ class Member:
 class Flow:
     """The waiting calls of one member at one level of urgency."""
 
-    __slots__ = ("due_ns", "finish", "member", "queues", "start", "version", "waiting")
+    __slots__ = ("due_ns", "finish", "member", "owns", "queues", "start", "version", "waiting")
 
     def __init__(self, member: Member) -> None:
         self.member = member
@@ -92,6 +92,8 @@ class Flow:
         self.waiting = 0
         self.start = 0.0
         self.finish = 0.0
+        self.owns = False
+        """Whether its next call was within its share when it was last looked at."""
         self.version = 0
         """Entries of heaps with another version are out of date."""
         self.due_ns = NEVER_NS
@@ -144,6 +146,7 @@ class FairQueue:
         self.waiting = 0
         self.weight = 0.0
         """Of all flows that have something waiting."""
+        self._own_weight = 0.0
         self._tag = 0.0
         self._own: list[Entry] = []
         self._loans: list[Entry] = []
@@ -196,6 +199,16 @@ class FairQueue:
             flow.version += 1
             self._leave(flow)
 
+    def before(self, flow: Flow, ahead: int, *, own: bool) -> int:
+        """About how many calls of others start before this flow's next but so many; borrowers' do not count if that
+        will be its own. Rather too few: whoever is told to wait too long is refused for nothing.
+        """
+        start = flow.start if flow.waiting else max(self._tag, flow.finish)
+        weight = self._own_weight if own else self.weight
+        if flow.waiting and (flow.owns or not own):
+            weight -= flow.member.weight
+        return min(self.waiting - flow.waiting, int((start - self._tag + ahead / flow.member.weight) * weight))
+
     def own(self, now_ns: int) -> Flow | None:
         """The next flow whose call is its own."""
         due = self._due
@@ -218,17 +231,25 @@ class FairQueue:
 
     def _leave(self, flow: Flow) -> None:
         self.weight = self.weight - flow.member.weight if self.waiting else 0.0
+        self._set_owns(flow, owns=False)
+
+    def _set_owns(self, flow: Flow, *, owns: bool) -> None:
+        if flow.owns is not owns:
+            flow.owns = owns
+            self._own_weight += flow.member.weight if owns else -flow.member.weight
 
     def _place(self, flow: Flow, now_ns: int) -> None:
         flow.version += 1
         self._ordinal += 1
         if flow.member.caps and flow.next(now_ns) is None:
             wakes_ns = flow.wakes_ns(now_ns)
+            self._set_owns(flow, owns=False)
             if wakes_ns != NEVER_NS:
                 heappush(self._due, (wakes_ns, self._ordinal, flow.version, flow))
             return
         own_ns = flow.member.own_from_ns()
-        if own_ns <= now_ns:
+        self._set_owns(flow, owns=own_ns <= now_ns)
+        if flow.owns:
             heappush(self._own, (flow.start, self._ordinal, flow.version, flow))
         else:
             heappush(self._loans, (flow.start, self._ordinal, flow.version, flow))
