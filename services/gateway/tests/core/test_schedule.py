@@ -231,6 +231,28 @@ def test_a_cap_makes_a_call_wait_only_for_those_of_its_own_kind() -> None:
 # --- order
 
 
+def test_calls_of_one_rank_go_in_the_order_in_which_they_were_asked() -> None:
+    plan = schedule({60: 1})
+    land(plan, fill(plan, 1), NOW)
+    first = ask(plan, "a", Call.SELL, NOW + 1, Rank.EXIT)
+    ask(plan, "a", Call.PROPOSAL, NOW + 2, Rank.EXIT)
+    assert woken(plan, NOW + 2, NOW + 61 * S)[0][0] is first
+
+
+def test_exits_go_before_reconciling_and_that_before_everything_else() -> None:
+    plan = schedule({60: 12}, "ab")
+    land(plan, fill(plan, 12, bot=GATEWAY), NOW)
+    asked = [
+        ask(plan, "a", Call.BUY),
+        ask(plan, GATEWAY, Call.PROPOSAL),
+        ask(plan, "b", Call.PROPOSAL),
+        ask(plan, "b", Call.BUY),
+        ask(plan, "b", Call.SELL),
+    ]
+    order = [ticket for ticket, _ in woken(plan, NOW, NOW + 300 * S)]
+    assert order == [asked[4], asked[1], asked[0], asked[3], asked[2]]
+
+
 # --- books
 
 

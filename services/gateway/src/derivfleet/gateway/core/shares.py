@@ -83,12 +83,13 @@ class Member:
 class Flow:
     """The waiting calls of one member at one level of urgency."""
 
-    __slots__ = ("due_ns", "finish", "member", "owns", "queues", "start", "version", "waiting")
+    __slots__ = ("_ordinal", "finish", "member", "owns", "queues", "start", "version", "waiting")
 
     def __init__(self, member: Member) -> None:
         self.member = member
-        self.queues: OrderedDict[tuple[int, Call], OrderedDict[Ticket, None]] = OrderedDict()
-        """By rank and kind of call, the most urgent first."""
+        self.queues: OrderedDict[tuple[int, Call], OrderedDict[Ticket, int]] = OrderedDict()
+        """By rank and kind of call, the most urgent first, with the ordinal of each ticket."""
+        self._ordinal = 0
         self.waiting = 0
         self.start = 0.0
         self.finish = 0.0
@@ -96,7 +97,6 @@ class Flow:
         """Whether its next call was within its share when it was last looked at."""
         self.version = 0
         """Entries of heaps with another version are out of date."""
-        self.due_ns = NEVER_NS
 
     def add(self, ticket: Ticket) -> None:
         key = (int(ticket.rank), ticket.call)
@@ -105,7 +105,8 @@ class Flow:
             self.queues[key] = OrderedDict()
             self.queues = OrderedDict(sorted(self.queues.items()))
             queue = self.queues[key]
-        queue[ticket] = None
+        self._ordinal += 1
+        queue[ticket] = self._ordinal
         self.waiting += 1
 
     def remove(self, ticket: Ticket) -> None:
@@ -119,12 +120,19 @@ class Flow:
         )
 
     def next(self, now_ns: int) -> Ticket | None:
-        """The ticket to serve; None if a cap holds each one back."""
+        """The ticket to serve, of those of the most urgent rank the oldest; None if a cap holds each one back."""
         caps = self.member.caps
-        for (_, call), queue in self.queues.items():
-            if queue and (not caps or call not in caps or caps[call].allows_ns(1, now_ns) <= now_ns):
-                return next(iter(queue))
-        return None
+        first, first_rank, first_ordinal = None, 0, 0
+        for (rank, call), queue in self.queues.items():
+            if not queue:
+                continue
+            if first is not None and rank > first_rank:
+                break
+            if not caps or call not in caps or caps[call].allows_ns(1, now_ns) <= now_ns:
+                ticket = next(iter(queue))
+                if first is None or queue[ticket] < first_ordinal:
+                    first, first_rank, first_ordinal = ticket, rank, queue[ticket]
+        return first
 
     def wakes_ns(self, now_ns: int) -> int:
         """When the first cap lets a ticket go."""
