@@ -256,6 +256,15 @@ def test_exits_go_before_reconciling_and_that_before_everything_else() -> None:
 # --- books
 
 
+def test_what_is_lent_is_what_is_borrowed_to_the_last_call() -> None:
+    plan = schedule({60: 30}, "abcdefghij")
+    fill(plan, 8, bot="a")
+    uses = [use for use in plan.share_use(NOW) if use.bucket == "trade"]
+    assert sum(use.borrowed for use in uses) == 5
+    assert sum(use.lent for use in uses) == 5
+    assert all(use.lent <= use.share - use.used for use in uses if use.lent)
+
+
 def test_saying_twice_what_became_of_a_call_counts_once() -> None:
     plan = schedule({60: 10})
     tickets = fill(plan, 3)

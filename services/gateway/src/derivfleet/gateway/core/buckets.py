@@ -106,7 +106,7 @@ class Bucket:
         shares = [int(member.share) for member in members]
         borrowed = [max(0, spent - share) for spent, share in zip(used, shares, strict=True)]
         idle = [max(0, share - spent) for spent, share in zip(used, shares, strict=True)]
-        lent_part = min(1.0, sum(borrowed) / (sum(idle) or 1))
+        lent = _in_proportion(idle, min(sum(idle), sum(borrowed)))
         total = sum(self._weights.values())
         return [
             ShareUse(
@@ -116,7 +116,7 @@ class Bucket:
                 shares[number] if window == 0 else int(limits.limits[window] * member.weight / total),
                 used[number] if window == 0 else member.log.used(window, now_ns),
                 borrowed[number] if window == 0 else 0,
-                round(idle[number] * lent_part) if window == 0 else 0,
+                lent[number] if window == 0 else 0,
                 sum(level.flows[member.bot].waiting for level in self.levels if member.bot in level.flows),
             )
             for number, member in enumerate(members)
@@ -126,3 +126,14 @@ class Bucket:
     def _share(self, member: Member) -> None:
         part = member.weight / (sum(self._weights.values()) or member.weight)
         member.give_share(self.limits.limits[0] * part, self.limits.sustained * part)
+
+
+def _in_proportion(parts: list[int], calls: int) -> list[int]:
+    """Share calls out in whole numbers, so that they add up, and no part exceeds itself; at most the sum of all."""
+    shared: list[int] = []
+    passed, given, total = 0, 0, sum(parts) or 1
+    for part in parts:
+        passed += part
+        shared.append(passed * calls // total - given)
+        given += shared[-1]
+    return shared
