@@ -256,6 +256,22 @@ def test_exits_go_before_reconciling_and_that_before_everything_else() -> None:
 # --- books
 
 
+def test_asking_and_giving_up_over_and_over_leaves_nothing_behind() -> None:
+    plan = schedule({60: 2, 3600: 2}, "ab")
+    for bot in "ab":
+        fill(plan, 1, bot=bot)
+    ask(plan, "a", deadline_ns=NOW + 7200 * S)
+    plan.dispatch(NOW)
+    for number in range(5000):
+        ticket = ask(plan, "b", now_ns=NOW + number, deadline_ns=NOW + 7300 * S)
+        plan.dispatch(NOW + number)
+        plan.cancel(ticket)
+    bucket = plan._buckets["trade"]
+    level = bucket.ordinary
+    assert bucket.waiting == 1
+    assert all(len(entries) < 200 for entries in (plan._deadlines, level._own, level._loans, level._due))
+
+
 def test_what_is_lent_is_what_is_borrowed_to_the_last_call() -> None:
     plan = schedule({60: 30}, "abcdefghij")
     fill(plan, 8, bot="a")

@@ -7,7 +7,7 @@ call starts while an exit waits. Among ordinary calls bots share fairly (``core/
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.buckets import Bucket
@@ -30,6 +30,8 @@ GATEWAY = "gateway"
 """The holder of the calls that the gateway makes for itself: streams, settlement, reconciling."""
 QUEUE_LENGTH = 256
 """Calls of one bot that may wait in one bucket; more are refused at once."""
+TIDY = 64
+"""Deadlines of those who wait no more are dropped when there are more of them than this, and than of the others."""
 STRAY_NS = 5_000_000_000
 """How long after its answer was given up a frame may still reach Deriv."""
 
@@ -59,6 +61,7 @@ class Schedule:
         self._bucket_names: dict[Call, str] = {}
         self._ready: list[Ticket] = []
         self._deadlines: list[tuple[int, int, Ticket]] = []
+        self._tidy_at = TIDY
         self._ordinal = 0
         self._wakes_ns = NEVER_NS
 
@@ -95,6 +98,8 @@ class Schedule:
                 return Refusal(name, wait_ns, binding)
             self._ordinal += 1
             heappush(self._deadlines, (deadline_ns, self._ordinal, ticket))
+            if len(self._deadlines) > self._tidy_at:
+                self._tidy()
             self._wakes_ns = min(self._wakes_ns, deadline_ns + 1)
         level.add(ticket, flow, now_ns)
         if flow.waiting == 1 or member.caps:
@@ -240,6 +245,12 @@ class Schedule:
                 self._withdraw(ticket)
                 ticket.state = TicketState.EXPIRED
                 self._ready.append(ticket)
+
+    def _tidy(self) -> None:
+        """Forget the deadlines of those who wait no more."""
+        self._deadlines = [entry for entry in self._deadlines if entry[2].state is TicketState.WAITING]
+        heapify(self._deadlines)
+        self._tidy_at = 2 * len(self._deadlines) + TIDY
 
     def _wake(self, bucket: Bucket, at_ns: int) -> None:
         """Look at a bucket at an instant, or before."""

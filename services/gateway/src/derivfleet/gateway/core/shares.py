@@ -11,7 +11,7 @@ and a loan must leave what others may need who come back (``core/limits.Tier``).
 from __future__ import annotations
 
 from collections import OrderedDict
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.calls import NEVER_NS, CallLog
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["FairQueue", "Flow", "Member"]
 
 CAP_WINDOW_S = 60
+TIDY = 64
+"""Entries that are out of date are dropped when there are more of them than this, and than of the others."""
 GUARANTEED_PART = 0.9
 """Part of a bot's sustained share that is its own whatever others want; the rest is for exits, and lent."""
 
@@ -253,15 +255,21 @@ class FairQueue:
             wakes_ns = flow.wakes_ns(now_ns)
             self._set_owns(flow, owns=False)
             if wakes_ns != NEVER_NS:
-                heappush(self._due, (wakes_ns, self._ordinal, flow.version, flow))
+                self._push(self._due, (wakes_ns, self._ordinal, flow.version, flow))
             return
         own_ns = flow.member.own_from_ns()
         self._set_owns(flow, owns=own_ns <= now_ns)
         if flow.owns:
-            heappush(self._own, (flow.start, self._ordinal, flow.version, flow))
+            self._push(self._own, (flow.start, self._ordinal, flow.version, flow))
         else:
-            heappush(self._loans, (flow.start, self._ordinal, flow.version, flow))
-            heappush(self._due, (own_ns, self._ordinal, flow.version, flow))
+            self._push(self._loans, (flow.start, self._ordinal, flow.version, flow))
+            self._push(self._due, (own_ns, self._ordinal, flow.version, flow))
+
+    def _push(self, heap: list[Entry], entry: Entry) -> None:
+        heappush(heap, entry)
+        if len(heap) > 2 * len(self.flows) + TIDY:
+            heap[:] = [entry for entry in heap if entry[2] == entry[3].version]
+            heapify(heap)
 
     @staticmethod
     def _first(heap: list[Entry]) -> Flow | None:
