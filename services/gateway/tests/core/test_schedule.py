@@ -253,6 +253,31 @@ def test_exits_go_before_reconciling_and_that_before_everything_else() -> None:
     assert order == [asked[4], asked[1], asked[0], asked[3], asked[2]]
 
 
+def test_nothing_that_was_lent_over_hours_is_held_against_a_bot() -> None:
+    bots = [f"b{number}" for number in range(60)]
+    plan = Schedule(table({60: 30}), 1.0, dict.fromkeys(bots, 1.0))
+    now_ns = NOW
+    for _ in range(2):
+        ask(plan, "b0")
+    while now_ns < NOW + 8 * 3600 * S:
+        for ticket in plan.dispatch(now_ns):
+            plan.landed(ticket, now_ns)
+            ask(plan, "b0", now_ns=now_ns)
+        now_ns = plan.wake_ns(now_ns) or now_ns
+    served = dict.fromkeys(bots, 0)
+    for bot in bots[1:]:
+        for _ in range(2):
+            ask(plan, bot, now_ns=now_ns)
+    until_ns = now_ns + 1800 * S
+    while now_ns < until_ns:
+        for ticket in plan.dispatch(now_ns):
+            served[ticket.bot] += 1
+            plan.landed(ticket, now_ns)
+            ask(plan, ticket.bot, now_ns=now_ns)
+        now_ns = plan.wake_ns(now_ns) or now_ns
+    assert served["b0"] >= 0.8 * sum(served.values()) / len(bots)
+
+
 # --- books
 
 

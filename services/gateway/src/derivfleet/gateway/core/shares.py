@@ -51,7 +51,7 @@ class Cap:
 class Member:
     """One bot in one bucket: what it has used, its share and its caps, whatever the urgency of its calls."""
 
-    __slots__ = ("bot", "burst_ns", "caps", "log", "share", "spacing_ns", "theoretical_ns", "weight")
+    __slots__ = ("bot", "burst_ns", "caps", "debt_ns", "log", "share", "spacing_ns", "theoretical_ns", "weight")
 
     def __init__(self, bot: str, weight: float, windows_s: list[int], caps: dict[Call, Cap]) -> None:
         self.bot = bot
@@ -59,19 +59,21 @@ class Member:
         self.log = CallLog(windows_s)
         self.caps = caps
         self.share = 1.0
-        self.burst_ns = self.spacing_ns = 0
+        self.burst_ns = self.spacing_ns = self.debt_ns = 0
+        """``debt_ns``: however much a bot borrows, a window and a spacing after its last loan a call is its own again."""
         self.theoretical_ns = 0
         """When the share would be whole again (the theoretical arrival time of the generic cell rate algorithm)."""
 
     def give_share(self, share: float, sustained: float) -> None:
         """``share`` calls of the short window are the bot's own at once, and ``sustained`` of them in the long run.
 
-        At least one is. A little less than the sustained part is guaranteed: bots that always want more than theirs
-        are then borrowers, and those who come back after a while find what was kept for them.
+        At least one is, at once. A little less than the sustained part is guaranteed: bots that always want more than
+        theirs are then borrowers, and those who come back after a while find what was kept for them.
         """
         self.share = max(1.0, share)
-        self.spacing_ns = int(self.log.lengths_ns[0] / (max(1.0, sustained) * GUARANTEED_PART))
+        self.spacing_ns = int(self.log.lengths_ns[0] / (sustained * GUARANTEED_PART))
         self.burst_ns = int(self.share * self.spacing_ns)
+        self.debt_ns = self.burst_ns + self.log.lengths_ns[0]
 
     def own_from_ns(self) -> int:
         """From when the bot's next call is within its share."""
@@ -79,7 +81,7 @@ class Member:
 
     def spend(self, now_ns: int) -> None:
         self.log.in_flight += 1
-        self.theoretical_ns = max(self.theoretical_ns, now_ns) + self.spacing_ns
+        self.theoretical_ns = min(max(self.theoretical_ns, now_ns) + self.spacing_ns, now_ns + self.debt_ns)
 
 
 class Flow:
