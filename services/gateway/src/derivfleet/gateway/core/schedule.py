@@ -184,7 +184,7 @@ class Schedule:
         bucket = self._buckets[ticket.bucket]
         member = bucket.members[ticket.bot]
         bucket.limits.unspend(Tier(ticket.tier))
-        bucket.blocks.give_back()
+        bucket.blocks.give_back(ticket.block)
         member.log.unsent()
         member.theoretical_ns -= member.spacing_ns
         cap = member.caps.get(ticket.call)
@@ -297,7 +297,7 @@ class Schedule:
     def _start(self, ticket: Ticket, bucket: Bucket, member: Member, tier: Tier, now_ns: int) -> None:
         ticket.state, ticket.granted_ns, ticket.tier = TicketState.GRANTED, now_ns, tier
         bucket.limits.spend(tier)
-        bucket.blocks.spend(now_ns)
+        ticket.block = bucket.blocks.spend(now_ns)
         member.spend(now_ns)
         if member.caps and ticket.call in member.caps:
             member.caps[ticket.call].log.start()
