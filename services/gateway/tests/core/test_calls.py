@@ -60,9 +60,9 @@ def test_it_tells_when_so_many_calls_will_have_returned() -> None:
 
 def test_calls_of_an_earlier_run_count_from_when_they_had_landed() -> None:
     log = CallLog((60,))
-    log.recall(10 * S, 3)
-    log.recall(30 * S, 2)
-    assert [log.used(0, at_s * S) for at_s in (40, 71, 91)] == [5, 2, 0]
+    log.recall(10 * S, 3, 40 * S)
+    log.recall(42 * S, 2, 40 * S)
+    assert [log.used(0, at_s * S) for at_s in (40, 71, 103)] == [5, 2, 0]
 
 
 def test_an_hour_of_silence_after_a_busy_one_is_survived() -> None:

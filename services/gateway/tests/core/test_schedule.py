@@ -78,7 +78,8 @@ def woken(plan: Schedule, now_ns: int, until_ns: int) -> list[tuple[Ticket, int]
 
 def test_a_lost_call_wakes_who_waits_for_it_whatever_happened_in_between() -> None:
     plan = schedule({60: 1}, "ab")
-    plan.lost(*fill(plan, 1, bot=GATEWAY), NOW)
+    [sent] = fill(plan, 1, bot=GATEWAY)
+    plan.lost(sent, NOW)
     first = ask(plan, "a", now_ns=NOW + S)
     plan.dispatch(NOW + S)
     ask(plan, "b", now_ns=NOW + 2 * S)
@@ -359,3 +360,15 @@ def test_a_call_that_was_not_sent_makes_its_bot_a_lender_again() -> None:
     assert plan.dispatch(NOW) == []
     plan.unsent(sent, NOW + S)
     assert plan.dispatch(NOW + S) == [waiting]
+
+
+def test_after_a_restart_what_had_just_been_sent_counts_until_it_can_come_no_more() -> None:
+    before = schedule({60: 10})
+    fill(before, 10)
+    after = schedule({60: 10}, caps={"a": {Call.BUY: 1}})
+    after.restore(before.take_blocks(), NOW + S)
+    after.recall("a", Call.BUY, NOW + S)
+    waiting = ask(after, "a", now_ns=NOW + S)
+    [(ticket, at_ns)] = woken(after, NOW + S, NOW + 100 * S)
+    assert ticket is waiting
+    assert NOW + 66 * S < at_ns < NOW + 6 * S + MINUTE

@@ -17,8 +17,6 @@ __all__ = ["Block", "Blocks"]
 BLOCKS_A_WINDOW = 30
 BLOCK_LASTS_NS = 600_000_000_000
 """An open block is used no longer than this: what is old enough is forgotten, and not all of it would be."""
-LANDING_NS = 30_000_000_000
-"""The last call of a block has reached Deriv at the latest so long after the block was closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +31,12 @@ class Block:
 class Blocks:
     """The blocks of one bucket."""
 
-    def __init__(self, bucket: str, calls_a_window: int) -> None:
-        """``calls_a_window``: the limit of the short window; a block lasts about two seconds at that rate."""
+    def __init__(self, bucket: str, calls_a_window: int, landing_ns: int) -> None:
+        """``calls_a_window``: the limit of the short window; a block lasts about two seconds at that rate.
+        ``landing_ns``: the last call of a block has reached Deriv at the latest so long after the block was closed.
+        """
         self._bucket = bucket
+        self._landing_ns = landing_ns
         self._calls = max(1, calls_a_window // BLOCKS_A_WINDOW)
         self._left = 0
         self._number = 0
@@ -62,11 +63,14 @@ class Blocks:
         opened, self._opened = self._opened, []
         return opened
 
-    def spent(self, blocks: Iterable[Block], now_ns: int) -> list[tuple[int, int]]:
-        """What blocks of an earlier run stand for, oldest first: by when how many calls had reached Deriv."""
+    def spent(self, blocks: Iterable[Block], latest_ns: int) -> list[tuple[int, int]]:
+        """What blocks of an earlier run stand for, oldest first: by when how many calls will have reached Deriv.
+
+        ``latest_ns``: when all of them will have.
+        """
         mine = sorted((block for block in blocks if block.bucket == self._bucket), key=lambda block: block.opened_ns)
-        closed_ns = [*(block.opened_ns for block in mine[1:]), now_ns]
+        closed_ns = [*(block.opened_ns for block in mine[1:]), latest_ns]
         return [
-            (min(end_ns + LANDING_NS, block.opened_ns + BLOCK_LASTS_NS + LANDING_NS, now_ns), block.calls)
+            (min(min(end_ns, block.opened_ns + BLOCK_LASTS_NS) + self._landing_ns, latest_ns), block.calls)
             for block, end_ns in zip(mine, closed_ns, strict=False)
         ]

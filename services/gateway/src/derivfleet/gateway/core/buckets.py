@@ -28,9 +28,10 @@ class Bucket:
         headroom: float,
         weights: Mapping[str, float],
         caps: Mapping[str, dict[Call, Cap]],
+        landing_ns: int,
     ) -> None:
         self.limits = BucketLimits(name, windows, headroom)
-        self.blocks = Blocks(name, self.limits.limits[0])
+        self.blocks = Blocks(name, self.limits.limits[0], landing_ns)
         self.members: dict[str, Member] = {}
         self.exits = FairQueue()
         self.reconciling = FairQueue()

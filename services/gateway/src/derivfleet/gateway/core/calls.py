@@ -59,10 +59,14 @@ class CallLog:
         """The answer to a call will not come; its frame may still arrive until an instant."""
         insort(self._limbo, until_ns)
 
-    def recall(self, landed_ns: int, calls: int) -> None:
-        """Count calls of an earlier run."""
+    def recall(self, landed_ns: int, calls: int, now_ns: int) -> None:
+        """Count calls of an earlier run, those that may still be on their way as lost ones."""
         for _ in range(calls):
-            self._append(landed_ns)
+            if landed_ns > now_ns:
+                self.start()
+                self.lose(landed_ns)
+            else:
+                self._append(landed_ns)
 
     def head(self, window: int, now_ns: int) -> int:
         """Where in ``landed`` the calls begin that a window still counts."""

@@ -32,6 +32,8 @@ QUEUE_LENGTH = 256
 """Calls of one bot that may wait in one bucket; more are refused at once."""
 TIDY = 64
 """Deadlines of those who wait no more are dropped when there are more of them than this, and than of the others."""
+PATIENCE_NS = 15_000_000_000
+"""How long an answer is waited for; where wall time counts, twice as long as a frame may stray at most."""
 STRAY_NS = 5_000_000_000
 """How long after its answer was given up a frame may still reach Deriv."""
 
@@ -54,8 +56,9 @@ class Schedule:
         self._headroom = headroom
         self._stray_ns = stray_ns
         self._caps = {bot: {call: Cap(most) for call, most in kinds.items()} for bot, kinds in (caps or {}).items()}
+        landing_ns = PATIENCE_NS + 3 * stray_ns
         self._buckets = {
-            name: Bucket(name, bucket.windows, headroom, dict(weights), self._caps)
+            name: Bucket(name, bucket.windows, headroom, dict(weights), self._caps, landing_ns)
             for name, bucket in table.buckets.items()
         }
         self._bucket_names: dict[Call, str] = {}
@@ -130,16 +133,16 @@ class Schedule:
         return [block for bucket in self._buckets.values() for block in bucket.blocks.take()]
 
     def restore(self, blocks: Iterable[Block], now_ns: int) -> None:
-        """Count what an earlier run may have spent."""
+        """Count what an earlier run may have spent, and what of it may still be on its way."""
         for bucket in self._buckets.values():
-            for landed_ns, calls in bucket.blocks.spent(blocks, now_ns):
-                bucket.limits.log.recall(landed_ns, calls)
+            for landed_ns, calls in bucket.blocks.spent(blocks, now_ns + self._stray_ns):
+                bucket.limits.log.recall(landed_ns, calls, now_ns)
 
-    def recall(self, bot: str, call: Call, landed_ns: int) -> None:
-        """Count a call of an earlier run in its bot's cap. To be called in order of time."""
+    def recall(self, bot: str, call: Call, now_ns: int) -> None:
+        """Count a call of an earlier run in its bot's cap; its frame may still be on its way."""
         cap = self._caps.get(bot, {}).get(call)
         if cap is not None:
-            cap.log.recall(landed_ns, 1)
+            cap.log.recall(now_ns + self._stray_ns, 1, now_ns)
 
     def note(self, call: Call, now_ns: int) -> None:
         """Count a call that did not ask, as those of a login."""

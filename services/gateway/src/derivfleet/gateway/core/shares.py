@@ -60,7 +60,7 @@ class Member:
         self.caps = caps
         self.share = 1.0
         self.burst_ns = self.spacing_ns = self.debt_ns = 0
-        """``debt_ns``: however much a bot borrows, a window and a spacing after its last loan a call is its own again."""
+        """``debt_ns``: however much a bot borrows, a window and a spacing after its last loan it has its own again."""
         self.theoretical_ns = 0
         """When the share would be whole again (the theoretical arrival time of the generic cell rate algorithm)."""
 
