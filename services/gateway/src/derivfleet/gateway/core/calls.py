@@ -6,20 +6,24 @@ from its sending until one window after its *answer*, which needs no assumption 
 
 from __future__ import annotations
 
+from bisect import insort
+from contextlib import contextmanager
+from math import ceil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
 __all__ = ["NEVER_NS", "CallLog"]
 
 NS_PER_S = 1_000_000_000
 NEVER_NS = 1 << 62
 """An instant that only an event of its own, as an answer, can bring nearer."""
-DRIFT = 2e-4
-"""Each window is made longer by this part: the server's clock may run faster than ours, by far less than this."""
-TIDY = 4096
-"""Calls that no window counts any more are dropped when there are more of them than this."""
+DRIFT = 2.1e-4
+"""Each window is made longer by this part: a server's clock may run slower than ours, by two ten-thousandths at most.
+"""
+TIDY = 64
+"""Calls that no window counts any more are dropped when there are more of them than this, and than of the others."""
 
 
 class CallLog:
@@ -29,7 +33,7 @@ class CallLog:
 
     def __init__(self, windows_s: Sequence[int]) -> None:
         """``windows_s`` ascends."""
-        self.lengths_ns = [round(window_s * NS_PER_S * (1 + DRIFT)) for window_s in windows_s]
+        self.lengths_ns = [ceil(window_s * NS_PER_S * (1 + DRIFT)) for window_s in windows_s]
         self.in_flight = 0
         self.landed: list[int] = []
         """When answers came, ascending. May begin with some that no window counts any more: see :meth:`head`."""
@@ -46,17 +50,23 @@ class CallLog:
 
     def land(self, now_ns: int) -> None:
         """A call was answered: Deriv had counted it by now."""
+        if self._limbo:
+            self._release(now_ns)
         self.in_flight -= 1
         self._append(now_ns)
 
     def lose(self, until_ns: int) -> None:
         """The answer to a call will not come; its frame may still arrive until an instant."""
-        self._limbo.append(until_ns)
+        insort(self._limbo, until_ns)
 
-    def recall(self, landed_ns: int, calls: int) -> None:
-        """Count calls of an earlier run."""
+    def recall(self, landed_ns: int, calls: int, now_ns: int) -> None:
+        """Count calls of an earlier run, those that may still be on their way as lost ones."""
         for _ in range(calls):
-            self._append(landed_ns)
+            if landed_ns > now_ns:
+                self.start()
+                self.lose(landed_ns)
+            else:
+                self._append(landed_ns)
 
     def head(self, window: int, now_ns: int) -> int:
         """Where in ``landed`` the calls begin that a window still counts."""
@@ -69,7 +79,8 @@ class CallLog:
         self._heads[window] = index
         if window == len(self._heads) - 1 and index > TIDY and index * 2 > length:
             del landed[:index]
-            self._heads = [head - index for head in self._heads]
+            # The others may not have been looked at for a while, and then stand before the longest window's.
+            self._heads = [max(0, head - index) for head in self._heads]
             return 0
         return index
 
@@ -85,13 +96,30 @@ class CallLog:
         index = self.head(window, now_ns) + calls - 1
         return self.landed[index] + self.lengths_ns[window] if index < len(self.landed) else NEVER_NS
 
+    def expected_ns(self) -> int:
+        """When the next call whose answer will not come is counted as if it had come; NEVER_NS if there is none."""
+        return self._limbo[0] if self._limbo else NEVER_NS
+
+    @contextmanager
+    def answered(self, now_ns: int) -> Generator[None]:
+        """As if every call under way were answered now: the soonest at which they can return."""
+        self.head(0, now_ns)
+        under_way, self.in_flight = self.in_flight, 0
+        self.landed.extend([now_ns] * under_way)
+        try:
+            yield
+        finally:
+            del self.landed[len(self.landed) - under_way :]
+            self.in_flight = under_way
+
     def _append(self, landed_ns: int) -> None:
         landed = self.landed
         landed.append(landed_ns if not landed or landed_ns >= landed[-1] else landed[-1])
+        if len(landed) % TIDY == 0:
+            self.head(len(self._heads) - 1, landed_ns)  # nobody may ask, as for a bot without a share of its own
 
     def _release(self, now_ns: int) -> None:
-        due = sorted(until_ns for until_ns in self._limbo if until_ns <= now_ns)
-        if due:
-            self._limbo = [until_ns for until_ns in self._limbo if until_ns > now_ns]
-            for until_ns in due:
-                self.land(until_ns)
+        limbo = self._limbo
+        while limbo and limbo[0] <= now_ns:
+            self.in_flight -= 1
+            self._append(limbo.pop(0))

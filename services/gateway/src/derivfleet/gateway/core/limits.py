@@ -127,28 +127,34 @@ class BucketLimits:
         self.log.in_flight -= 1
         self._take(tier, -1.0)
 
-    def ready_in_ns(self, calls: int, now_ns: int) -> tuple[int, str]:
-        """About when so many ordinary calls more will have started, from now, and the window that decides it.
+    def ready_in_ns(self, calls: int, tier: Tier, now_ns: int) -> tuple[int, str]:
+        """About when so many calls more will have started, from now, and the window that decides it.
 
-        The first is exact if nobody else asks; the others assume that what returns is spent as it returns.
+        The first is exact if nobody else asks and what is under way is answered now; the others assume that what
+        returns is spent as it returns.
         """
-        first_ns, binding = self.earliest_ns(Tier.OWN, now_ns)
+        first_ns, binding = self.earliest_ns(tier, now_ns)
+        if first_ns >= NEVER_NS:
+            with self.log.answered(now_ns):
+                first_ns, binding = self.earliest_ns(tier, now_ns)
         wait_ns = first_ns - now_ns
         if calls <= 1:
             return wait_ns, binding
         for window, limit in enumerate(self.limits):
             log, length_ns = self.log, self.log.lengths_ns[window]
             counted = log.used(window, now_ns)
-            missing = calls - max(0, limit - counted - self._reserved(window, now_ns))
+            missing = calls + counted - limit + (0 if tier is Tier.EXIT else self._reserved(window, now_ns))
             if missing <= 0:
                 continue
-            rounds, rest = divmod(missing, max(1, limit))
-            freed_ns = log.freed_ns(window, rest, now_ns)
+            rounds, rest = divmod(missing - 1, limit)
+            freed_ns = log.freed_ns(window, rest + 1, now_ns)
             then_ns = rounds * length_ns + (length_ns if freed_ns == NEVER_NS else freed_ns - now_ns)
             if then_ns > wait_ns:
                 wait_ns, binding = then_ns, self._name_of(window)
-        if self._pace is not None and self._pace.wait_ns(calls) > wait_ns:
-            wait_ns, binding = self._pace.wait_ns(calls), self._name_of(len(self.limits) - 1)
+        if self._pace is not None and tier is not Tier.EXIT:
+            paced_ns = self._pace.wait_ns(calls - self._cushion)
+            if paced_ns > wait_ns:
+                wait_ns, binding = paced_ns, self._name_of(len(self.limits) - 1)
         return wait_ns, binding
 
     def available(self, now_ns: int) -> int:

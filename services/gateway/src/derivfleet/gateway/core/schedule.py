@@ -7,13 +7,13 @@ call starts while an exit waits. Among ordinary calls bots share fairly (``core/
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.blocks import Blocks
+from derivfleet.gateway.core.buckets import Bucket
 from derivfleet.gateway.core.calls import NEVER_NS
-from derivfleet.gateway.core.limits import BucketLimits, Tier, WindowUse
-from derivfleet.gateway.core.shares import Cap, FairQueue, Member
+from derivfleet.gateway.core.limits import Tier, WindowUse
+from derivfleet.gateway.core.shares import Cap
 from derivfleet.gateway.core.tickets import Forecast, Rank, Refusal, ShareUse, Ticket, TicketState, rank_of
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from derivfleet.deriv.limits import LimitsTable
     from derivfleet.deriv.vocabulary import Call
     from derivfleet.gateway.core.blocks import Block
+    from derivfleet.gateway.core.shares import Member
 
 __all__ = ["GATEWAY", "Forecast", "Rank", "Refusal", "Schedule", "ShareUse", "Ticket", "TicketState", "WindowUse"]
 
@@ -29,30 +30,12 @@ GATEWAY = "gateway"
 """The holder of the calls that the gateway makes for itself: streams, settlement, reconciling."""
 QUEUE_LENGTH = 256
 """Calls of one bot that may wait in one bucket; more are refused at once."""
+TIDY = 64
+"""Deadlines of those who wait no more are dropped when there are more of them than this, and than of the others."""
+PATIENCE_NS = 15_000_000_000
+"""How long an answer is waited for; where wall time counts, twice as long as a frame may stray at most."""
 STRAY_NS = 5_000_000_000
 """How long after its answer was given up a frame may still reach Deriv."""
-
-
-class _Bucket:
-    """One bucket: its limits, its members, and who waits at each level."""
-
-    def __init__(self, name: str, windows: Mapping[int, int], headroom: float) -> None:
-        self.limits = BucketLimits(name, windows, headroom)
-        self.blocks = Blocks(name, self.limits.limits[0])
-        self.members: dict[str, Member] = {}
-        self.exits = FairQueue()
-        self.reconciling = FairQueue()
-        self.ordinary = FairQueue()
-        self.wake_ns = NEVER_NS
-
-    @property
-    def waiting(self) -> int:
-        return self.exits.waiting + self.reconciling.waiting + self.ordinary.waiting
-
-    def level(self, rank: Rank) -> FairQueue:
-        if rank is Rank.EXIT:
-            return self.exits
-        return self.reconciling if rank is Rank.RECONCILE else self.ordinary
 
 
 class Schedule:
@@ -72,17 +55,18 @@ class Schedule:
         self.table = table
         self._headroom = headroom
         self._stray_ns = stray_ns
-        self._weights = dict(weights)
         self._caps = {bot: {call: Cap(most) for call, most in kinds.items()} for bot, kinds in (caps or {}).items()}
-        self._buckets = {name: _Bucket(name, bucket.windows, headroom) for name, bucket in table.buckets.items()}
+        landing_ns = PATIENCE_NS + 3 * stray_ns
+        self._buckets = {
+            name: Bucket(name, bucket.windows, headroom, dict(weights), self._caps, landing_ns)
+            for name, bucket in table.buckets.items()
+        }
         self._bucket_names: dict[Call, str] = {}
         self._ready: list[Ticket] = []
         self._deadlines: list[tuple[int, int, Ticket]] = []
+        self._tidy_at = TIDY
         self._ordinal = 0
         self._wakes_ns = NEVER_NS
-        for bot in self._weights:
-            for bucket in self._buckets.values():
-                self._member(bucket, bot)
 
     def ask(
         self, bot: str, call: Call, now_ns: int, deadline_ns: int | None = None, rank: Rank | None = None
@@ -90,31 +74,35 @@ class Schedule:
         """Ask for a turn not later than a deadline; None waits as long as it takes. Refused at once if that is sure."""
         rank = (Rank.RECONCILE if bot == GATEWAY else rank_of(call)) if rank is None else rank
         name = self._bucket_of(call)
+        if deadline_ns is not None and deadline_ns < now_ns:
+            return Refusal(name, 0, "deadline")
         ticket = Ticket(bot, call, rank, name, now_ns, deadline_ns)
         if not name:
             ticket.state, ticket.granted_ns = TicketState.GRANTED, now_ns
             self._ready.append(ticket)
             return ticket
         bucket = self._buckets[name]
-        member = bucket.members.get(bot) or self._member(bucket, bot)
+        member = bucket.member(bot)
         level = bucket.level(rank)
         flow = level.flow(member)
         if not bucket.waiting and not (member.caps and call in member.caps):
             # The common case: nobody waits, and the call may start at once.
-            tier = Tier.EXIT if level is not bucket.ordinary else self._tier(member, now_ns)
+            tier = bucket.tier(rank, member, now_ns)
             if bucket.limits.earliest_ns(tier, now_ns)[0] <= now_ns:
                 level.pass_by(flow)
                 self._start(ticket, bucket, member, tier, now_ns)
                 return ticket
         if flow.waiting >= QUEUE_LENGTH:
-            wait_ns, _ = self._wait(bucket, member, call, rank, now_ns)
+            wait_ns, _ = bucket.wait(member, call, rank, now_ns)
             return Refusal(name, wait_ns, "queue")
         if deadline_ns is not None:
-            wait_ns, binding = self._wait(bucket, member, call, rank, now_ns)
+            wait_ns, binding = bucket.wait(member, call, rank, now_ns)
             if now_ns + wait_ns > deadline_ns:
                 return Refusal(name, wait_ns, binding)
             self._ordinal += 1
             heappush(self._deadlines, (deadline_ns, self._ordinal, ticket))
+            if len(self._deadlines) > self._tidy_at:
+                self._tidy()
             self._wakes_ns = min(self._wakes_ns, deadline_ns + 1)
         level.add(ticket, flow, now_ns)
         if flow.waiting == 1 or member.caps:
@@ -145,16 +133,16 @@ class Schedule:
         return [block for bucket in self._buckets.values() for block in bucket.blocks.take()]
 
     def restore(self, blocks: Iterable[Block], now_ns: int) -> None:
-        """Count what an earlier run may have spent."""
+        """Count what an earlier run may have spent, and what of it may still be on its way."""
         for bucket in self._buckets.values():
-            for landed_ns, calls in bucket.blocks.spent(blocks, now_ns):
-                bucket.limits.log.recall(landed_ns, calls)
+            for landed_ns, calls in bucket.blocks.spent(blocks, now_ns + self._stray_ns):
+                bucket.limits.log.recall(landed_ns, calls, now_ns)
 
-    def recall(self, bot: str, call: Call, landed_ns: int) -> None:
-        """Count a call of an earlier run in its bot's cap. To be called in order of time."""
+    def recall(self, bot: str, call: Call, now_ns: int) -> None:
+        """Count a call of an earlier run in its bot's cap; its frame may still be on its way."""
         cap = self._caps.get(bot, {}).get(call)
         if cap is not None:
-            cap.log.recall(landed_ns, 1)
+            cap.log.recall(now_ns + self._stray_ns, 1, now_ns)
 
     def note(self, call: Call, now_ns: int) -> None:
         """Count a call that did not ask, as those of a login."""
@@ -164,6 +152,8 @@ class Schedule:
             bucket.limits.spend(Tier.EXIT)
             bucket.blocks.spend(now_ns)
             bucket.limits.log.lose(now_ns + self._stray_ns)
+            if bucket.hangs:
+                self._wake(bucket, now_ns + self._stray_ns)
 
     def landed(self, ticket: Ticket, now_ns: int) -> None:
         """The answer to a granted call has come, whatever it says."""
@@ -174,7 +164,7 @@ class Schedule:
         bucket.limits.log.land(now_ns)
         member.log.land(now_ns)
         self._free_cap(ticket, bucket, member, now_ns, now_ns)
-        if bucket.wake_ns >= NEVER_NS and bucket.waiting:
+        if bucket.hangs:
             self._wake(bucket, now_ns)  # nobody could tell before when this call will count no more
 
     def lost(self, ticket: Ticket, now_ns: int) -> None:
@@ -187,7 +177,8 @@ class Schedule:
         bucket.limits.log.lose(until_ns)
         member.log.lose(until_ns)
         self._free_cap(ticket, bucket, member, now_ns, until_ns)
-        self._wake(bucket, until_ns)
+        if bucket.hangs:
+            self._wake(bucket, until_ns)
 
     def unsent(self, ticket: Ticket, now_ns: int) -> None:
         """A granted call was never handed to a socket: it is given back."""
@@ -196,14 +187,15 @@ class Schedule:
         bucket = self._buckets[ticket.bucket]
         member = bucket.members[ticket.bot]
         bucket.limits.unspend(Tier(ticket.tier))
-        bucket.blocks.give_back()
+        bucket.blocks.give_back(ticket.block)
         member.log.unsent()
         member.theoretical_ns -= member.spacing_ns
         cap = member.caps.get(ticket.call)
         if cap is not None:
             cap.log.unsent()
-            self._wake_capped(bucket, member, now_ns)
-        self._wake(bucket, now_ns)
+        self._place_again(bucket, member, now_ns)
+        if bucket.waiting:
+            self._wake(bucket, now_ns)
 
     def cancel(self, ticket: Ticket) -> None:
         """A waiting call is not wanted any more: it costs nothing."""
@@ -221,9 +213,9 @@ class Schedule:
         """The server has told its limits."""
         self.table = table
         for name, bucket in table.buckets.items():
-            self._buckets[name].limits.adopt(bucket.windows, self._headroom)
-            for bot in self._buckets[name].members:
-                self._share(self._buckets[name], bot)
+            self._buckets[name].adopt(bucket.windows, self._headroom)
+            if self._buckets[name].waiting:
+                self._wake(self._buckets[name], 0)
 
     def forecast(self, bot: str, call: Call, now_ns: int) -> Forecast:
         """For the bot's next call of a kind: how many could start now, its wait, and the window that binds."""
@@ -231,8 +223,8 @@ class Schedule:
         if not name:
             return Forecast("", 1_000_000, 1_000_000, 0, "")
         bucket = self._buckets[name]
-        member = self._member(bucket, bot)
-        wait_ns, binding = self._wait(bucket, member, call, rank_of(call), now_ns)
+        member = bucket.member(bot)
+        wait_ns, binding = bucket.wait(member, call, rank_of(call), now_ns)
         remaining = 0 if wait_ns else max(1, bucket.limits.available(now_ns))
         cap = member.caps.get(call)
         if cap is not None:
@@ -245,7 +237,7 @@ class Schedule:
 
     def share_use(self, now_ns: int) -> list[ShareUse]:
         """Each bot's windows; the gateway's own calls are nobody's share."""
-        return [use for bucket in self._buckets.values() for use in self._shares_of(bucket, now_ns)]
+        return [use for bucket in self._buckets.values() for use in bucket.share_use(now_ns)]
 
     def _expire(self, now_ns: int) -> None:
         """Withdraw those whose deadline has passed."""
@@ -257,46 +249,25 @@ class Schedule:
                 ticket.state = TicketState.EXPIRED
                 self._ready.append(ticket)
 
-    def _wake(self, bucket: _Bucket, at_ns: int) -> None:
+    def _tidy(self) -> None:
+        """Forget the deadlines of those who wait no more."""
+        self._deadlines = [entry for entry in self._deadlines if entry[2].state is TicketState.WAITING]
+        heapify(self._deadlines)
+        self._tidy_at = 2 * len(self._deadlines) + TIDY
+
+    def _wake(self, bucket: Bucket, at_ns: int) -> None:
         """Look at a bucket at an instant, or before."""
         bucket.wake_ns = min(bucket.wake_ns, at_ns)
         self._wakes_ns = min(self._wakes_ns, at_ns)
 
-    def _shares_of(self, bucket: _Bucket, now_ns: int) -> list[ShareUse]:
-        limits = bucket.limits
-        members = [bucket.members[bot] for bot in self._weights]
-        used = [member.log.used(0, now_ns) for member in members]
-        shares = [int(member.share) for member in members]
-        borrowed = [max(0, spent - share) for spent, share in zip(used, shares, strict=True)]
-        idle = [max(0, share - spent) for spent, share in zip(used, shares, strict=True)]
-        lent_part = min(1.0, sum(borrowed) / (sum(idle) or 1))
-        total = sum(self._weights.values())
-        return [
-            ShareUse(
-                member.bot,
-                limits.name,
-                window_s,
-                shares[number] if window == 0 else int(limits.limits[window] * member.weight / total),
-                used[number] if window == 0 else member.log.used(window, now_ns),
-                borrowed[number] if window == 0 else 0,
-                round(idle[number] * lent_part) if window == 0 else 0,
-                sum(
-                    level.flows[member.bot].waiting
-                    for level in (bucket.exits, bucket.reconciling, bucket.ordinary)
-                    if member.bot in level.flows
-                ),
-            )
-            for number, member in enumerate(members)
-            for window, window_s in enumerate(limits.windows_s)
-        ]
-
-    def _serve(self, bucket: _Bucket, now_ns: int) -> None:
+    def _serve(self, bucket: Bucket, now_ns: int) -> None:
         """Grant what may start now."""
         limits = bucket.limits
+        bucket.hangs = False
         while True:
             tier, flow, wake_ns = Tier.EXIT, None, NEVER_NS
             level = bucket.exits
-            for level in (bucket.exits, bucket.reconciling, bucket.ordinary):
+            for level in bucket.levels:
                 if not level.waiting:
                     continue
                 flow = level.own(now_ns)
@@ -306,11 +277,16 @@ class Schedule:
                     break
                 wake_ns = min(wake_ns, level.wakes_ns())
             ticket = None if flow is None else flow.next(now_ns)
-            if flow is None or ticket is None:
+            if flow is None:
                 bucket.wake_ns = wake_ns
                 return
+            if ticket is None:
+                level.again(flow, now_ns)  # since it stood here a cap has come to hold back all that it waits for
+                continue
             at_ns, binding = limits.earliest_ns(tier, now_ns)
             if at_ns > now_ns:
+                if at_ns >= NEVER_NS:
+                    bucket.hangs, at_ns = True, limits.log.expected_ns()
                 if tier is Tier.LOAN and level.wakes_ns() < at_ns:
                     # A flow may come to be within its share before a loan is possible.
                     at_ns = min(at_ns, max(level.wakes_ns(), limits.earliest_ns(Tier.OWN, now_ns)[0]))
@@ -321,10 +297,10 @@ class Schedule:
             self._start(ticket, bucket, flow.member, tier, now_ns)
             level.again(flow, now_ns)
 
-    def _start(self, ticket: Ticket, bucket: _Bucket, member: Member, tier: Tier, now_ns: int) -> None:
+    def _start(self, ticket: Ticket, bucket: Bucket, member: Member, tier: Tier, now_ns: int) -> None:
         ticket.state, ticket.granted_ns, ticket.tier = TicketState.GRANTED, now_ns, tier
         bucket.limits.spend(tier)
-        bucket.blocks.spend(now_ns)
+        ticket.block = bucket.blocks.spend(now_ns)
         member.spend(now_ns)
         if member.caps and ticket.call in member.caps:
             member.caps[ticket.call].log.start()
@@ -336,7 +312,7 @@ class Schedule:
         ticket.state = TicketState.DONE
         return was_granted
 
-    def _free_cap(self, ticket: Ticket, bucket: _Bucket, member: Member, now_ns: int, landed_ns: int) -> None:
+    def _free_cap(self, ticket: Ticket, bucket: Bucket, member: Member, now_ns: int, landed_ns: int) -> None:
         cap = member.caps.get(ticket.call) if member.caps else None
         if cap is None:
             return
@@ -344,11 +320,11 @@ class Schedule:
             cap.log.lose(landed_ns)
         else:
             cap.log.land(landed_ns)
-        self._wake_capped(bucket, member, now_ns)
+        self._place_again(bucket, member, now_ns)  # the cap knows now when it lets the next call go
 
-    def _wake_capped(self, bucket: _Bucket, member: Member, now_ns: int) -> None:
-        """A cap that waited for an answer knows now when it lets the next call go."""
-        for level in (bucket.exits, bucket.reconciling, bucket.ordinary):
+    def _place_again(self, bucket: Bucket, member: Member, now_ns: int) -> None:
+        """What a bot may do next has changed, and not by the mere passing of time."""
+        for level in bucket.levels:
             flow = level.flows.get(member.bot)
             if flow is not None and flow.waiting:
                 level.again(flow, now_ns)
@@ -359,57 +335,6 @@ class Schedule:
         level = bucket.level(ticket.rank)
         level.remove(ticket, level.flows[ticket.bot])
         self._wake(bucket, ticket.asked_ns)  # who stood behind it may be able to go
-
-    def _wait(self, bucket: _Bucket, member: Member, call: Call, rank: Rank, now_ns: int) -> tuple[int, str]:
-        """About how long a new call would wait, and why."""
-        level = bucket.level(rank)
-        urgent = bucket.exits.waiting + (0 if rank is Rank.EXIT else bucket.reconciling.waiting)
-        if level is not bucket.ordinary:
-            at_ns, binding = bucket.limits.earliest_ns(Tier.EXIT, now_ns)
-            wait_ns = at_ns - now_ns if at_ns < NEVER_NS else 0
-            if urgent:
-                wait_ns = max(wait_ns, bucket.limits.ready_in_ns(urgent, now_ns)[0])
-            return wait_ns, binding
-        flow = level.flow(member)
-        before = flow.ahead(rank) + 1
-        # Until this flow has been served so often, each other one has been by its weight, if it wants as much.
-        others = level.waiting - flow.waiting
-        weight = level.weight - (member.weight if flow.waiting else 0.0)
-        position = urgent + before + min(others, round(before * weight / member.weight))
-        tier = self._tier(member, now_ns)
-        wait_ns, binding = bucket.limits.ready_in_ns(position, now_ns)
-        if tier is Tier.LOAN and position == 1:
-            at_ns, why = bucket.limits.earliest_ns(tier, now_ns)
-            at_ns = min(at_ns, max(member.own_from_ns(), now_ns + wait_ns))
-            if at_ns - now_ns > wait_ns:
-                wait_ns, binding = at_ns - now_ns, why
-        cap = member.caps.get(call)
-        if cap is not None:
-            capped_ns = cap.allows_ns(flow.ahead(rank) + 1, now_ns)
-            if capped_ns != NEVER_NS and capped_ns - now_ns > wait_ns:
-                wait_ns, binding = capped_ns - now_ns, f"cap/{call}"
-        if wait_ns >= NEVER_NS - now_ns:
-            wait_ns = 0  # it hangs on an answer, and those come within the second
-        return wait_ns, binding
-
-    @staticmethod
-    def _tier(member: Member, now_ns: int) -> Tier:
-        return Tier.OWN if member.own_from_ns() <= now_ns else Tier.LOAN
-
-    def _member(self, bucket: _Bucket, bot: str) -> Member:
-        member = bucket.members.get(bot)
-        if member is None:
-            weight = self._weights.get(bot) or sum(self._weights.values()) / max(1, len(self._weights)) or 1.0
-            member = Member(bot, weight, bucket.limits.windows_s, self._caps.get(bot, {}))
-            bucket.members[bot] = member
-            self._share(bucket, bot)
-        return member
-
-    def _share(self, bucket: _Bucket, bot: str) -> None:
-        member = bucket.members[bot]
-        total = sum(self._weights.values()) or member.weight
-        part = member.weight / total
-        member.give_share(bucket.limits.limits[0] * part, bucket.limits.sustained * part)
 
     def _bucket_of(self, call: Call) -> str:
         name = self._bucket_names.get(call)

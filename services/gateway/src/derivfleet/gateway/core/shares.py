@@ -11,7 +11,7 @@ and a loan must leave what others may need who come back (``core/limits.Tier``).
 from __future__ import annotations
 
 from collections import OrderedDict
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.calls import NEVER_NS, CallLog
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["FairQueue", "Flow", "Member"]
 
 CAP_WINDOW_S = 60
+TIDY = 64
+"""Entries that are out of date are dropped when there are more of them than this, and than of the others."""
 GUARANTEED_PART = 0.9
 """Part of a bot's sustained share that is its own whatever others want; the rest is for exits, and lent."""
 
@@ -37,16 +39,19 @@ class Cap:
         self.log = CallLog((CAP_WINDOW_S,))
 
     def allows_ns(self, calls: int, now_ns: int) -> int:
-        """When so many calls more may start; NEVER_NS if that depends on answers."""
-        rounds, missing = divmod(max(0, self.log.used(0, now_ns) + calls - self.most), self.most)
-        freed_ns = self.log.freed_ns(0, missing, now_ns)
-        return freed_ns if freed_ns == NEVER_NS else freed_ns + rounds * self.log.lengths_ns[0]
+        """When so many calls more may start, or more is known about it; NEVER_NS if that depends on answers."""
+        missing = self.log.used(0, now_ns) + calls - self.most
+        if missing <= 0:
+            return now_ns
+        rounds, rest = divmod(missing - 1, self.most)
+        freed_ns = self.log.freed_ns(0, rest + 1, now_ns)
+        return self.log.expected_ns() if freed_ns == NEVER_NS else freed_ns + rounds * self.log.lengths_ns[0]
 
 
 class Member:
     """One bot in one bucket: what it has used, its share and its caps, whatever the urgency of its calls."""
 
-    __slots__ = ("bot", "burst_ns", "caps", "log", "share", "spacing_ns", "theoretical_ns", "weight")
+    __slots__ = ("bot", "burst_ns", "caps", "debt_ns", "log", "share", "spacing_ns", "theoretical_ns", "weight")
 
     def __init__(self, bot: str, weight: float, windows_s: list[int], caps: dict[Call, Cap]) -> None:
         self.bot = bot
@@ -54,19 +59,21 @@ class Member:
         self.log = CallLog(windows_s)
         self.caps = caps
         self.share = 1.0
-        self.burst_ns = self.spacing_ns = 0
+        self.burst_ns = self.spacing_ns = self.debt_ns = 0
+        """``debt_ns``: however much a bot borrows, a window and a spacing after its last loan it has its own again."""
         self.theoretical_ns = 0
         """When the share would be whole again (the theoretical arrival time of the generic cell rate algorithm)."""
 
     def give_share(self, share: float, sustained: float) -> None:
         """``share`` calls of the short window are the bot's own at once, and ``sustained`` of them in the long run.
 
-        At least one is. A little less than the sustained part is guaranteed: bots that always want more than theirs
-        are then borrowers, and those who come back after a while find what was kept for them.
+        At least one is, at once. A little less than the sustained part is guaranteed: bots that always want more than
+        theirs are then borrowers, and those who come back after a while find what was kept for them.
         """
         self.share = max(1.0, share)
-        self.spacing_ns = int(self.log.lengths_ns[0] / (max(1.0, sustained) * GUARANTEED_PART))
+        self.spacing_ns = int(self.log.lengths_ns[0] / (sustained * GUARANTEED_PART))
         self.burst_ns = int(self.share * self.spacing_ns)
+        self.debt_ns = self.burst_ns + self.log.lengths_ns[0]
 
     def own_from_ns(self) -> int:
         """From when the bot's next call is within its share."""
@@ -74,24 +81,26 @@ class Member:
 
     def spend(self, now_ns: int) -> None:
         self.log.in_flight += 1
-        self.theoretical_ns = max(self.theoretical_ns, now_ns) + self.spacing_ns
+        self.theoretical_ns = min(max(self.theoretical_ns, now_ns) + self.spacing_ns, now_ns + self.debt_ns)
 
 
 class Flow:
     """The waiting calls of one member at one level of urgency."""
 
-    __slots__ = ("due_ns", "finish", "member", "queues", "start", "version", "waiting")
+    __slots__ = ("_ordinal", "finish", "member", "owns", "queues", "start", "version", "waiting")
 
     def __init__(self, member: Member) -> None:
         self.member = member
-        self.queues: OrderedDict[tuple[int, Call], OrderedDict[Ticket, None]] = OrderedDict()
-        """By rank and kind of call, the most urgent first."""
+        self.queues: OrderedDict[tuple[int, Call], OrderedDict[Ticket, int]] = OrderedDict()
+        """By rank and kind of call, the most urgent first, with the ordinal of each ticket."""
+        self._ordinal = 0
         self.waiting = 0
         self.start = 0.0
         self.finish = 0.0
+        self.owns = False
+        """Whether its next call was within its share when it was last looked at."""
         self.version = 0
         """Entries of heaps with another version are out of date."""
-        self.due_ns = NEVER_NS
 
     def add(self, ticket: Ticket) -> None:
         key = (int(ticket.rank), ticket.call)
@@ -100,24 +109,34 @@ class Flow:
             self.queues[key] = OrderedDict()
             self.queues = OrderedDict(sorted(self.queues.items()))
             queue = self.queues[key]
-        queue[ticket] = None
+        self._ordinal += 1
+        queue[ticket] = self._ordinal
         self.waiting += 1
 
     def remove(self, ticket: Ticket) -> None:
         del self.queues[int(ticket.rank), ticket.call][ticket]
         self.waiting -= 1
 
-    def ahead(self, rank: int) -> int:
-        """How many calls wait that are served before a new one of a rank."""
-        return sum(len(queue) for (other, _), queue in self.queues.items() if other <= rank)
+    def ahead(self, rank: int, kind: Call | None = None) -> int:
+        """How many calls (of one kind) wait that are served before a new one of a rank."""
+        return sum(
+            len(queue) for (other, call), queue in self.queues.items() if other <= rank and kind in (None, call)
+        )
 
     def next(self, now_ns: int) -> Ticket | None:
-        """The ticket to serve; None if a cap holds each one back."""
+        """The ticket to serve, of those of the most urgent rank the oldest; None if a cap holds each one back."""
         caps = self.member.caps
-        for (_, call), queue in self.queues.items():
-            if queue and (not caps or call not in caps or caps[call].allows_ns(1, now_ns) <= now_ns):
-                return next(iter(queue))
-        return None
+        first, first_rank, first_ordinal = None, 0, 0
+        for (rank, call), queue in self.queues.items():
+            if not queue:
+                continue
+            if first is not None and rank > first_rank:
+                break
+            if not caps or call not in caps or caps[call].allows_ns(1, now_ns) <= now_ns:
+                ticket = next(iter(queue))
+                if first is None or queue[ticket] < first_ordinal:
+                    first, first_rank, first_ordinal = ticket, rank, queue[ticket]
+        return first
 
     def wakes_ns(self, now_ns: int) -> int:
         """When the first cap lets a ticket go."""
@@ -139,6 +158,7 @@ class FairQueue:
         self.waiting = 0
         self.weight = 0.0
         """Of all flows that have something waiting."""
+        self._own_weight = 0.0
         self._tag = 0.0
         self._own: list[Entry] = []
         self._loans: list[Entry] = []
@@ -191,6 +211,16 @@ class FairQueue:
             flow.version += 1
             self._leave(flow)
 
+    def before(self, flow: Flow, ahead: int, *, own: bool) -> int:
+        """About how many calls of others start before this flow's next but so many; borrowers' do not count if that
+        will be its own. Rather too few: whoever is told to wait too long is refused for nothing.
+        """
+        start = flow.start if flow.waiting else max(self._tag, flow.finish)
+        weight = self._own_weight if own else self.weight
+        if flow.waiting and (flow.owns or not own):
+            weight -= flow.member.weight
+        return min(self.waiting - flow.waiting, int((start - self._tag + ahead / flow.member.weight) * weight))
+
     def own(self, now_ns: int) -> Flow | None:
         """The next flow whose call is its own."""
         due = self._due
@@ -213,21 +243,35 @@ class FairQueue:
 
     def _leave(self, flow: Flow) -> None:
         self.weight = self.weight - flow.member.weight if self.waiting else 0.0
+        self._set_owns(flow, owns=False)
+
+    def _set_owns(self, flow: Flow, *, owns: bool) -> None:
+        if flow.owns is not owns:
+            flow.owns = owns
+            self._own_weight += flow.member.weight if owns else -flow.member.weight
 
     def _place(self, flow: Flow, now_ns: int) -> None:
         flow.version += 1
         self._ordinal += 1
         if flow.member.caps and flow.next(now_ns) is None:
             wakes_ns = flow.wakes_ns(now_ns)
+            self._set_owns(flow, owns=False)
             if wakes_ns != NEVER_NS:
-                heappush(self._due, (wakes_ns, self._ordinal, flow.version, flow))
+                self._push(self._due, (wakes_ns, self._ordinal, flow.version, flow))
             return
         own_ns = flow.member.own_from_ns()
-        if own_ns <= now_ns:
-            heappush(self._own, (flow.start, self._ordinal, flow.version, flow))
+        self._set_owns(flow, owns=own_ns <= now_ns)
+        if flow.owns:
+            self._push(self._own, (flow.start, self._ordinal, flow.version, flow))
         else:
-            heappush(self._loans, (flow.start, self._ordinal, flow.version, flow))
-            heappush(self._due, (own_ns, self._ordinal, flow.version, flow))
+            self._push(self._loans, (flow.start, self._ordinal, flow.version, flow))
+            self._push(self._due, (own_ns, self._ordinal, flow.version, flow))
+
+    def _push(self, heap: list[Entry], entry: Entry) -> None:
+        heappush(heap, entry)
+        if len(heap) > 2 * len(self.flows) + TIDY:
+            heap[:] = [entry for entry in heap if entry[2] == entry[3].version]
+            heapify(heap)
 
     @staticmethod
     def _first(heap: list[Entry]) -> Flow | None:

@@ -65,6 +65,7 @@ class Ticket:
     state: TicketState = TicketState.WAITING
     granted_ns: int = 0
     tier: int = 0
+    block: int = 0
     binding: str = ""
     """The window that made it wait, as ``trade/60s``; empty if none did."""
 

@@ -1,0 +1,140 @@
+"""One bucket of an account's calls: its limits, the bots that share it, and who waits at each level of urgency."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from derivfleet.gateway.core.blocks import Blocks
+from derivfleet.gateway.core.calls import NEVER_NS
+from derivfleet.gateway.core.limits import BucketLimits, Tier
+from derivfleet.gateway.core.shares import Cap, FairQueue, Member
+from derivfleet.gateway.core.tickets import Rank, ShareUse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from derivfleet.deriv.vocabulary import Call
+
+__all__ = ["Bucket"]
+
+
+class Bucket:
+    """One bucket. ``wake_ns``: when it has to be looked at if nothing else happens."""
+
+    def __init__(
+        self,
+        name: str,
+        windows: Mapping[int, int],
+        headroom: float,
+        weights: Mapping[str, float],
+        caps: Mapping[str, dict[Call, Cap]],
+        landing_ns: int,
+    ) -> None:
+        self.limits = BucketLimits(name, windows, headroom)
+        self.blocks = Blocks(name, self.limits.limits[0], landing_ns)
+        self.members: dict[str, Member] = {}
+        self.exits = FairQueue()
+        self.reconciling = FairQueue()
+        self.ordinary = FairQueue()
+        self.levels = (self.exits, self.reconciling, self.ordinary)
+        """The most urgent first."""
+        self.wake_ns = NEVER_NS
+        self.hangs = False
+        """Whether the next to go hangs on answers: nobody can tell when, until one has come."""
+        self._weights = weights
+        self._caps = caps
+        for bot in weights:
+            self.member(bot)
+
+    @property
+    def waiting(self) -> int:
+        return self.exits.waiting + self.reconciling.waiting + self.ordinary.waiting
+
+    def level(self, rank: Rank) -> FairQueue:
+        if rank is Rank.EXIT:
+            return self.exits
+        return self.reconciling if rank is Rank.RECONCILE else self.ordinary
+
+    def member(self, bot: str) -> Member:
+        """A bot's part; one that has no weight gets the mean."""
+        member = self.members.get(bot)
+        if member is None:
+            weight = self._weights.get(bot) or sum(self._weights.values()) / max(1, len(self._weights)) or 1.0
+            member = self.members[bot] = Member(bot, weight, self.limits.windows_s, self._caps.get(bot, {}))
+            self._share(member)
+        return member
+
+    def adopt(self, windows: Mapping[int, int], headroom: float) -> None:
+        """Take over limits that the server has told."""
+        self.limits.adopt(windows, headroom)
+        for member in self.members.values():
+            self._share(member)
+
+    def tier(self, rank: Rank, member: Member, now_ns: int) -> Tier:
+        """How deep into the reserves a call may reach now."""
+        if self.level(rank) is not self.ordinary:
+            return Tier.EXIT
+        return Tier.OWN if member.own_from_ns() <= now_ns else Tier.LOAN
+
+    def wait(self, member: Member, call: Call, rank: Rank, now_ns: int) -> tuple[int, str]:
+        """About how long a new call would wait, in ns, and why."""
+        level, limits = self.level(rank), self.limits
+        flow = level.flow(member)
+        tier = self.tier(rank, member, now_ns)
+        urgent = 0 if rank is Rank.EXIT else self.exits.waiting
+        if level is self.ordinary:
+            urgent += self.reconciling.waiting
+        ahead = flow.ahead(rank)
+        position = urgent + ahead + level.before(flow, ahead, own=tier is Tier.OWN) + 1
+        wait_ns, binding = limits.ready_in_ns(position, min(tier, Tier.OWN), now_ns)
+        if tier is Tier.LOAN:
+            loan_ns, why = limits.ready_in_ns(1, Tier.LOAN, now_ns)
+            own_ns = max(member.own_from_ns() - now_ns, limits.ready_in_ns(1, Tier.OWN, now_ns)[0])
+            if min(loan_ns, own_ns) > wait_ns:
+                wait_ns, binding = min(loan_ns, own_ns), why
+        cap = member.caps.get(call)
+        if cap is not None:
+            capped_ns = cap.allows_ns(flow.ahead(rank, call) + 1, now_ns)
+            if capped_ns != NEVER_NS and capped_ns - now_ns > wait_ns:
+                wait_ns, binding = capped_ns - now_ns, f"cap/{call}"
+        return wait_ns, binding
+
+    def share_use(self, now_ns: int) -> list[ShareUse]:
+        """Each bot's windows; the gateway's own calls are nobody's share."""
+        limits = self.limits
+        members = [self.members[bot] for bot in self._weights]
+        used = [member.log.used(0, now_ns) for member in members]
+        shares = [int(member.share) for member in members]
+        borrowed = [max(0, spent - share) for spent, share in zip(used, shares, strict=True)]
+        idle = [max(0, share - spent) for spent, share in zip(used, shares, strict=True)]
+        lent = _in_proportion(idle, min(sum(idle), sum(borrowed)))
+        total = sum(self._weights.values())
+        return [
+            ShareUse(
+                member.bot,
+                limits.name,
+                window_s,
+                shares[number] if window == 0 else int(limits.limits[window] * member.weight / total),
+                used[number] if window == 0 else member.log.used(window, now_ns),
+                borrowed[number] if window == 0 else 0,
+                lent[number] if window == 0 else 0,
+                sum(level.flows[member.bot].waiting for level in self.levels if member.bot in level.flows),
+            )
+            for number, member in enumerate(members)
+            for window, window_s in enumerate(limits.windows_s)
+        ]
+
+    def _share(self, member: Member) -> None:
+        part = member.weight / (sum(self._weights.values()) or member.weight)
+        member.give_share(self.limits.limits[0] * part, self.limits.sustained * part)
+
+
+def _in_proportion(parts: list[int], calls: int) -> list[int]:
+    """Share calls out in whole numbers, so that they add up, and no part exceeds itself; at most the sum of all."""
+    shared: list[int] = []
+    passed, given, total = 0, 0, sum(parts) or 1
+    for part in parts:
+        passed += part
+        shared.append(passed * calls // total - given)
+        given += shared[-1]
+    return shared
