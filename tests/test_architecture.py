@@ -28,6 +28,7 @@ PURE_STANDARD_LIBRARY = frozenset(
         "abc",
         "bisect",
         "collections",
+        "contextlib",
         "dataclasses",
         "datetime",
         "decimal",

@@ -140,15 +140,8 @@ class BucketLimits:
         wait_ns = first_ns - now_ns
         if calls <= 1:
             return wait_ns, binding
-        for window, limit in enumerate(self.limits):
-            log, length_ns = self.log, self.log.lengths_ns[window]
-            counted = log.used(window, now_ns)
-            missing = calls + counted - limit + (0 if tier is Tier.EXIT else self._reserved(window, now_ns))
-            if missing <= 0:
-                continue
-            rounds, rest = divmod(missing - 1, limit)
-            freed_ns = log.freed_ns(window, rest + 1, now_ns)
-            then_ns = rounds * length_ns + (length_ns if freed_ns == NEVER_NS else freed_ns - now_ns)
+        for window in range(len(self.limits)):
+            then_ns = self._nth_in_ns(window, calls, tier, now_ns)
             if then_ns > wait_ns:
                 wait_ns, binding = then_ns, self._name_of(window)
         if self._pace is not None and tier is not Tier.EXIT:
@@ -156,6 +149,23 @@ class BucketLimits:
             if paced_ns > wait_ns:
                 wait_ns, binding = paced_ns, self._name_of(len(self.limits) - 1)
         return wait_ns, binding
+
+    def _nth_in_ns(self, window: int, calls: int, tier: Tier, now_ns: int) -> int:
+        """About when a window will have let so many calls more start, from now."""
+        log, limit, length_ns = self.log, self.limits[window], self.log.lengths_ns[window]
+        head = log.head(window, now_ns)
+        free = limit - log.in_flight - len(log.landed) + head
+        if window == 0 and tier is not Tier.EXIT:
+            # The last of them finds what the others have left; the reserve is released meanwhile.
+            fits_ns = self._fits_ns(free - calls + 1, head, tier)
+            if fits_ns < NEVER_NS:
+                return max(0, fits_ns - now_ns)
+        missing = calls - free + self._kept[tier][window]
+        if missing <= 0:
+            return 0
+        rounds, rest = divmod(missing - 1, limit)
+        freed_ns = log.freed_ns(window, rest + 1, now_ns)
+        return rounds * length_ns + (length_ns if freed_ns == NEVER_NS else freed_ns - now_ns)
 
     def available(self, now_ns: int) -> int:
         """How many ordinary calls could start now."""
