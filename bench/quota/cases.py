@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from statistics import median
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.quota.baselines import Gcra, GlobalLock, PerBotLimits, TokenBucket
 from bench.quota.day import Day, StuckError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bench.quota.designs import Design
     from bench.quota.figures import Row
 
-__all__ = ["BASELINES", "FLEET", "cases", "play"]
+__all__ = ["BASELINES", "FLEET", "cases", "play", "time_decisions"]
 
 P = TypeVar("P", bound=Pass)
 
@@ -32,9 +32,10 @@ BOTS = (10, 100, 1000)
 BASELINE_BOTS = 10
 BASELINE_CLASSES = ((Dialect.OPTIONS, "trade"), (Dialect.OPTIONS, "other"))
 """The busiest bucket that the hour binds, and the one that the minute binds."""
-TIMED_CHUNKS = 12
-TIMED_CHUNK_S = 600
-"""Decisions are timed in the day's last two hours, when the windows are full: the median of these stretches counts."""
+FILLED_S = 3600
+"""Decisions are timed when the windows are full, after an hour ..."""
+CHUNKS, CHUNK_S = 6, 600
+"""... for another one, in stretches of ten minutes of which the median counts."""
 FEWEST_TIMED = 20
 
 
@@ -69,44 +70,60 @@ def play(case: Case) -> list[Row]:
     """
     kinds = list(WindowKind)
     try:
-        together = _play(case, kinds, stop_if_refused=True)
+        together = _rows(_day(_design(case), case, kinds), case, kinds, stop_if_refused=True)
         if together is not None:
             return together
-        return [row for kind in kinds for row in _play(case, [kind], stop_if_refused=False) or []]
+        alone = [_rows(_day(_design(case), case, [kind]), case, [kind], stop_if_refused=False) for kind in kinds]
     except StuckError as error:
         raise StuckError(f"{case}: {error}") from error
+    return [row for rows in alone for row in rows or []]
 
 
-def _play(case: Case, kinds: Sequence[WindowKind], *, stop_if_refused: bool) -> list[Row] | None:
-    bucket, weights = case.limits, demand_of(case.demand, case.bots, case.limits).weights
-    match case.design:
-        case "global_lock":
-            return _run(GlobalLock(bucket), case, kinds, stop_if_refused)
-        case "per_bot_limits":
-            return _run(PerBotLimits(bucket, weights), case, kinds, stop_if_refused)
-        case "token_bucket":
-            return _run(TokenBucket(bucket), case, kinds, stop_if_refused)
-        case "gcra":
-            return _run(Gcra(bucket), case, kinds, stop_if_refused)
-        case _:
-            return _run(Schedule(dialect(case.dialect).limits, 1.0, weights), case, kinds, stop_if_refused)
+def time_decisions(case: Case) -> float | None:
+    """How long the design decides per call sent, in µs; None if it sends too little. Best while nothing else runs.
+
+    Refusals do not matter here, so the counters are left out.
+    """
+    return _time(_design(case), case)
 
 
-def _run(design: Design[P], case: Case, kinds: Sequence[WindowKind], stop_if_refused: bool) -> list[Row] | None:
+def _rows(day: Day[P], case: Case, kinds: Sequence[WindowKind], *, stop_if_refused: bool) -> list[Row] | None:
     """The rows of one day; None if it stopped at a refusal."""
-    demand = demand_of(case.demand, case.bots, case.limits)
-    seed = f"{case.dialect} {case.bucket} {case.bots} {case.demand}"
-    day = Day(design, demand, case.dialect, case.limits, kinds, seed)
-    end_ns = START_NS + case.hours * 3600 * NS_PER_S
-    chunk_ns = TIMED_CHUNK_S * NS_PER_S
-    if not day.run(end_ns - TIMED_CHUNKS * chunk_ns, stop_if_refused=stop_if_refused):
+    if not day.run(START_NS + case.hours * 3600 * NS_PER_S, stop_if_refused=stop_if_refused):
         return None
+    return [row_of(case, day.demand, day.tally, day.clocks, kind) for kind in kinds]
+
+
+def _time(design: Design[P], case: Case) -> float | None:
+    day = _day(design, case, [])
+    start_ns = START_NS + FILLED_S * NS_PER_S
+    day.run(start_ns)
     times: list[float] = []
-    for left in reversed(range(TIMED_CHUNKS)):
+    for number in range(CHUNKS):
         watch = Stopwatch(design)
-        if not day.run(end_ns - left * chunk_ns, watch, stop_if_refused=stop_if_refused):
-            return None
+        day.run(start_ns + (number + 1) * CHUNK_S * NS_PER_S, watch)
         if watch.granted >= FEWEST_TIMED:
             times.append(watch.spent_ns / watch.granted / 1000)
-    decision_us = median(times) if times else None
-    return [row_of(case, demand, day.tally, day.clocks, kind, decision_us) for kind in kinds]
+    return median(times) if times else None
+
+
+def _day(design: Design[P], case: Case, kinds: Sequence[WindowKind]) -> Day[P]:
+    demand = demand_of(case.demand, case.bots, case.limits)
+    seed = f"{case.dialect} {case.bucket} {case.bots} {case.demand}"
+    return Day(design, demand, case.dialect, case.limits, kinds, seed)
+
+
+def _design(case: Case) -> Design[Any]:
+    """Each design has tickets of its own kind, which only it looks into."""
+    weights = demand_of(case.demand, case.bots, case.limits).weights
+    match case.design:
+        case "global_lock":
+            return GlobalLock(case.limits)
+        case "per_bot_limits":
+            return PerBotLimits(case.limits, weights)
+        case "token_bucket":
+            return TokenBucket(case.limits)
+        case "gcra":
+            return Gcra(case.limits)
+        case _:
+            return Schedule(dialect(case.dialect).limits, 1.0, weights)

@@ -79,7 +79,7 @@ class Day(Generic[P]):
         self.tally = Tally()
         self.clocks = Clocks(Random(f"clock {seed}"))  # noqa: S311 - a benchmark's chance
         self._design = design
-        self._demand = demand
+        self.demand = demand
         self._call, self._exit = calls_of(bucket)
         self._counters = Counters(name, self._call, kinds)
         self._delays = delays_ns(Random(f"network {seed}"))  # noqa: S311
@@ -108,11 +108,11 @@ class Day(Generic[P]):
     def _begin(self) -> None:
         self._at(START_NS, self._fill)
         self._at(self._next_exit_ns(START_NS), self._ask_exit)
-        if self._demand.modest:
+        if self.demand.modest:
             self._at(self._next_little_ns(START_NS), self._ask_little)
-        if self._demand.bursts:
+        if self.demand.bursts:
             self._at(START_NS + BURST_EVERY_S * NS_PER_S, self._ask_burst)
-        if self._demand.exit_bursts:
+        if self.demand.exit_bursts:
             self._at(START_NS + EXIT_BURST_EVERY_S * NS_PER_S // 2, self._ask_exit_burst)
 
     def _at(self, at_ns: int, do: Callable[[int], None]) -> None:
@@ -122,12 +122,12 @@ class Day(Generic[P]):
     # What bots want.
 
     def _fill(self, now_ns: int) -> None:
-        for bot in self._demand.hungry:
+        for bot in self.demand.hungry:
             for _ in range(WAITING):
                 self._ask(bot, Rank.BUY, now_ns, now_ns)
 
     def _ask_little(self, now_ns: int) -> None:
-        self._ask(self._chance.choice(self._demand.modest), Rank.BUY, now_ns, now_ns)
+        self._ask(self._chance.choice(self.demand.modest), Rank.BUY, now_ns, now_ns)
         self._at(self._next_little_ns(now_ns), self._ask_little)
 
     def _ask_exit(self, now_ns: int) -> None:
@@ -222,7 +222,7 @@ class Day(Generic[P]):
             elif bot in self._hungry:
                 self._ask(bot, rank, now_ns, now_ns)
                 asked = True
-            elif self._demand.modest:
+            elif self.demand.modest:
                 self.tally.modest_waits_ns.append(now_ns - first_ns)
         return asked
 

@@ -74,7 +74,7 @@ class Row:
     modest_wait_p99_ms: float | None
     """How long those wait who want a little while others are hungry."""
     decision_us: float | None
-    """Time in the design per call sent."""
+    """Processor time in the design per call sent."""
     skew_ppm: float
 
     def as_json(self) -> dict[str, Any]:
@@ -108,10 +108,8 @@ def lent(tally: Tally, demand: Demand, allowed: float) -> float:
     return (got - guaranteed) / idle
 
 
-def row_of(
-    case: Case, demand: Demand, tally: Tally, clocks: Clocks, kind: WindowKind, decision_us: float | None
-) -> Row:
-    """The figures of a day that was played to its end."""
+def row_of(case: Case, demand: Demand, tally: Tally, clocks: Clocks, kind: WindowKind) -> Row:
+    """The figures of a day that was played to its end; the time of decisions is measured by itself."""
     limits = case.limits.windows
     window_s = binding_window_s(case.limits, case.demand)
     span_ns = clocks.server_ns(START_NS + case.hours * 3600 * NS_PER_S) - clocks.server_ns(START_NS)
@@ -136,7 +134,7 @@ def row_of(
         exit_wait_p99_ms=percentile(tally.exit_waits_ns, 0.99) / 1e6,
         exit_burst_s=max(tally.exit_bursts_ns) / 1e9 if tally.exit_bursts_ns else None,
         modest_wait_p99_ms=percentile(tally.modest_waits_ns, 0.99) / 1e6 if demand.modest else None,
-        decision_us=decision_us,
+        decision_us=None,
         skew_ppm=clocks.skew_ppm,
     )
 
