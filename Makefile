@@ -13,7 +13,7 @@ SERVICES := common deriv gateway bot metrics simulator cli
 STUBS := services/common/src/derivfleet/v1
 PROTOS := $(wildcard proto/derivfleet/v1/*.proto)
 
-.PHONY: help setup run test lint format typecheck proto dashboards bench lock clean
+.PHONY: help setup run test lint format typecheck proto dashboards bench bench-quota lock clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -65,6 +65,11 @@ typecheck: setup ## pyright alone
 
 bench: setup ## measure; figures go to build/bench/
 	@$(BIN)/python -m bench
+
+each = $(foreach value,$(2),--$(1) $(value))
+bench-quota: setup ## play virtual days against the limits (HOURS=24 BOTS="10 1000" DEMAND=burst CLASS=trade DESIGN=fleet narrow it)
+	@$(BIN)/python -m bench.quota $(call each,hours,$(HOURS)) $(call each,bots,$(BOTS)) $(call each,demand,$(DEMAND)) \
+	  $(call each,class,$(CLASS)) $(call each,design,$(DESIGN)) $(call each,jobs,$(JOBS))
 
 IMAGES := gateway bot metrics simulator cli
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \

@@ -1,4 +1,7 @@
-"""``python -m bench [name …]``: run the benchmarks, all by default."""
+"""``python -m bench [name …]``: run the benchmarks, all by default.
+
+That of the quota takes longer and is called by itself: ``python -m bench.quota``.
+"""
 
 from __future__ import annotations
 
