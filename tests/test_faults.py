@@ -42,6 +42,8 @@ FINAL = {
     orders_pb2.ORDER_STATE_REJECTED,
     orders_pb2.ORDER_STATE_NOT_FOUND,
 }
+FAULT_WIDTH = 30
+SICKNESS = "5 server errors"
 OPTIONS, LEGACY = Dialect.OPTIONS, Dialect.LEGACY
 REPORT = Path(__file__).parents[1] / "build/recovery.json"
 
@@ -68,10 +70,16 @@ def recoveries(request: pytest.FixtureRequest) -> Generator[list[Recovery], None
     REPORT.write_text(json.dumps({"speed": SPEED, "faults": [asdict(row) for row in rows]}, indent=2) + "\n")
     capture: Any = request.config.pluginmanager.get_plugin("capturemanager")
     with capture.global_and_fixture_disabled():
-        print(f"\n\n{'fault':30} {'recovered after':>15} {'bought':>7} {'found':>6} {'not found':>10} {'denied':>7}")  # noqa: T201 - the table is the test's product
-        for row in rows:
-            counts = f"{row.bought:7} {row.found:6} {row.not_found:10} {row.denied:7}"
-            print(f"{row.fault:30} {row.recovered_s:13.1f} s {counts}")  # noqa: T201 - as above
+        print(_table(rows))  # noqa: T201 - what the tests are for
+
+
+def _table(rows: list[Recovery]) -> str:
+    counts = " ".join(f"{title:>9}" for title in ("bought", "found", "not found", "denied"))
+    lines = [f"{'fault':{FAULT_WIDTH}} {'recovered after':>15} {counts}"]
+    for row in rows:
+        counts = " ".join(f"{count:9}" for count in (row.bought, row.found, row.not_found, row.denied))
+        lines.append(f"{row.fault:{FAULT_WIDTH}} {row.recovered_s:13.1f} s {counts}")
+    return "\n\n" + "\n".join(lines)
 
 
 class Trader:
@@ -255,6 +263,9 @@ async def test_while_deriv_is_sick_no_order_is_opened_but_positions_are_closed(
         assert problem.retry_after_s is not None
         assert 0 < problem.retry_after_s <= 60 / SPEED
         assert not [frame for frame in fleet.recorder.sent[sent:] if "buy" in frame]
+        breaker = (await fleet.account()).breaker
+        assert (breaker.state, "InternalServerError" in breaker.reason) == ("open", True)
+        assert breaker.retry_time_ns > breaker.since_time_ns
         history = trading_pb2.HistoryRequest(account="demo", symbol="R_50", count=10)
         assert len((await fleet.trading.History(history, metadata=bot)).ticks) == 10
         sale = trading_pb2.SellRequest(account="demo", order_id=held.order_id)
@@ -263,11 +274,19 @@ async def test_while_deriv_is_sick_no_order_is_opened_but_positions_are_closed(
         await clear_faults(fleet)
         since_ns = fleet.clock.now_ns()
         first = await trader.confirmed()
-        recovery = Recovery("5 server errors", (first.answered_time_ns - since_ns) / 1e9, 4.0)
+        recovery = Recovery(SICKNESS, (first.answered_time_ns - since_ns) / 1e9, 4.0)
         recoveries.append(recovery)
+        assert (await fleet.account()).breaker.state == "closed"
         orders = await trader.every_end()
         await assert_ledger_agrees(fleet, orders)
         ends = Counter(_end_of(order) for order in orders if order.order_id != held.order_id)
         recovery.bought, recovery.found, recovery.denied = ends["bought"], ends["found"], ends["denied"]
         assert recovery.found >= 5
         assert recovery.recovered_s <= recovery.bound_s + fleet.clock.fleet_s(WALL_SLACK_S)
+
+
+def test_the_page_shows_these_faults() -> None:
+    page = (Path(__file__).parents[1] / "docs/architecture.md").read_text()
+    table = page.partition("<!-- recovery -->\n```text\n")[2].partition("```")[0].splitlines()
+    shown = [line[:FAULT_WIDTH].strip() for line in table[1:]]
+    assert shown == [*(case.values[0] for case in CASES), SICKNESS]

@@ -52,8 +52,9 @@ def work() -> list[Panel]:
     codes = events(
         "Errors by code",
         "Calls to the gateway that failed, from each point to the next. TURN_REFUSED and LIMIT_REACHED: the turn would "
-        "come after the caller's deadline. NOT_CONNECTED: there is no socket to Deriv. ANSWER_LOST: it was sent and no "
-        "answer came; the gateway looks for the order in the account's records. Codes in CamelCase are Deriv's own.",
+        "come after the caller's deadline. NOT_CONNECTED: there is no usable socket. DERIV_SICK: orders got no "
+        "answers, so none is opened for now. ANSWER_LOST: it was sent and no answer came; the gateway looks for the "
+        "order in the account's records. Codes in CamelCase are Deriv's own.",
         query(anew(GATEWAY_ERRORS, code), legend(code)),
     )
     bots = events(

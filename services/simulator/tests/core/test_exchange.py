@@ -326,6 +326,13 @@ def test_an_error_is_answered_before_or_after_a_purchase(desk: Desk, kind: Fault
     desk.one(number, **BUY)
 
 
+def test_faults_of_the_settings_hold_from_the_start(make_desk: MakeDesk) -> None:
+    desk = make_desk(faults=[{"kind": "error_before", "call": "buy", "count": 1, "code": "PriceMoved"}])
+    number = desk.connect()
+    assert desk.refused(number, **BUY) == "PriceMoved"
+    desk.one(number, **BUY)
+
+
 def test_a_refused_login(desk: Desk) -> None:
     desk.exchange.faults.add(FaultRule(FaultKind.REFUSE_LOGIN, count=1))
     number = desk.connect(Dialect.LEGACY, login=False)

@@ -84,6 +84,8 @@ class Exchange:
         self.book = Book(self.market, settings.prices, settings.settlement_delay_s, now_s)
         self.logins = Logins(seed, credentials.token, credentials.app_id, settings.otp_valid_s)
         self.faults = Faults(seed)
+        for fault in settings.faults:
+            self.faults.add(fault.rule)
         self.counts = CallCounts()
         self.connections: dict[int, Connection] = {}
         self._limits = CallLimits(settings.window_kind, count_refused=settings.count_refused)

@@ -11,17 +11,38 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.pricing import PriceSettings
-from derivfleet.deriv.vocabulary import Dialect  # noqa: TC001 - pydantic needs it at run time
+from derivfleet.deriv.vocabulary import Call, Dialect  # noqa: TC001 - pydantic needs them at run time
+from derivfleet.simulator.core.faults import FaultKind, FaultRule
 from derivfleet.simulator.core.windows import WindowKind
 
 if TYPE_CHECKING:
     from derivfleet.deriv.limits import LimitsTable
 
-__all__ = ["SimulatorSettings"]
+__all__ = ["FaultSettings", "SimulatorSettings"]
 
 Whole = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0)]
 Share = Annotated[Decimal, Field(ge=0, lt=Decimal("0.5"))]
+
+
+class FaultSettings(BaseModel):
+    """A fault as JSON or YAML; see FaultRule."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: FaultKind
+    call: Call | None = None
+    probability: Annotated[float, Field(ge=0, le=1)] = 1.0
+    count: Annotated[int, Field(ge=1)] | None = None
+    skip: Annotated[int, Field(ge=0)] = 0
+    delay_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
+    code: Annotated[str, Field(pattern=r"^\w{1,64}$")] = "InternalServerError"
+    abrupt: bool = True
+
+    @property
+    def rule(self) -> FaultRule:
+        """The same for the exchange."""
+        return FaultRule(**self.model_dump())
 
 
 class SimulatorSettings(BaseModel):
@@ -82,6 +103,9 @@ class SimulatorSettings(BaseModel):
     """The same for candles. Ours, for the time that they take to compute; the service's is that of ticks."""
     history_days: Whole = 365
     """A range further back silently gives the latest ticks; observed by third parties."""
+
+    # What goes wrong (14), from the start; more can be added while it runs.
+    faults: tuple[FaultSettings, ...] = ()
 
     def limits_of(self, name: Dialect) -> LimitsTable:
         """The limits table of a dialect with what these settings change."""

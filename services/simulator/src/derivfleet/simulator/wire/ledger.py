@@ -5,14 +5,13 @@ No part of Deriv. Money is written as strings.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from derivfleet.common.settings import first_problem
-from derivfleet.deriv.vocabulary import Call  # noqa: TC001 - pydantic needs it at run time
-from derivfleet.simulator.core.faults import FaultKind, FaultRule
+from derivfleet.simulator.core.settings import FaultSettings
 
 if TYPE_CHECKING:
     from derivfleet.deriv.dialects import Frame
@@ -21,21 +20,6 @@ if TYPE_CHECKING:
     from derivfleet.simulator.wire.floor import Floor
 
 __all__ = ["LedgerDoor"]
-
-
-class FaultRequest(BaseModel):
-    """A fault as JSON; see FaultRule."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    kind: FaultKind
-    call: Call | None = None
-    probability: Annotated[float, Field(ge=0, le=1)] = 1.0
-    count: Annotated[int, Field(ge=1)] | None = None
-    skip: Annotated[int, Field(ge=0)] = 0
-    delay_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
-    code: Annotated[str, Field(pattern=r"^\w{1,64}$")] = "InternalServerError"
-    abrupt: bool = True
 
 
 class LedgerDoor:
@@ -81,12 +65,11 @@ class LedgerDoor:
 
     async def _add_fault(self, request: web.Request) -> web.Response:
         try:
-            asked = FaultRequest.model_validate_json(await request.text())
+            asked = FaultSettings.model_validate_json(await request.text())
         except ValidationError as error:
             key, message = first_problem(error)
             return web.json_response({"error": f"{key}: {message}"}, status=400)
-        fields: dict[str, Any] = asked.model_dump()
-        return web.json_response({"number": self._exchange.faults.add(FaultRule(**fields))})
+        return web.json_response({"number": self._exchange.faults.add(asked.rule)})
 
     async def _clear_faults(self, _request: web.Request) -> web.Response:
         self._exchange.clear_faults()
