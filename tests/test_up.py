@@ -3,45 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).parents[1]
-CANARY = "canary-90d1fe22ab"
-COMMAND = [sys.executable, "-m", "derivfleet.cli"]
-
-
-def start(*arguments: str, **variables: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "TERM": "dumb", "COLUMNS": "120", **variables}
-    return subprocess.Popen(  # noqa: S603 - our own command
-        [*COMMAND, *arguments], cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-
-
-def run(*arguments: str, **variables: str) -> tuple[int, str]:
-    process = start(*arguments, **variables)
-    out, _ = process.communicate(timeout=120)
-    return process.returncode, out
-
-
-def first_port() -> str:
-    """A base whose whole block of ports is free."""
-    for base in range(20_000 + os.getpid() % 1000 * 10, 60_000, 500):
-        try:
-            for offset in (0, 80, 100, 200):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", base + offset))
-        except OSError:
-            continue
-        return str(base)
-    pytest.fail("no free ports")
+from commands import CANARY, first_port, run, start
 
 
 def summary_of(folder: Path) -> dict[str, Any]:

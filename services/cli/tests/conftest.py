@@ -182,13 +182,13 @@ class Fleet:
             "gateway": "127.0.0.1:1",
             "metrics": "127.0.0.1:1",
             "pid": os.getpid(),
+            "simulated": True,
         } | changes
         told["pid_started_s"] = psutil.Process(told["pid"]).create_time()
         self.folder.write_file(
             RunFile(
                 fleet="demo",
                 account="demo",
-                simulated=True,
                 dialect="options",
                 speed=1.0,
                 origin_ns=0,

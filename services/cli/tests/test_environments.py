@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from derivfleet.cli.environments import Credential, Plan, Simulated, environment_of
+from derivfleet.cli.environments import Credential, Plan, Simulated, environment_of, environment_of_probe
 from derivfleet.cli.ports import Ports
 from derivfleet.cli.rundir import RunDir
 
@@ -81,3 +81,17 @@ def test_a_bot_is_told_its_name_and_its_own_token_file() -> None:
     assert environment["DERIVFLEET_BOT_NAME"] == "over-4"
     assert environment["DERIVFLEET_BOT_TOKEN_FILE"] == "/run/tokens/over-4.token"
     assert environment["DERIVFLEET_BOT_OTLP_ENDPOINT"] == "127.0.0.1:7600"
+
+
+def test_a_probe_logs_in_as_the_gateway_does_and_is_told_no_more_than_it_needs() -> None:
+    real = environment_of_probe(plan(simulated=False), {"ACCOUNT": "demo"}, INHERITED)
+    assert (real["DERIV_TOKEN"], real["DERIV_APP_ID"]) == (REAL_TOKEN, "real-app")
+    assert {name for name in real if name.startswith("DERIVFLEET_")} == {
+        "DERIVFLEET_PROBE_ACCOUNT",
+        "DERIVFLEET_CLOCK_ORIGIN_NS",
+    }
+    simulated = environment_of_probe(plan(simulated=True), {"ACCOUNT": "demo"}, INHERITED)
+    assert REAL_TOKEN not in simulated.values()
+    assert simulated["DERIVFLEET_PROBE_DERIV_URL"] == "http://127.0.0.1:7800"
+    assert simulated["DERIVFLEET_PROBE_LEGACY_URL"] == "ws://127.0.0.1:7800"
+    assert simulated["SPEED"] == "10"

@@ -129,7 +129,7 @@ def test_the_fleet_that_is_kept_reads_back_as_the_same_fleet(tmp_path: Path, fle
     assert yaml.safe_load((tmp_path / "fleet.yaml").read_text())["bots"][0]["stake"] == "0.35"
 
 
-@pytest.mark.parametrize("command", [[], ["up"], ["status"], ["quota"], ["orders"], ["report"], ["doctor"]])
+@pytest.mark.parametrize("command", [[], ["up"], ["status"], ["quota"], ["orders"], ["report"], ["doctor"], ["probe"]])
 def test_help_teaches_by_example(command: list[str]) -> None:
     result = CliRunner().invoke(app, [*command, "--help"])
     assert result.exit_code == 0

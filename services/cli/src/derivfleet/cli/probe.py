@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from derivfleet.common.fleet import Fleet
 
-__all__ = ["EXIT_NOT_DEMO", "ExperimentChoice", "probe"]
+__all__ = ["EXIT_NOT_DEMO", "ExperimentChoice", "gateway_beside", "probe"]
 
 EXIT_NOT_DEMO = 3
 _FILES = ("report.json", "report.md", "settings.yaml")
@@ -141,8 +141,10 @@ class _Probing:
         try:
             if self._plan.simulated is not None:
                 await Launch(self._plan, self._fleet, supervisor, self._clock, self._say).start_simulator()
-            else:
-                await self._warn(run_dir)
+            elif gateway := await gateway_beside(run_dir, self._plan.ports):
+                self._say(
+                    f"WARNING: a gateway runs at {gateway}. If it uses this account, stop it: its calls count too."
+                )
             plan = await self._planned()
             self._explain(plan)
             if not yes:
@@ -161,14 +163,6 @@ class _Probing:
             self._plan.run_dir.log("probe").parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError("--out", f"cannot use {self._plan.run_dir.path}: {error.strerror}") from None
-
-    async def _warn(self, run_dir: RunDir) -> None:
-        try:
-            gateway = run_dir.running().gateway
-        except CommandError:
-            gateway = self._plan.ports.gateway
-        if await is_serving(gateway):
-            self._say(f"WARNING: a gateway runs at {gateway}. If it uses this account, stop it: its calls count too.")
 
     async def _planned(self) -> dict[str, Any]:
         """What the probe would do, as it says itself; it logs in for that, and calls nothing more."""
@@ -240,6 +234,16 @@ class _Probing:
 
     def _say(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+async def gateway_beside(run_dir: RunDir, ports: Ports) -> str:
+    """Where a gateway answers that may use the same account: the one of a run, or at the usual port; empty if none."""
+    try:
+        run = run_dir.running()
+        gateway = "" if run.simulated else run.gateway
+    except CommandError:
+        gateway = ports.gateway
+    return gateway if gateway and await is_serving(gateway) else ""
 
 
 async def _agreed() -> bool:

@@ -78,11 +78,11 @@ class Course:
         self._clock = clock
         self._console = console
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True
+            TextColumn("{task.description:24}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True
         )
         self._task = self._progress.add_task("", total=usual_s)
         self._before_s = 0.0
-        self._step: dict[str, Any] = {"what": "", "usual_s": 0.0}
+        self._step: dict[str, Any] = {"name": "begins", "usual_s": 0.0}
         self._since_s = clock.now_s()
         self._waits_until_s = 0.0
 
@@ -100,15 +100,17 @@ class Course:
             case _:
                 pass
 
+    @property
+    def done_s(self) -> float:
+        """How much of the usual time is behind it."""
+        passed_s = (self._clock.now_s() - self._since_s) * self._speed
+        return self._before_s + min(passed_s, self._step["usual_s"])
+
     async def show(self) -> None:
         """Draw until cancelled."""
         with self._progress:
             while True:
-                now_s = self._clock.now_s()
-                done_s = min((now_s - self._since_s) * self._speed, self._step["usual_s"])
-                left_s = (self._waits_until_s - now_s) * self._speed
+                left_s = (self._waits_until_s - self._clock.now_s()) * self._speed
                 waiting = f" (waiting {left_s:.0f} s)" if left_s > 1 else ""
-                self._progress.update(
-                    self._task, completed=self._before_s + done_s, description=f"{self._step['what']}{waiting}"
-                )
+                self._progress.update(self._task, completed=self.done_s, description=f"{self._step['name']}{waiting}")
                 await self._clock.sleep(LOOK_EVERY_S)

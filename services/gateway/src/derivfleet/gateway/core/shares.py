@@ -119,9 +119,7 @@ class Flow:
 
     def ahead(self, rank: int, kind: Call | None = None) -> int:
         """How many calls (of one kind) wait that are served before a new one of a rank."""
-        return sum(
-            len(queue) for (other, call), queue in self.queues.items() if other <= rank and kind in (None, call)
-        )
+        return sum(len(queue) for (other, call), queue in self.queues.items() if other <= rank and kind in (None, call))
 
     def next(self, now_ns: int) -> Ticket | None:
         """The ticket to serve, of those of the most urgent rank the oldest; None if a cap holds each one back."""
