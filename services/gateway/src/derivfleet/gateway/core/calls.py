@@ -7,12 +7,11 @@ from its sending until one window after its *answer*, which needs no assumption 
 from __future__ import annotations
 
 from bisect import insort
-from contextlib import contextmanager
 from math import ceil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["NEVER_NS", "CallLog"]
 
@@ -100,17 +99,17 @@ class CallLog:
         """When the next call whose answer will not come is counted as if it had come; NEVER_NS if there is none."""
         return self._limbo[0] if self._limbo else NEVER_NS
 
-    @contextmanager
-    def answered(self, now_ns: int) -> Generator[None]:
-        """As if every call under way were answered now: the soonest at which they can return."""
+    def suppose_answered(self, now_ns: int) -> int:
+        """Count as if every call under way were answered now, which is the soonest; how many these are."""
         self.head(0, now_ns)
         under_way, self.in_flight = self.in_flight, 0
         self.landed.extend([now_ns] * under_way)
-        try:
-            yield
-        finally:
-            del self.landed[len(self.landed) - under_way :]
-            self.in_flight = under_way
+        return under_way
+
+    def suppose_no_more(self, under_way: int) -> None:
+        """Take back :meth:`suppose_answered`."""
+        del self.landed[len(self.landed) - under_way :]
+        self.in_flight = under_way
 
     def _append(self, landed_ns: int) -> None:
         landed = self.landed

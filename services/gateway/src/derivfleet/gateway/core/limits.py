@@ -135,8 +135,9 @@ class BucketLimits:
         """
         first_ns, binding = self.earliest_ns(tier, now_ns)
         if first_ns >= NEVER_NS:
-            with self.log.answered(now_ns):
-                first_ns, binding = self.earliest_ns(tier, now_ns)
+            under_way = self.log.suppose_answered(now_ns)
+            first_ns, binding = self.earliest_ns(tier, now_ns)
+            self.log.suppose_no_more(under_way)
         wait_ns = first_ns - now_ns
         if calls <= 1:
             return wait_ns, binding

@@ -1,0 +1,368 @@
+"""What must hold whatever happens: a schedule among delays, losses and restarts, and a Deriv that counts.
+
+The oracle shares nothing with the schedule: it knows when frames reach Deriv, on Deriv's own clock, and recounts them
+by brute force in each kind of window.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from derivfleet.deriv.limits import Bucket, LimitsTable, StreamCaps
+from derivfleet.deriv.vocabulary import Call
+from derivfleet.gateway.core.schedule import GATEWAY, Rank, Refusal, Schedule, Ticket, TicketState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from derivfleet.gateway.core.blocks import Block
+
+S = 10**9
+MS = 10**6
+START_NS = 1_795_161_600 * S
+STRAY_NS = 5 * S
+MOST_IN_FLIGHT_NS = 20 * S
+"""No answer is waited for as long as this."""
+
+
+def table(windows: Mapping[int, int], others: Mapping[int, int] | None = None) -> LimitsTable:
+    buckets = {"trade": Bucket("trade", frozenset({Call.BUY, Call.SELL, Call.PROPOSAL}), windows)}
+    buckets["other"] = Bucket("other", frozenset(), others or windows)
+    return LimitsTable(buckets, "other", frozenset({Call.PING}), StreamCaps())
+
+
+class Deriv:
+    """Counts what arrives, on a clock that runs at its own rate."""
+
+    def __init__(self, skew_ppm: int, phase_ns: int) -> None:
+        self._rate = 1_000_000 + skew_ppm
+        self._phase_ns = phase_ns
+        self.arrivals: dict[tuple[str, ...], list[int]] = defaultdict(list)
+
+    def arrive(self, at_ns: int, *keys: tuple[str, ...]) -> None:
+        for key in keys:
+            self.arrivals[key].append((at_ns - START_NS) * self._rate // 1_000_000 + self._phase_ns)
+
+    def most(self, key: tuple[str, ...], window_s: int) -> int:
+        """The most calls that a window of any kind has ever held."""
+        times, span_ns = sorted(self.arrivals[key]), window_s * S
+        sliding = max((sum(1 for other in times if begin <= other < begin + span_ns) for begin in times), default=0)
+        aligned = max(Counter(time // span_ns for time in times).values(), default=0)
+        first_hit, held, begin = 0, 0, -span_ns
+        for time in times:
+            if time >= begin + span_ns:
+                begin, held = time, 0
+            held += 1
+            first_hit = max(first_hit, held)
+        return max(sliding, aligned, first_hit)
+
+
+class Fate(NamedTuple):
+    """What becomes of a granted call. ``lost``: the answer is given up after ``back_ms``, the frame comes yet."""
+
+    kind: str
+    out_ms: int
+    back_ms: int
+
+
+class Ask(NamedTuple):
+    pause_ms: int
+    bot: str
+    call: Call
+    rank: Rank | None
+    calls: int
+    patience_ms: int | None
+    cancels: bool
+
+
+@dataclass
+class World:
+    """Plays a script of asks; each granted call meets the next of the fates."""
+
+    schedule: Schedule
+    deriv: Deriv
+    fates: Sequence[Fate]
+    now_ns: int = START_NS
+    waiting: list[Ticket] = field(default_factory=list[Ticket])
+    outstanding: int = 0
+    refusals: list[tuple[Refusal, int]] = field(default_factory=list[tuple[Refusal, int]])
+    journal: list[Block] = field(default_factory=list["Block"])
+    in_order: bool = True
+    """Whether ranks decide alone, that is without caps."""
+    _events: list[tuple[int, int, Callable[[], None]]] = field(
+        default_factory=list[tuple[int, int, "Callable[[], None]"]]
+    )
+    _fate: int = 0
+    _ordinal: int = 0
+    _idle_wakes: int = 0
+    _generation: int = 0
+    _crashed_ns: int = -STRAY_NS
+
+    def at(self, time_ns: int, event: Callable[[], None]) -> None:
+        self._ordinal += 1
+        heapq.heappush(self._events, (time_ns, self._ordinal, event))
+
+    def ask(self, bot: str, call: Call, rank: Rank | None = None, deadline_ns: int | None = None) -> Ticket | Refusal:
+        ticket = self.schedule.ask(bot, call, self.now_ns, deadline_ns, rank)
+        if isinstance(ticket, Refusal):
+            self.refusals.append((ticket, 0 if deadline_ns is None else deadline_ns - self.now_ns))
+        elif ticket.state is TicketState.WAITING:
+            self.waiting.append(ticket)
+        else:
+            self._assert_next(ticket)
+        return ticket
+
+    def look(self) -> bool:
+        """Dispatch, and send what is granted; whether anything happened."""
+        ready = self.schedule.dispatch(self.now_ns)
+        self.journal += self.schedule.take_blocks()
+        for ticket in ready:
+            if ticket.state is TicketState.EXPIRED:
+                assert ticket.deadline_ns is not None
+                assert ticket.deadline_ns < self.now_ns
+                self.waiting.remove(ticket)
+        for ticket in ready:
+            if ticket.state is TicketState.GRANTED:
+                self._granted(ticket)
+        return bool(ready)
+
+    def run(self, until_ns: int) -> None:
+        """Let time pass, waking the schedule when it wants to be and not otherwise."""
+        while True:
+            wake_ns = self.schedule.wake_ns(self.now_ns)
+            if self.waiting:
+                assert wake_ns is not None or self.outstanding, "a ticket waits for nothing"
+            next_ns = min(
+                self._events[0][0] if self._events else until_ns, until_ns if wake_ns is None else wake_ns, until_ns
+            )
+            if next_ns > self.now_ns:
+                self._idle_wakes = 0
+            if next_ns >= until_ns:
+                self.now_ns = until_ns
+                return
+            self.now_ns = next_ns
+            while self._events and self._events[0][0] <= self.now_ns:
+                heapq.heappop(self._events)[2]()
+            if self.look():
+                self._idle_wakes = 0
+            self._idle_wakes += 1
+            assert self._idle_wakes < 10, "woken over and over, and nothing happens"
+
+    def play(self, script: Sequence[Ask]) -> None:
+        for ask in script:
+            self.run(self.now_ns + ask.pause_ms * MS)
+            deadline_ns = None if ask.patience_ms is None else self.now_ns + ask.patience_ms * MS
+            for _ in range(ask.calls):
+                ticket = self.ask(ask.bot, ask.call, ask.rank, deadline_ns)
+                if ask.cancels and isinstance(ticket, Ticket) and ticket.state is TicketState.WAITING:
+                    self.at(
+                        self.now_ns + ask.pause_ms * MS,
+                        lambda ticket=ticket, plan=self.schedule: self._cancel(ticket, plan),
+                    )
+            self.look()
+
+    def restart(self, sent_of_the_last: int, down_ms: int) -> None:
+        """Crash between the writing of blocks and the sending: of what was just granted only so many have gone out."""
+        ready = self.schedule.dispatch(self.now_ns)
+        self.journal += self.schedule.take_blocks()
+        for ticket in [ticket for ticket in ready if ticket.state is TicketState.GRANTED][:sent_of_the_last]:
+            self._granted(ticket)
+        self._generation += 1
+        self._crashed_ns = self.now_ns
+        self.waiting.clear()
+        self.outstanding = 0
+        down_until_ns = self.now_ns + down_ms * MS
+        while self._events and self._events[0][0] <= down_until_ns:
+            self.now_ns = max(self.now_ns, self._events[0][0])
+            heapq.heappop(self._events)[2]()
+        self.now_ns = down_until_ns
+
+    def _assert_next(self, ticket: Ticket) -> None:
+        """Nobody more urgent waits, and none of the bot's own calls of a lower rank or of the same and older."""
+        for other in self.waiting if self.in_order and ticket.bucket else ():
+            if other is not ticket and other.bucket == ticket.bucket:
+                assert min(other.rank, Rank.BUY) >= min(ticket.rank, Rank.BUY)
+                if other.bot == ticket.bot:
+                    assert (other.rank, other.asked_ns) >= (ticket.rank, ticket.asked_ns)
+
+    def _cancel(self, ticket: Ticket, plan: Schedule) -> None:
+        if ticket in self.waiting:
+            self.waiting.remove(ticket)
+        plan.cancel(ticket)
+
+    def _granted(self, ticket: Ticket) -> None:
+        assert ticket.deadline_ns is None or ticket.granted_ns <= ticket.deadline_ns
+        if ticket in self.waiting:
+            self._assert_next(ticket)
+            self.waiting.remove(ticket)
+        if not ticket.bucket:
+            return
+        fate = self.fates[self._fate % len(self.fates)]
+        self._fate += 1
+        self.outstanding += 1
+        out_ns, back_ns = self.now_ns + fate.out_ms * MS, self.now_ns + (fate.out_ms + fate.back_ms) * MS
+        schedule, generation = self.schedule, self._generation
+        keys = (("bucket", ticket.bucket), ("bot", ticket.bot, ticket.call))
+
+        def end(settle: Callable[[Ticket, int], None]) -> None:
+            if self._generation == generation:
+                self.outstanding -= 1
+                settle(ticket, self.now_ns)
+                schedule.landed(ticket, self.now_ns)  # a second time, which must not matter
+
+        match fate.kind:
+            case "unsent":
+                self.at(out_ns, lambda: end(schedule.unsent))
+            case "lost":
+                # Given up after back_ms; the frame arrives as late as it may.
+                self.at(self.now_ns + fate.back_ms * MS, lambda: end(schedule.lost))
+                late_ns = self.now_ns + fate.back_ms * MS + min(fate.out_ms * MS, STRAY_NS)
+                self.at(late_ns, lambda: self._arrive(late_ns, generation, keys))
+            case _:
+                self.at(out_ns, lambda: self._arrive(out_ns, generation, keys))
+                self.at(back_ns, lambda: end(schedule.landed))
+
+    def _arrive(self, at_ns: int, generation: int, keys: tuple[tuple[str, ...], ...]) -> None:
+        # After a crash what was on its way is on its way for a while yet; the rest died with the socket.
+        if generation == self._generation or at_ns <= self._crashed_ns + STRAY_NS:
+            self.deriv.arrive(at_ns, *keys)
+
+
+SPANS_S = st.sampled_from([(5, 20), (60, 600), (60, 3600)])
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> LimitsTable:
+    short_s, long_s = draw(SPANS_S)
+    short = draw(st.integers(1, 30))
+    return table({short_s: short, long_s: draw(st.integers(short, 3 * short))})
+
+
+PAUSES_MS = st.one_of(
+    st.sampled_from([0, 0, 1, 100, 4_990, 5_000, 5_010, 60_000, 60_013, 600_000]), st.integers(0, 90_000)
+)
+ASKS = st.builds(
+    Ask,
+    pause_ms=PAUSES_MS,
+    bot=st.sampled_from(["a", "b", "c", GATEWAY]),
+    call=st.sampled_from([Call.BUY, Call.SELL, Call.PROPOSAL, Call.PROPOSAL, Call.TIME]),
+    rank=st.sampled_from([None, None, *Rank]),
+    calls=st.sampled_from([1, 2, 5, 40]),
+    patience_ms=st.one_of(st.none(), st.integers(0, 100_000)),
+    cancels=st.booleans(),
+)
+FATES = st.builds(
+    Fate,
+    kind=st.sampled_from(["landed", "landed", "landed", "lost", "unsent"]),
+    out_ms=st.one_of(st.sampled_from([0, 5_000]), st.integers(0, 5_000)),
+    back_ms=st.one_of(st.just(0), st.integers(0, 15_000)),
+)
+SCRIPTS = st.lists(ASKS, min_size=1, max_size=30)
+SKEWS = st.one_of(st.sampled_from([-200, 200]), st.integers(-200, 200))
+CAPS = st.dictionaries(st.sampled_from([Call.BUY, Call.PROPOSAL, Call.TIME]), st.integers(1, 3))
+WEIGHTS = {"a": 1.0, "b": 2.0, "c": 0.5}
+
+
+def assert_never_over(deriv: Deriv, limits: LimitsTable) -> None:
+    for bucket in limits.buckets.values():
+        for window_s, limit in bucket.windows.items():
+            assert deriv.most(("bucket", bucket.name), window_s) <= limit
+
+
+def drain(world: World, limits: LimitsTable) -> None:
+    """With no new demand everybody who has not given up is served before long."""
+    slowest_ns = max(
+        (len(world.waiting) // limit + 3) * (window_s * S + 2 * MOST_IN_FLIGHT_NS)
+        for bucket in limits.buckets.values()
+        for window_s, limit in bucket.windows.items()
+    )
+    world.run(world.now_ns + slowest_ns)
+    assert world.waiting == []
+
+
+@settings(deadline=None)
+@given(tables(), SCRIPTS, st.lists(FATES, min_size=1, max_size=20), SKEWS, st.integers(0, 3600 * S))
+def test_no_window_of_any_kind_ever_holds_more_than_its_limit_and_nobody_waits_for_ever(
+    limits: LimitsTable, script: list[Ask], fates: list[Fate], skew_ppm: int, phase_ns: int
+) -> None:
+    world = World(Schedule(limits, 1.0, WEIGHTS, stray_ns=STRAY_NS), Deriv(skew_ppm, phase_ns), fates)
+    world.play(script)
+    drain(world, limits)
+    assert_never_over(world.deriv, limits)
+    for refusal, patience_ns in world.refusals:
+        assert refusal.binding == "queue" or refusal.wait_ns > patience_ns
+
+
+@settings(deadline=None)
+@given(
+    tables(),
+    SCRIPTS,
+    st.lists(FATES, min_size=1, max_size=20),
+    st.fixed_dictionaries({"a": CAPS, "b": CAPS}),
+    SKEWS,
+)
+def test_no_minute_ever_holds_more_of_a_bots_calls_than_its_cap(
+    limits: LimitsTable, script: list[Ask], fates: list[Fate], caps: dict[str, dict[Call, int]], skew_ppm: int
+) -> None:
+    plan = Schedule(limits, 1.0, WEIGHTS, caps, stray_ns=STRAY_NS)
+    world = World(plan, Deriv(skew_ppm, 0), fates, in_order=False)
+    world.play(script)
+    drain(world, limits)
+    assert_never_over(world.deriv, limits)
+    for bot, kinds in caps.items():
+        for call, most in kinds.items():
+            assert world.deriv.most(("bot", bot, call), 60) <= most
+
+
+@settings(deadline=None)
+@given(
+    tables(),
+    SCRIPTS,
+    st.lists(FATES, min_size=1, max_size=20),
+    SKEWS,
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 90_000), SCRIPTS), min_size=1, max_size=3),
+)
+def test_a_restart_at_any_moment_forgets_no_call_that_deriv_may_count(
+    limits: LimitsTable,
+    script: list[Ask],
+    fates: list[Fate],
+    skew_ppm: int,
+    restarts: list[tuple[int, int, list[Ask]]],
+) -> None:
+    world = World(Schedule(limits, 1.0, WEIGHTS, stray_ns=STRAY_NS), Deriv(skew_ppm, 0), fates)
+    world.play(script)
+    for sent, down_ms, after in restarts:
+        for _ in range(5):
+            world.ask("a", Call.BUY, Rank.EXIT)
+        world.restart(sent, down_ms)
+        world.schedule = Schedule(limits, 1.0, WEIGHTS, stray_ns=STRAY_NS)
+        world.schedule.restore(world.journal, world.now_ns)
+        world.play(after)
+    drain(world, limits)
+    assert_never_over(world.deriv, limits)
+
+
+@settings(deadline=None)
+@given(tables(), SCRIPTS, st.lists(FATES, min_size=1, max_size=20))
+def test_what_is_lent_is_what_is_borrowed_and_bots_use_what_the_account_uses(
+    limits: LimitsTable, script: list[Ask], fates: list[Fate]
+) -> None:
+    world = World(Schedule(limits, 1.0, WEIGHTS, stray_ns=STRAY_NS), Deriv(0, 0), fates)
+    for ask in script:
+        world.play([ask._replace(bot="a" if ask.bot == GATEWAY else ask.bot)])
+        uses, shares = world.schedule.use(world.now_ns), world.schedule.share_use(world.now_ns)
+        for use in uses:
+            mine = [one for one in shares if (one.bucket, one.window_s) == (use.bucket, use.window_s)]
+            assert sum(one.used for one in mine) == use.used
+            assert 0 <= use.reserved <= max(0, use.limit - use.used)
+            if use.window_s == min(limits.buckets[use.bucket].windows):
+                idle = sum(max(0, one.share - one.used) for one in mine)
+                assert sum(one.lent for one in mine) == min(idle, sum(one.borrowed for one in mine))
+                assert all(one.lent <= max(0, one.share - one.used) for one in mine)
+                assert sum(one.waiting for one in mine) == sum(other.bucket == use.bucket for other in world.waiting)
