@@ -65,7 +65,7 @@ class Monolith:
         decision = decide(bot.parameters, ticks)
         if decision is None:
             return
-        self._notes.decided(bot.name, ticks[-1].epoch_s)
+        self._notes.decided(bot.name)
         receipt = CODEC.decode_buy(await self._call(bot, self._buys, purchase_of(bot, decision)))
         is_over = False
         while not is_over:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+from derivfleet.common.clock import NS_PER_S
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
     from pathlib import Path
@@ -40,11 +42,11 @@ class Story:
     """What the bots of one run said."""
 
     decided_s: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
-    """Bot → epochs of the ticks it decided to trade on, in order."""
+    """Bot → the seconds in which it decided to trade, in order."""
     operations: list[Operation] = field(default_factory=list[Operation])
 
-    def decide(self, bot: str, tick_epoch_s: int) -> None:
-        self.decided_s.setdefault(bot, []).append(tick_epoch_s)
+    def decide(self, bot: str, time_ns: int) -> None:
+        self.decided_s.setdefault(bot, []).append(time_ns // NS_PER_S)
 
 
 class Notes:
@@ -54,9 +56,9 @@ class Notes:
         self._file = path.open("w", buffering=1)
         self._clock = clock
 
-    def decided(self, bot: str, tick_epoch_s: int) -> None:
-        """A bot wants to buy, because of this tick."""
-        self._say({"event": "decided", "bot": bot, "tick_epoch_s": tick_epoch_s})
+    def decided(self, bot: str) -> None:
+        """A bot wants to buy from now on."""
+        self._say({"event": "decided", "bot": bot, "time_ns": self._clock.now_ns()})
 
     @contextmanager
     def operation(self, bot: str, call: str, wanted_ns: int | None = None) -> Generator[None, None, None]:
@@ -81,7 +83,7 @@ def read_notes(path: Path) -> Story:
     for line in _lines(path):
         match line:
             case {"event": "decided"}:
-                story.decide(line["bot"], line["tick_epoch_s"])
+                story.decide(line["bot"], line["time_ns"])
             case {"event": "operation"}:
                 story.operations.append(Operation(line["bot"], line["call"], line["wanted_ns"], line["done_ns"]))
             case _:
@@ -102,8 +104,7 @@ def read_logs(paths: Iterable[Path]) -> Story:
             order_id = line.get("order_id", "")
             match line:
                 case {"event": "decided"}:
-                    # The id is made of bot, symbol, tick and ordinal.
-                    story.decide(line["bot"], int(order_id.split(":")[2]))
+                    story.decide(line["bot"], line["time_ns"])
                     wanted_ns[order_id] = line["time_ns"]
                 case {"event": "order open", "state": "confirmed"} | {"event": "trade ended"} if order_id in wanted_ns:
                     start_ns = wanted_ns.pop(order_id)

@@ -82,7 +82,7 @@ class Player:
         decision = decide(bot.parameters, ticks)
         if decision is None:
             return
-        self._notes.decided(bot.name, ticks[-1].epoch_s)
+        self._notes.decided(bot.name)
         quote = CODEC.decode_proposal(await self._call(self._quotes, quote_of(bot, decision)))
         if quote.payout is None or quote.payout <= bot.stake:
             return

@@ -91,13 +91,13 @@ def purchases_of(account: Mapping[str, Any], fleet: Fleet) -> list[Purchase]:
 def surplus(decided_s: Sequence[int], bought_s: Iterable[int]) -> int:
     """How many of a bot's purchases go beyond the one that each of its decisions asked for.
 
-    A bot decides on its next trade only after the last one is over, so a purchase belongs to the latest decision whose
-    tick is not after it; one before the first decision belongs to none.
+    A bot decides on its next trade only after the last one is over, which lasts a second at least. So a purchase
+    belongs to the latest decision that was not made in a later second; one before the first belongs to none.
     """
     wanted = Counter(decided_s)
-    ticks = sorted(wanted)
-    got = Counter(bisect_right(ticks, second) for second in bought_s)
-    return sum(max(0, count - (wanted[ticks[place - 1]] if place else 0)) for place, count in got.items())
+    seconds = sorted(wanted)
+    got = Counter(bisect_right(seconds, bought) for bought in bought_s)
+    return sum(max(0, count - (wanted[seconds[place - 1]] if place else 0)) for place, count in got.items())
 
 
 def percentile(values: Sequence[float], part: float) -> float:

@@ -20,7 +20,7 @@ async def test_notes_come_back_as_they_were_said(tmp_path: Path) -> None:
     notes = Notes(tmp_path / "notes", clock)
     wanted_ns = clock.now_ns()
     await clock.advance(2)
-    notes.decided("one", 1001)
+    notes.decided("one")
     with notes.operation("one", "ticks_history", wanted_ns):
         await clock.advance(1)
     with suppress(OSError), notes.operation("one", "buy"):
@@ -28,7 +28,7 @@ async def test_notes_come_back_as_they_were_said(tmp_path: Path) -> None:
         raise OSError("gone")
     notes.close()
     story = read_notes(tmp_path / "notes")
-    assert story.decided_s == {"one": [1001]}
+    assert story.decided_s == {"one": [1002]}
     assert story.operations == [
         Operation("one", "ticks_history", 1000 * 10**9, 1003 * 10**9),
         Operation("one", "buy", 1003 * 10**9, 1003_500_000_000),

@@ -24,13 +24,13 @@ HOUR = Hour(speed=10, start_ns=1000 * 10**9, minutes=10, origin_ns=0)
 @settings(deadline=None)
 @given(trades=st.lists(st.tuples(st.integers(1, 30), st.lists(st.integers(0, 29), max_size=4)), max_size=30))
 def test_every_purchase_beyond_the_first_of_a_decision_is_one_too_many(trades: list[tuple[int, list[int]]]) -> None:
-    # Each trade: so long after the last decision's tick comes this one's, and its purchases fall before the next one's.
-    decided_s, bought_s, expected, tick_s = list[int](), list[int](), 0, 100
+    # Each trade lasts from its decision to the next one, and its purchases fall in between.
+    decided_s, bought_s, expected, now_s = list[int](), list[int](), 0, 100
     for lasts_s, delays_s in trades:
-        decided_s.append(tick_s)
-        bought_s += [tick_s + delay_s % lasts_s for delay_s in delays_s]
+        decided_s.append(now_s)
+        bought_s += [now_s + delay_s % lasts_s for delay_s in delays_s]
         expected += max(0, len(delays_s) - 1)
-        tick_s += lasts_s
+        now_s += lasts_s
     assert surplus(decided_s, reversed(bought_s)) == expected
 
 
@@ -51,7 +51,7 @@ def test_every_purchase_beyond_the_first_of_a_decision_is_one_too_many(trades: l
         "before the first decision",
         "one each",
         "twice for one, none for the other",
-        "two decisions on one tick",
+        "two decisions in one second",
         "three purchases for those",
     ],
 )
