@@ -13,10 +13,10 @@ SERVICES := common deriv gateway bot metrics simulator cli
 STUBS := services/common/src/derivfleet/v1
 PROTOS := $(wildcard proto/derivfleet/v1/*.proto)
 
-.PHONY: help setup run test lint format typecheck proto dashboards bench bench-quota lock clean
+.PHONY: help setup run test lint format typecheck proto dashboards bench bench-quota bench-speedup lock clean
 
 help: ## list the verbs
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: .venv/ready ## make .venv with everything in it (needs only python3 >= 3.11)
 
@@ -70,6 +70,9 @@ each = $(foreach value,$(2),--$(1) $(value))
 bench-quota: setup ## play virtual days against the limits (HOURS=24 BOTS="10 1000" DEMAND=burst CLASS=trade DESIGN=fleet narrow it)
 	@$(BIN)/python -m bench.quota $(call each,hours,$(HOURS)) $(call each,bots,$(BOTS)) $(call each,demand,$(DEMAND)) \
 	  $(call each,class,$(CLASS)) $(call each,design,$(DESIGN)) $(call each,jobs,$(JOBS))
+
+bench-speedup: setup ## trade one hour under a global lock, over four sockets, and with the fleet (12 minutes; FLAGS=--help)
+	@$(BIN)/python -m bench.speedup $(FLAGS)
 
 IMAGES := gateway bot metrics simulator cli
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \

@@ -1,0 +1,145 @@
+"""What a run comes to: figures from the simulator's ledger, and from what the bots say of their waiting."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+from derivfleet.deriv.vocabulary import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from bench.speedup.hour import Hour
+    from bench.speedup.notes import Story
+    from derivfleet.common.fleet import Fleet
+    from derivfleet.deriv.limits import Bucket
+
+__all__ = ["Figures", "Purchase", "Run", "percentile", "purchases_of", "surplus", "verdict_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """One contract of the ledger."""
+
+    bot: str
+    bought_s: int
+    sold_s: int | None
+    profit: Decimal
+    """0 while it is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """All that is known of one design's hour."""
+
+    hour: Hour
+    purchases: Sequence[Purchase]
+    accepted: Mapping[str, int]
+    """Calls in the hour, by name, that the simulator let through."""
+    refused: Mapping[str, int]
+    """And those that it refused for their rate."""
+    story: Story
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A design's hour in numbers. Times are fleet time."""
+
+    trades: int
+    """Contracts that were settled in the hour, doubles among them."""
+    trades_per_min: float
+    ops_per_s: float
+    refused: int
+    duplicates: int
+    op_ms: dict[str, float]
+    op_ms_by_call: dict[str, dict[str, float]]
+    utilisation: float
+    profit: str
+    trade_calls: int
+    """Calls that Deriv counts against the limit on trading."""
+    trade_calls_per_trade: float
+    most_trades_per_min: float
+    """If it used every call that Deriv allows, at so many calls a trade: what better limits of its own could give."""
+    bots: int
+    """That had at least one trade."""
+    trades_of_a_bot: dict[str, int]
+    settled_s: list[float]
+    """When each trade was settled, in seconds of the hour."""
+
+
+def purchases_of(account: Mapping[str, Any], fleet: Fleet) -> list[Purchase]:
+    """The contracts of a ledger's account. Raises KeyError for one that no bot of the fleet could have wanted."""
+    owners = {
+        (bot.symbols[0], f"DIGIT{bot.parameters.side.upper()}", str(bot.parameters.barrier)): bot.name
+        for bot in fleet.bots
+        if bot.parameters.strategy == "digit_frequency"
+    }
+    found: list[Purchase] = []
+    for contract in account["contracts"]:
+        bot = owners[contract["symbol"], contract["contract_type"], contract["barrier"]]
+        sold = contract["sell_price"]
+        profit = Decimal() if sold is None else Decimal(sold) - Decimal(contract["buy_price"])
+        found.append(Purchase(bot, contract["purchase_time"], contract["sell_time"], profit))
+    return found
+
+
+def surplus(decided_s: Sequence[int], bought_s: Iterable[int]) -> int:
+    """How many of a bot's purchases go beyond the one that each of its decisions asked for.
+
+    A bot decides on its next trade only after the last one is over, which lasts a second at least. So a purchase
+    belongs to the latest decision that was not made in a later second; one before the first belongs to none.
+    """
+    wanted = Counter(decided_s)
+    seconds = sorted(wanted)
+    got = Counter(bisect_right(seconds, bought) for bought in bought_s)
+    return sum(max(0, count - (wanted[seconds[place - 1]] if place else 0)) for place, count in got.items())
+
+
+def percentile(values: Sequence[float], part: float) -> float:
+    """The smallest of the values that at least this part of them do not exceed; 0 if there are none."""
+    return sorted(values)[max(0, ceil(part * len(values)) - 1)] if values else 0.0
+
+
+def verdict_of(run: Run, bucket: Bucket) -> Figures:
+    """Judge a run. ``bucket`` is the one that counts trading; of its windows the one that allows the least binds."""
+    hour = run.hour
+    settled = [
+        purchase for purchase in run.purchases if purchase.sold_s is not None and hour.has_second(purchase.sold_s)
+    ]
+    operations = [one for one in run.story.operations if hour.start_ns <= one.done_ns < hour.end_ns]
+    calls = sum(count for name, count in run.accepted.items() if Call(name) in bucket.calls)
+    allowed = hour.seconds * min(most / window_s for window_s, most in bucket.windows.items())
+    by_call = {
+        call: [one.took_ms for one in operations if one.call == call]
+        for call in sorted({one.call for one in operations})
+    }
+    per_bot = Counter(purchase.bot for purchase in settled)
+    bought_s: dict[str, list[int]] = {}
+    for purchase in run.purchases:
+        bought_s.setdefault(purchase.bot, []).append(purchase.bought_s)
+    return Figures(
+        trades=len(settled),
+        trades_per_min=len(settled) / hour.minutes,
+        ops_per_s=len(operations) / hour.seconds,
+        refused=sum(run.refused.values()),
+        duplicates=sum(surplus(run.story.decided_s.get(bot, []), seconds) for bot, seconds in bought_s.items()),
+        op_ms=_spread([one.took_ms for one in operations]),
+        op_ms_by_call={call: _spread(took) for call, took in by_call.items()},
+        utilisation=calls / allowed,
+        profit=f"{sum((purchase.profit for purchase in settled), Decimal()):.2f}",
+        trade_calls=calls,
+        trade_calls_per_trade=calls / len(settled) if settled else 0.0,
+        most_trades_per_min=allowed / hour.minutes * len(settled) / calls if calls else 0.0,
+        bots=len(per_bot),
+        trades_of_a_bot={"least": min(per_bot.values(), default=0), "most": max(per_bot.values(), default=0)},
+        settled_s=sorted(purchase.sold_s - hour.start_ns / 1e9 for purchase in settled if purchase.sold_s is not None),
+    )
+
+
+def _spread(took_ms: Sequence[float]) -> dict[str, float]:
+    return {"p50": round(percentile(took_ms, 0.5), 1), "p99": round(percentile(took_ms, 0.99), 1)}
