@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["BucketLimits", "Tier", "WindowUse"]
 
 NS_PER_S = 1_000_000_000
-NOTHING, RESTING = -2, -1
+NOTHING, RESTING = -1, -2
 """What makes a call wait if it is no window."""
 PENALTY_NS = 60 * NS_PER_S
 """After a refusal by Deriv the bucket rests for the length of its short window (refusals name no delay)."""
@@ -80,6 +80,7 @@ class BucketLimits:
         self.name = name
         self.windows_s = sorted(windows)
         self.log = CallLog(self.windows_s)
+        self._names = [*(f"{name}/{window_s}s" for window_s in self.windows_s), f"{name}/refused", ""]
         self.lowered = 1.0
         self._headroom = headroom
         self._windows = dict(windows)
@@ -88,7 +89,7 @@ class BucketLimits:
         self._set_limits()
         last, lengths_ns = len(self.windows_s) - 1, self.log.lengths_ns
         self._pace = Pace(last, self.limits[0], lengths_ns[last] // 360, lengths_ns[last] // 360, 1.0) if last else None
-        self._loan_pace = Pace(0, LOANS_AT_ONCE, lengths_ns[0] // 60, lengths_ns[0] // 12, LOAN_EASE)
+        self._loan_pace = Pace(0, LOANS_AT_ONCE, lengths_ns[0] // 30, lengths_ns[0] // 12, LOAN_EASE)
 
     def adopt(self, windows: Mapping[int, int], headroom: float) -> None:
         """Take over limits that the server has told, keeping what was counted. Windows of other lengths are ignored."""
@@ -115,7 +116,7 @@ class BucketLimits:
             paced_ns, window = self._paced_ns(tier, now_ns)
             if paced_ns > at_ns:
                 at_ns, binding = paced_ns, window
-        return at_ns, self._name_of(binding)
+        return at_ns, self._names[binding]
 
     def spend(self, tier: Tier) -> None:
         """A call starts."""
@@ -144,11 +145,11 @@ class BucketLimits:
         for window in range(len(self.limits)):
             then_ns = self._nth_in_ns(window, calls, tier, now_ns)
             if then_ns > wait_ns:
-                wait_ns, binding = then_ns, self._name_of(window)
+                wait_ns, binding = then_ns, self._names[window]
         if self._pace is not None and tier is not Tier.EXIT:
             paced_ns = self._pace.wait_ns(calls - self._cushion)
             if paced_ns > wait_ns:
-                wait_ns, binding = paced_ns, self._name_of(len(self.limits) - 1)
+                wait_ns, binding = paced_ns, self._names[len(self.limits) - 1]
         return wait_ns, binding
 
     def _nth_in_ns(self, window: int, calls: int, tier: Tier, now_ns: int) -> int:
@@ -282,8 +283,3 @@ class BucketLimits:
             else:
                 high = middle - 1
         return max(0, free) - low
-
-    def _name_of(self, binding: int) -> str:
-        if binding == NOTHING:
-            return ""
-        return f"{self.name}/refused" if binding == RESTING else f"{self.name}/{self.windows_s[binding]}s"
