@@ -258,7 +258,7 @@ class BucketLimits:
         left = free - 1
         skipped = max(0, -left)
         """So many calls have to return before there is one to spend at all."""
-        begin, needed = head + skipped, len(horizons) - left - skipped
+        begin, needed = head + skipped, max(0, len(horizons) - left - skipped)
         returning = log.landed[begin : begin + needed]
         if len(returning) < needed or (skipped and begin - 1 >= len(log.landed)):
             return NEVER_NS
