@@ -15,6 +15,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.calls import NEVER_NS, CallLog
+from derivfleet.gateway.core.limits import Tier
 
 if TYPE_CHECKING:
     from derivfleet.deriv.vocabulary import Call
@@ -75,12 +76,21 @@ class Member:
         self.burst_ns = int(self.share * self.spacing_ns)
         self.debt_ns = self.burst_ns + self.log.lengths_ns[0]
 
+    def unspend(self, tier: Tier) -> None:
+        """A call that was to start was not sent."""
+        self.log.in_flight -= 1
+        if tier is not Tier.EXIT:
+            self.theoretical_ns -= self.spacing_ns
+
     def own_from_ns(self) -> int:
         """From when the bot's next call is within its share."""
         return self.theoretical_ns + self.spacing_ns - self.burst_ns
 
-    def spend(self, now_ns: int) -> None:
+    def spend(self, tier: Tier, now_ns: int) -> None:
+        """A call starts. Exits are not taken from the share: there is a part of every limit for them."""
         self.log.in_flight += 1
+        if tier is Tier.EXIT:
+            return
         self.theoretical_ns = min(max(self.theoretical_ns, now_ns) + self.spacing_ns, now_ns + self.debt_ns)
 
 
