@@ -26,7 +26,7 @@ __all__ = ["FairQueue", "Flow", "Member"]
 CAP_WINDOW_S = 60
 TIDY = 64
 """Entries that are out of date are dropped when there are more of them than this, and than of the others."""
-GUARANTEED_PART = 0.9
+GUARANTEED_PART = 0.85
 """Part of a bot's sustained share that is its own whatever others want; the rest is for exits, and lent."""
 
 
@@ -68,7 +68,7 @@ class Member:
     def give_share(self, share: float, sustained: float) -> None:
         """``share`` calls of the short window are the bot's own at once, and ``sustained`` of them in the long run.
 
-        At least one is, at once. A little less than the sustained part is guaranteed: bots that always want more than
+        At least one is, at once. A part of the sustained share is guaranteed: bots that always want more than
         theirs are then borrowers, and those who come back after a while find what was kept for them.
         """
         self.share = max(1.0, share)
@@ -129,9 +129,7 @@ class Flow:
 
     def ahead(self, rank: int, kind: Call | None = None) -> int:
         """How many calls (of one kind) wait that are served before a new one of a rank."""
-        return sum(
-            len(queue) for (other, call), queue in self.queues.items() if other <= rank and kind in (None, call)
-        )
+        return sum(len(queue) for (other, call), queue in self.queues.items() if other <= rank and kind in (None, call))
 
     def next(self, now_ns: int) -> Ticket | None:
         """The ticket to serve, of those of the most urgent rank the oldest; None if a cap holds each one back."""
