@@ -99,7 +99,8 @@ def test_calls_of_a_login_wake_who_waits_for_them() -> None:
 
 def test_an_answer_wakes_a_borrower_though_its_own_share_comes_much_later() -> None:
     plan = schedule({60: 30}, {"a": 1.0, "b": 29.0})
-    sent = fill(plan, 18)
+    ask(plan, "a")
+    sent = [*plan.dispatch(NOW), *fill(plan, 17, bot="b")]
     waiting = ask(plan, "a")
     assert plan.dispatch(NOW) == []
     land(plan, sent, NOW + S)
@@ -354,7 +355,8 @@ def test_limits_lowered_while_full_hold_everybody_back_until_enough_has_returned
 
 def test_a_call_that_was_not_sent_makes_its_bot_a_lender_again() -> None:
     plan = schedule({60: 30}, {"a": 1.0, "b": 29.0})
-    [sent] = fill(plan, 1)
+    ask(plan, "a")
+    [sent] = plan.dispatch(NOW)
     fill(plan, 17, bot="b")
     waiting = ask(plan, "a")
     assert plan.dispatch(NOW) == []
@@ -372,3 +374,10 @@ def test_after_a_restart_what_had_just_been_sent_counts_until_it_can_come_no_mor
     [(ticket, at_ns)] = woken(after, NOW + S, NOW + 100 * S)
     assert ticket is waiting
     assert NOW + 66 * S < at_ns < NOW + 6 * S + MINUTE
+
+
+def test_a_bots_exits_are_not_taken_from_its_share() -> None:
+    plan = schedule({60: 30}, {"a": 1.0, "b": 29.0})
+    fill(plan, 5, bot="a")
+    fill(plan, 13, bot="b")
+    assert ask(plan, "a").state is TicketState.GRANTED

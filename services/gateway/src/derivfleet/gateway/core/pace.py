@@ -81,6 +81,6 @@ class Pace:
         rate, span_ns = room / length_ns, float(self._shortest_ns)
         while span_ns < length_ns:
             free = left + bisect_right(landed, now_ns + int(span_ns) - length_ns)
-            rate = min(rate, max(0, free) / span_ns)
+            rate = min(rate, max(0, free + 1) / span_ns)  # the next may start when the first of them returns
             span_ns *= STEP
         return rate * self._ease

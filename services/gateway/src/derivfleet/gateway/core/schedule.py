@@ -188,8 +188,7 @@ class Schedule:
         member = bucket.members[ticket.bot]
         bucket.limits.unspend(Tier(ticket.tier))
         bucket.blocks.give_back(ticket.block)
-        member.log.unsent()
-        member.theoretical_ns -= member.spacing_ns
+        member.unspend(Tier(ticket.tier))
         cap = member.caps.get(ticket.call)
         if cap is not None:
             cap.log.unsent()
@@ -301,7 +300,7 @@ class Schedule:
         ticket.state, ticket.granted_ns, ticket.tier = TicketState.GRANTED, now_ns, tier
         bucket.limits.spend(tier)
         ticket.block = bucket.blocks.spend(now_ns)
-        member.spend(now_ns)
+        member.spend(tier, now_ns)
         if member.caps and ticket.call in member.caps:
             member.caps[ticket.call].log.start()
         self._ready.append(ticket)

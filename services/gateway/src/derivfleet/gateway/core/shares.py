@@ -15,6 +15,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.calls import NEVER_NS, CallLog
+from derivfleet.gateway.core.limits import Tier
 
 if TYPE_CHECKING:
     from derivfleet.deriv.vocabulary import Call
@@ -25,7 +26,7 @@ __all__ = ["FairQueue", "Flow", "Member"]
 CAP_WINDOW_S = 60
 TIDY = 64
 """Entries that are out of date are dropped when there are more of them than this, and than of the others."""
-GUARANTEED_PART = 0.9
+GUARANTEED_PART = 0.85
 """Part of a bot's sustained share that is its own whatever others want; the rest is for exits, and lent."""
 
 
@@ -67,7 +68,7 @@ class Member:
     def give_share(self, share: float, sustained: float) -> None:
         """``share`` calls of the short window are the bot's own at once, and ``sustained`` of them in the long run.
 
-        At least one is, at once. A little less than the sustained part is guaranteed: bots that always want more than
+        At least one is, at once. A part of the sustained share is guaranteed: bots that always want more than
         theirs are then borrowers, and those who come back after a while find what was kept for them.
         """
         self.share = max(1.0, share)
@@ -75,12 +76,21 @@ class Member:
         self.burst_ns = int(self.share * self.spacing_ns)
         self.debt_ns = self.burst_ns + self.log.lengths_ns[0]
 
+    def unspend(self, tier: Tier) -> None:
+        """A call that was to start was not sent."""
+        self.log.in_flight -= 1
+        if tier is not Tier.EXIT:
+            self.theoretical_ns -= self.spacing_ns
+
     def own_from_ns(self) -> int:
         """From when the bot's next call is within its share."""
         return self.theoretical_ns + self.spacing_ns - self.burst_ns
 
-    def spend(self, now_ns: int) -> None:
+    def spend(self, tier: Tier, now_ns: int) -> None:
+        """A call starts. Exits are not taken from the share: there is a part of every limit for them."""
         self.log.in_flight += 1
+        if tier is Tier.EXIT:
+            return
         self.theoretical_ns = min(max(self.theoretical_ns, now_ns) + self.spacing_ns, now_ns + self.debt_ns)
 
 
