@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import grpc
 import pytest
 import yaml
-from house import APP_IDS, TOKEN
+from house import APP_IDS, TOKEN, house
 
 from derivfleet.cli.probe import ExperimentChoice
 from derivfleet.common.clock import FleetClock
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.fleet import Fleet
+from derivfleet.common.rpc.status import problem_of
 from derivfleet.deriv.vocabulary import Dialect
 from derivfleet.gateway.core.probe.bounds import Experiment
 from derivfleet.gateway.core.probe.findings import Confidence
@@ -30,9 +32,11 @@ from derivfleet.gateway.upstream.entrance import RealMoneyError
 from derivfleet.simulator.core.exchange import Credentials, Exchange
 from derivfleet.simulator.core.settings import SimulatorSettings
 from derivfleet.simulator.wire.application import running
+from derivfleet.v1 import trading_pb2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from pathlib import Path
 
 DIALECTS = pytest.mark.parametrize("dialect", list(Dialect))
 LOGIN_IDS = {Dialect.OPTIONS: "DOT90000001", Dialect.LEGACY: "VRTC90000001"}
@@ -222,6 +226,19 @@ async def test_a_socket_that_dies_ends_one_experiment_and_not_the_others() -> No
     assert report.notebook.troubles == {Experiment.LATENCY: "statement was not answered: ConnectionClosed"}
     assert report.notebook.streams.value == 5
     assert "latency was broken off: statement was not answered" in text_of(report)
+
+
+async def test_the_gateway_keeps_to_the_caps_that_the_fleet_file_names(tmp_path: Path) -> None:
+    accounts = [{"key": "demo", "limits": {"streams_per_connection": 6}}]
+    async with house(tmp_path, accounts=accounts) as fleet:
+        # Four of a socket's six are kept for the account's own streams, so two sockets hold four of the bots'.
+        symbols = ["R_10", "R_25", "R_50", "R_75", "R_100"]
+        request = trading_pb2.StreamTicksRequest(account="demo", symbols=symbols)
+        stream = fleet.trading.StreamTicks(request, metadata=fleet.as_bot("one"))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for _ in stream:
+                pass
+    assert problem_of(caught.value).reason == "STREAMS_FULL"
 
 
 def test_the_command_names_the_experiments_as_the_probe_does() -> None:

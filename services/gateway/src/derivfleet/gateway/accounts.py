@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
 
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.deriv import requests
+from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.deriv.vocabulary import Call, Dialect
 from derivfleet.gateway.core.collapse import Savings
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
     from derivfleet.common.fleet import Account, Fleet
     from derivfleet.common.telemetry import Telemetry
+    from derivfleet.deriv.limits import LimitsTable
     from derivfleet.gateway.core.breaker import Breaker
     from derivfleet.gateway.journal.feed import Feed
     from derivfleet.gateway.settings import GatewaySettings
@@ -68,7 +71,9 @@ class AccountRoom:
             if bot.name in self.bots
         }
         self.schedule = Schedule(limits, account.limits.headroom, weights, caps, stray_ns)
-        self.pool = Pool(account.key, _entrance(self.dialect, account, settings, clock), clock, self._count_entry)
+        self.pool = Pool(
+            account.key, _entrance(self.dialect, limits, account, settings, clock), clock, self._count_entry
+        )
         self._journal = feed.journal
         self._turns = Turns(self.schedule, clock, lambda blocks: self._journal.write_blocks(account.key, blocks))
         self.line = Line(self.pool, self._turns, clock, telemetry)
@@ -158,7 +163,11 @@ class AccountRoom:
             _log.warning("balance without use", problem=str(error))
 
 
-def _entrance(dialect: Dialect, account: Account, settings: GatewaySettings, clock: Clock) -> Entrance:
-    if dialect is Dialect.LEGACY:
-        return LegacyEntrance(settings.legacy_url, settings.app_id, settings.token, account.login_id, clock)
-    return OptionsEntrance(settings.deriv_url, settings.app_id, settings.token, account.login_id, clock)
+def _entrance(
+    name: Dialect, limits: LimitsTable, account: Account, settings: GatewaySettings, clock: Clock
+) -> Entrance:
+    codec = replace(dialect(name), limits=limits)
+    credential = (settings.app_id, settings.token, account.login_id)
+    if name is Dialect.LEGACY:
+        return LegacyEntrance(settings.legacy_url, *credential, clock, codec)
+    return OptionsEntrance(settings.deriv_url, *credential, clock, codec)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.limits import with_website_status
+from derivfleet.gateway.core.probe.advice import LEAST_CONNECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,10 +18,7 @@ if TYPE_CHECKING:
     from derivfleet.deriv.limits import LimitsTable
     from derivfleet.deriv.vocabulary import Dialect
 
-__all__ = ["LEAST_CONNECTIONS", "table_as_told", "table_of"]
-
-LEAST_CONNECTIONS = 2
-"""One socket for orders, one for reads."""
+__all__ = ["table_as_told", "table_of"]
 
 
 def table_of(name: Dialect, account: Account) -> LimitsTable:

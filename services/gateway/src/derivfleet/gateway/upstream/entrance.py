@@ -143,12 +143,15 @@ class LegacyEntrance:
 
     entry_calls = (Call.AUTHORIZE,)
 
-    def __init__(self, url: str, app_id: str, token: str, login_id: str, clock: Clock) -> None:
+    def __init__(
+        self, url: str, app_id: str, token: str, login_id: str, clock: Clock, codec: Codec | None = None
+    ) -> None:
+        """``codec`` replaces the dialect's own, for an account whose limits are not the published ones."""
         self._url = f"{url}/websockets/v3?app_id={app_id}&l=EN"
         self._token = token
         self._login_id = login_id
         self._clock = clock
-        self.codec = dialect(Dialect.LEGACY)
+        self.codec = codec or dialect(Dialect.LEGACY)
 
     async def enter(self, name: str) -> tuple[Connection, AccountFacts]:
         socket = await _open_socket(self._url, self._clock)
@@ -194,14 +197,17 @@ class OptionsEntrance:
 
     entry_calls = (Call.BALANCE,)
 
-    def __init__(self, url: str, app_id: str, token: str, login_id: str, clock: Clock) -> None:
+    def __init__(
+        self, url: str, app_id: str, token: str, login_id: str, clock: Clock, codec: Codec | None = None
+    ) -> None:
+        """``codec`` as for the other."""
         self._base = f"{url.rstrip('/')}/trading/v1/options"
         self._headers = {"Authorization": f"Bearer {token}", "Deriv-App-ID": app_id}
         self._login_id = login_id
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
         self._account_id = ""
-        self.codec = dialect(Dialect.OPTIONS)
+        self.codec = codec or dialect(Dialect.OPTIONS)
         self._budget = RestBudget(self.codec.limits.rest.per_user)
 
     async def enter(self, name: str) -> tuple[Connection, AccountFacts]:

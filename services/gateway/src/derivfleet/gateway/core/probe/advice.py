@@ -15,6 +15,7 @@ __all__ = ["Advice", "advise"]
 MINUTE_S = 60
 FULL_HEADROOM = 1.0
 LEAST_CONNECTIONS = 2
+"""The gateway keeps one socket for orders and one for reads."""
 
 
 @dataclass(frozen=True, slots=True)
