@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.calls import NEVER_NS, CallLog
 from derivfleet.gateway.core.pace import Pace
-from derivfleet.gateway.core.reserve import horizons_ns
+from derivfleet.gateway.core.reserve import horizons_ns, looks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -246,23 +246,27 @@ class BucketLimits:
             limit * self.windows_s[0] / window_s for limit, window_s in zip(self.limits, self.windows_s, strict=True)
         )
         """Calls of the short window that can be kept up for ever."""
-        self._horizons = {
+        horizons = {
             tier: horizons_ns(part * short / self.log.lengths_ns[0], self.log.lengths_ns[0], (short - 1) // 2)
             for tier, part in ((Tier.OWN, EXITS_PART), (Tier.LOAN, EXITS_PART + RETURNING_PART))
         }
-        self._horizons_kept = {tier: len(horizons) for tier, horizons in self._horizons.items()}
+        self._horizons_kept = {tier: len(spans) for tier, spans in horizons.items()}
+        self._looks = {tier: looks(spans) for tier, spans in horizons.items()}
 
     def _fits_ns(self, free: int, head: int, tier: Tier) -> int:
         """When a call leaves enough of the short window for its tier: see ``core/reserve``."""
-        log, horizons = self.log, self._horizons[tier]
-        left = free - 1
-        skipped = max(0, -left)
+        log, left = self.log, free - 1
+        kept = max(0, left)
+        skipped = kept - left
         """So many calls have to return before there is one to spend at all."""
-        begin, needed = head + skipped, max(0, len(horizons) - left - skipped)
+        begin, needed = head + skipped, max(0, self._horizons_kept[tier] - kept)
         returning = log.landed[begin : begin + needed]
         if len(returning) < needed or (skipped and begin - 1 >= len(log.landed)):
             return NEVER_NS
-        fits_ns = max(map(sub, returning, horizons[left + skipped :])) if needed else -NEVER_NS
+        fits_ns = -NEVER_NS
+        if needed:
+            pick, horizons = self._looks[tier][kept]
+            fits_ns = max(map(sub, pick(returning), horizons))
         if skipped:
             fits_ns = max(fits_ns, log.landed[begin - 1])
         return fits_ns + log.lengths_ns[0]

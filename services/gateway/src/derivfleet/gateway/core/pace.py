@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pace"]
 
-STEP = 1.25
+STEP = 1.1
 """Ratio of one span to the next shorter one at which the pace is checked."""
 
 

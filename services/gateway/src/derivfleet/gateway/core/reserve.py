@@ -13,8 +13,20 @@ is spent to the last call when the next return is near: released late rather tha
 from __future__ import annotations
 
 from math import sqrt
+from operator import itemgetter
+from typing import TYPE_CHECKING
 
-__all__ = ["horizons_ns"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["Look", "horizons_ns", "looks"]
+
+Look = tuple["Callable[[Sequence[int]], tuple[int, ...]]", list[int]]
+"""What picks the returns to look at out of those to come, and the horizon of each."""
+FINE = 6
+"""Reserves up to here are looked at one by one, larger ones in groups ..."""
+COARSE = 1.3
+"""... whose ends are so far apart: a group's last return has to lie within the horizon of its first."""
 
 Z = 2.8
 """Standard deviations: a reserve runs out in a quarter of a percent of the cases."""
@@ -38,3 +50,17 @@ def horizons_ns(rate_per_ns: float, window_ns: int, most: int) -> list[int]:
             break
         horizons.append(span_ns)
     return horizons
+
+
+def looks(horizons: Sequence[int]) -> list[Look]:
+    """For 0, 1, 2 … kept calls: which of the returns to come have to be looked at, and their horizons."""
+    edges = list(range(min(FINE, len(horizons))))
+    while edges and edges[-1] < len(horizons):
+        edges.append(min(len(horizons), max(edges[-1] + 1, round(edges[-1] * COARSE))))
+    table: list[Look] = []
+    for kept in range(len(horizons)):
+        firsts = [kept, *(edge for edge in edges if kept < edge < len(horizons))]
+        lasts = [*(first - 1 - kept for first in firsts[1:]), len(horizons) - 1 - kept]
+        # One more, for with a single index the picker would give a number instead of a row.
+        table.append((itemgetter(*lasts, lasts[-1]), [*(horizons[first] for first in firsts), horizons[firsts[-1]]]))
+    return table

@@ -37,7 +37,8 @@ __all__ = ["Ask", "WindowFindings", "conclude", "course", "hour_course", "most_c
 
 FIRST_SOCKET, SECOND_SOCKET = 0, 1
 ROUNDS = 2
-"""The second one knows the limit, and divides it better."""
+"""The second one knows the limit, and divides it better; and a call of somebody else's that spoiled the first does not
+spoil both alike."""
 MOST_EARLY = 5
 LATER_NS = 12 * NS_PER_S
 BETWEEN_REFUSED_NS = 4 * NS_PER_S // 10
@@ -92,7 +93,7 @@ def course(expected: int, offset: Span, from_ns: int, sockets: int) -> Generator
         yield from _round(seen, limit, _most_to_limit(expected), offset, from_ns, with_second=with_second)
         ours = seen[begin:]
         refused = next((index for index, call in enumerate(ours) if not call.accepted), 0)
-        if refused == 0 or _is_settled(seen, offset):
+        if refused == 0 or not _survivors(seen, offset):
             return
         limit = refused
         from_ns = seen[-1].answered_ns + QUIET_NS
