@@ -1,3 +1,4 @@
+# pyright: reportPrivateUsage=false
 """What must hold whatever happens: a schedule among delays, losses and restarts, and a Deriv that counts.
 
 The oracle shares nothing with the schedule: it knows when frames reach Deriv, on Deriv's own clock, and recounts them
@@ -322,29 +323,25 @@ def test_no_minute_ever_holds_more_of_a_bots_calls_than_its_cap(
 
 @settings(deadline=None)
 @given(
-    tables(),
-    SCRIPTS,
+    st.builds(table, SPANS_S.flatmap(lambda spans: st.fixed_dictionaries({spans[0]: st.integers(1, 90)}))),
+    st.one_of(st.just([]), SCRIPTS),
     st.lists(FATES, min_size=1, max_size=20),
     SKEWS,
-    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 90_000), SCRIPTS), min_size=1, max_size=3),
+    st.lists(st.tuples(st.integers(0, 100), st.one_of(st.just(0), st.integers(0, 90_000))), min_size=1, max_size=3),
 )
 def test_a_restart_at_any_moment_forgets_no_call_that_deriv_may_count(
-    limits: LimitsTable,
-    script: list[Ask],
-    fates: list[Fate],
-    skew_ppm: int,
-    restarts: list[tuple[int, int, list[Ask]]],
+    limits: LimitsTable, script: list[Ask], fates: list[Fate], skew_ppm: int, restarts: list[tuple[int, int]]
 ) -> None:
     world = World(Schedule(limits, 1.0, WEIGHTS, stray_ns=STRAY_NS), Deriv(skew_ppm, 0), fates)
     world.play(script)
-    for sent, down_ms, after in restarts:
-        for _ in range(5):
+    for sent, down_ms in restarts:
+        for _ in range(100):  # all that may go
             world.ask("a", Call.BUY, Rank.EXIT)
         world.restart(sent, down_ms)
         world.schedule = Schedule(limits, 1.0, WEIGHTS, stray_ns=STRAY_NS)
         world.schedule.restore(world.journal, world.now_ns)
-        world.play(after)
-    drain(world, limits)
+    world.play([Ask(0, bot, Call.BUY, Rank.EXIT, 100, None, cancels=False) for bot in "abc"])
+    world.run(world.now_ns + 130 * S)
     assert_never_over(world.deriv, limits)
 
 
@@ -366,3 +363,32 @@ def test_what_is_lent_is_what_is_borrowed_and_bots_use_what_the_account_uses(
                 assert sum(one.lent for one in mine) == min(idle, sum(one.borrowed for one in mine))
                 assert all(one.lent <= max(0, one.share - one.used) for one in mine)
                 assert sum(one.waiting for one in mine) == sum(other.bucket == use.bucket for other in world.waiting)
+
+
+@settings(deadline=None)
+@given(
+    st.integers(1, 30),
+    SCRIPTS,
+    st.lists(FATES, min_size=1, max_size=20),
+    st.sampled_from([Call.BUY, Call.SELL]),
+    st.booleans(),
+)
+def test_the_forecast_for_the_first_in_line_is_exact(
+    short: int, script: list[Ask], fates: list[Fate], call: Call, misses: bool
+) -> None:
+    world = World(Schedule(table({60: short}), 1.0, WEIGHTS | {"z": 1.0}, stray_ns=STRAY_NS), Deriv(0, 0), fates)
+    world.play([ask._replace(cancels=False) for ask in script])
+    for ticket in list(world.waiting):
+        world._cancel(ticket, world.schedule)
+    world.run(world.now_ns + 26 * S)  # nothing is under way any more
+    forecast = world.schedule.forecast("z", call, world.now_ns)
+    assert (forecast.remaining > 0) == (forecast.wait_ns == 0)
+    ready_ns = world.now_ns + forecast.wait_ns
+    answer = world.ask("z", call, deadline_ns=ready_ns - 1 if misses else ready_ns)
+    if misses:
+        assert isinstance(answer, Refusal)
+        return
+    assert isinstance(answer, Ticket)
+    world.look()
+    world.run(ready_ns + 1)
+    assert answer.granted_ns == ready_ns

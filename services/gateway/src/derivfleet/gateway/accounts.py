@@ -136,7 +136,7 @@ class AccountRoom:
         except (AnswerLostError, CallRefusedError, MalformedAnswer) as error:
             _log.warning("Deriv did not tell its limits, keeping the built-in ones", problem=str(error))
             return
-        self.schedule.adopt(table_as_told(self.schedule.table, self._account, told))
+        self._turns.adopt(table_as_told(self.schedule.table, self._account, told))
 
     async def stop(self) -> None:
         """Let purchases under way end, then close."""

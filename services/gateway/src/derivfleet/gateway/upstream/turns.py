@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from derivfleet.common.clock import Clock
+    from derivfleet.deriv.limits import LimitsTable
     from derivfleet.deriv.vocabulary import Call
     from derivfleet.gateway.core.blocks import Block
     from derivfleet.gateway.core.schedule import Rank, Schedule
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["Turns"]
 
 _log = structlog.get_logger()
+
+MOST_UNWRITTEN = 10_000
+"""Blocks that the journal did not take are tried again with the next; more than these are none of the last hour's."""
 
 
 class Turns:
@@ -31,6 +35,7 @@ class Turns:
         self.schedule = schedule
         self._clock = clock
         self._write_blocks = write_blocks
+        self._unwritten: list[Block] = []
         self._waiting: dict[Ticket, asyncio.Future[None]] = {}
         self._timer: asyncio.Task[None] | None = None
         self._timer_ns = 0
@@ -71,6 +76,11 @@ class Turns:
         self.schedule.unsent(ticket, self._clock.now_ns())
         self._dispatch()
 
+    def adopt(self, table: LimitsTable) -> None:
+        """The server has told its limits."""
+        self.schedule.adopt(table)
+        self._dispatch()
+
     def close(self) -> None:
         """Wake nobody any more."""
         if self._timer is not None:
@@ -79,13 +89,25 @@ class Turns:
     def _dispatch(self) -> None:
         now_ns = self._clock.now_ns()
         ready = self.schedule.dispatch(now_ns)
-        blocks = self.schedule.take_blocks()
-        if blocks:
-            try:
-                self._write_blocks(blocks)
-            except JournalError as error:
-                # They are counted all the same. What must not go out without the journal, as a purchase, does not.
-                _log.error("calls could not be written ahead", problem=str(error))
+        try:
+            self._write(self.schedule.take_blocks())
+        finally:
+            # Whatever has gone wrong: they have been granted, and would never be woken again.
+            self._wake_up(ready, now_ns)
+
+    def _write(self, blocks: list[Block]) -> None:
+        if not blocks:
+            return
+        self._unwritten = [*self._unwritten[-MOST_UNWRITTEN:], *blocks]
+        try:
+            self._write_blocks(self._unwritten)
+        except JournalError as error:
+            # They are counted all the same. What must not go out without the journal, as a purchase, does not.
+            _log.error("calls could not be written ahead", problem=str(error))
+        else:
+            self._unwritten = []
+
+    def _wake_up(self, ready: list[Ticket], now_ns: int) -> None:
         for ticket in ready:
             future = self._waiting.get(ticket)
             if future is not None and not future.done():
