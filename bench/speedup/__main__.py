@@ -82,6 +82,9 @@ def table_of(figures: dict[str, Figures], speed: float) -> Table:
         "the same by the wall's clock": [
             f"{one.op_ms['p50'] / speed:.0f} / {one.op_ms['p99'] / speed:.0f} ms" for one in figures.values()
         ],
+        "a process wakes late by, p50 / p99": [
+            f"{one.machine_late_ms['p50']:.0f} / {one.machine_late_ms['p99']:.0f} ms" for one in figures.values()
+        ],
         "settled profit, USD": [one.profit for one in figures.values()],
     }
     for title, cells in rows.items():
@@ -135,7 +138,7 @@ def _trade(design: Design, speed: float, minutes: float, console: Console) -> Fi
 def speedup(
     minutes: Annotated[float, typer.Option(min=1, help="How much fleet time to trade.")] = FULL_HOUR_MIN,
     hours: Annotated[float, typer.Option(min=0, help="The same in hours, if not 0.")] = 0,
-    speed: Annotated[float, typer.Option(min=1, max=60, help="Fleet seconds a second.")] = 15,
+    speed: Annotated[float, typer.Option(min=1, max=60, help="Fleet seconds a second.")] = 10,
     design: Annotated[list[Design] | None, typer.Option(help="Only this one; may be given several times.")] = None,
 ) -> None:
     """Trade the same hour under one lock, over four sockets, and with the fleet. Exit code 1 if a goal is missed."""
