@@ -52,6 +52,7 @@ def goals_of(figures: dict[str, Figures], minutes: float) -> list[tuple[str, boo
     goals += [
         (f"fleet: {fleet.refused} calls refused by Deriv for rate (0)", fleet.refused == 0),
         (f"fleet: {fleet.duplicates} purchases nobody asked for (0)", fleet.duplicates == 0),
+        (f"fleet: {fleet.errors_logged} errors in the logs (0)", fleet.errors_logged == 0),
         (f"fleet: {fleet.bots} bots traded (10)", fleet.bots == 10),  # noqa: PLR2004 - as many as the file has
         (f"fleet: p99 of an operation {p99_s:.2f} s (< 2)", p99_s < 2),  # noqa: PLR2004 - what is claimed
     ]

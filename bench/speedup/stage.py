@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from bench.speedup.hour import Hour
-from bench.speedup.notes import Story, read_logs, read_notes
+from bench.speedup.notes import Story, errors_in, read_logs, read_notes
 from bench.speedup.verdict import Run, purchases_of
 from derivfleet.cli.client import is_serving
 from derivfleet.cli.complaints import CommandError
@@ -111,7 +111,13 @@ class Stage:
             await self._supervisor.stop(traders)
             await self._supervisor.stop([child.name for child in self._supervisor.children][::-1])
         return Run(
-            self._hour, purchases_of(account, fleet), calls.accepted, calls.refused, self._story(fleet), self._late_ms
+            hour=self._hour,
+            purchases=purchases_of(account, fleet),
+            accepted=calls.accepted,
+            refused=calls.refused,
+            story=self._story(fleet),
+            errors=errors_in(sorted((self._run_dir.path / "logs").glob("*.log"))),
+            late_ms=self._late_ms,
         )
 
     async def _start(self, fleet: Fleet, http: aiohttp.ClientSession) -> list[str]:
