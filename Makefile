@@ -71,7 +71,7 @@ bench-quota: setup ## play virtual days against the limits (HOURS=24 BOTS="10 10
 	@$(BIN)/python -m bench.quota $(call each,hours,$(HOURS)) $(call each,bots,$(BOTS)) $(call each,demand,$(DEMAND)) \
 	  $(call each,class,$(CLASS)) $(call each,design,$(DESIGN)) $(call each,jobs,$(JOBS))
 
-bench-speedup: setup ## trade one hour under a global lock, over four sockets, and with the fleet (12 minutes; FLAGS=--help)
+bench-speedup: setup ## trade one hour under a global lock, over four sockets, and with the fleet (20 minutes; FLAGS=--help)
 	@$(BIN)/python -m bench.speedup $(FLAGS)
 
 IMAGES := gateway bot metrics simulator cli

@@ -15,7 +15,7 @@ import structlog
 from bench.speedup.allowance import Allowance
 from bench.speedup.notes import Notes
 from bench.speedup.program import ProgramSettings, run_until
-from bench.speedup.wire import CODEC, FailedError, Wire, purchase_of, state_of, ticks_in, ticks_of
+from bench.speedup.wire import CODEC, FailedError, Wire, pause_s, purchase_of, state_of, ticks_in, ticks_of
 from derivfleet.bot.strategies import decide
 from derivfleet.common.fleet import load_fleet
 from derivfleet.common.service import run_service
@@ -58,6 +58,7 @@ class Monolith:
                     # What became of it nobody will know; the next bot has its turn.
                     _log.warning("trade failed", bot=bot.name, problem=str(error))
                     await self._clock.sleep(PAUSE_AFTER_FAILURE_S)
+            await self._clock.sleep(pause_s(bot))
 
     async def _trade(self, bot: Bot, wanted_ns: int) -> None:
         """Look, decide, buy, wait until it is sold."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from derivfleet.common.clock import Clock
 
-__all__ = ["Notes", "Operation", "Story", "read_logs", "read_notes"]
+__all__ = ["Notes", "Operation", "Story", "errors_in", "read_logs", "read_notes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,11 @@ def read_logs(paths: Iterable[Path]) -> Story:
                 case _:
                     continue
     return story
+
+
+def errors_in(paths: Iterable[Path]) -> int:
+    """How many lines in logs of services tell of an error: of what nobody foresaw, mostly."""
+    return sum(line.get("level") == "error" for path in paths for line in _lines(path))
 
 
 def _lines(path: Path) -> Iterable[dict[str, Any]]:

@@ -21,6 +21,7 @@ from bench.speedup.wire import (
     CODEC,
     FailedError,
     Wire,
+    pause_s,
     purchase_of,
     quote_of,
     state_of,
@@ -74,6 +75,7 @@ class Player:
             except FailedError as error:
                 _log.warning("trade failed", bot=self._bot.name, problem=str(error))
                 await self._clock.sleep(PAUSE_AFTER_FAILURE_S)
+            await self._clock.sleep(pause_s(self._bot))
 
     async def _trade(self) -> None:
         """Look, decide, ask the price, buy, wait until it is sold."""

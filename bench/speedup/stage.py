@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from bench.speedup.hour import Hour
-from bench.speedup.notes import Story, read_logs, read_notes
+from bench.speedup.notes import Story, errors_in, read_logs, read_notes
 from bench.speedup.verdict import Run, purchases_of
 from derivfleet.cli.client import is_serving
 from derivfleet.cli.complaints import CommandError
@@ -91,6 +91,7 @@ class Stage:
         self._hour = Hour.beginning_at(time.time_ns() + round(BOOT_WALL_S * 1e9), speed, minutes)
         self._clock = FleetClock(speed, self._hour.origin_ns)
         self._supervisor = Supervisor(FleetClock())
+        self._late_ms: list[float] = []
 
     async def run(self) -> Run:
         """Trade the hour.
@@ -109,7 +110,15 @@ class Stage:
         finally:
             await self._supervisor.stop(traders)
             await self._supervisor.stop([child.name for child in self._supervisor.children][::-1])
-        return Run(self._hour, purchases_of(account, fleet), calls.accepted, calls.refused, self._story(fleet))
+        return Run(
+            hour=self._hour,
+            purchases=purchases_of(account, fleet),
+            accepted=calls.accepted,
+            refused=calls.refused,
+            story=self._story(fleet),
+            errors=errors_in(sorted((self._run_dir.path / "logs").glob("*.log"))),
+            late_ms=self._late_ms,
+        )
 
     async def _start(self, fleet: Fleet, http: aiohttp.ClientSession) -> list[str]:
         """Bring the design up; returns the processes that trade."""
@@ -184,7 +193,10 @@ class Stage:
             self._check_children()
             buys = (await _calls(http)).since(before).accepted.get("buy", 0) if before else 0
             self._show(Look((self._clock.now_ns() - self._hour.start_ns) / NS_PER_S, buys))
-            await asyncio.sleep(min(LOOK_EVERY_WALL_S, self._clock.wall_s(left_ns / NS_PER_S)))
+            pause_s = min(LOOK_EVERY_WALL_S, self._clock.wall_s(left_ns / NS_PER_S))
+            asleep_s = time.monotonic()
+            await asyncio.sleep(pause_s)
+            self._late_ms.append(1000 * (time.monotonic() - asleep_s - pause_s))
 
     def _check_children(self) -> None:
         """A process that ends, ends the run: what it would have traded is missing."""

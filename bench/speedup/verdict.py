@@ -44,6 +44,10 @@ class Run:
     refused: Mapping[str, int]
     """And those that it refused for their rate."""
     story: Story
+    errors: int = 0
+    """Lines in the logs of its processes that tell of an error."""
+    late_ms: Sequence[float] = ()
+    """How much later than asked a process that does nothing else was woken, by the wall's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,9 @@ class Figures:
     bots: int
     """That had at least one trade."""
     trades_of_a_bot: dict[str, int]
+    errors_logged: int
+    machine_late_ms: dict[str, float]
+    """How late the machine woke a process that waits, by the wall's clock: what a busy machine adds to every step."""
     settled_s: list[float]
     """When each trade was settled, in seconds of the hour."""
 
@@ -137,6 +144,8 @@ def verdict_of(run: Run, bucket: Bucket) -> Figures:
         most_trades_per_min=allowed / hour.minutes * len(settled) / calls if calls else 0.0,
         bots=len(per_bot),
         trades_of_a_bot={"least": min(per_bot.values(), default=0), "most": max(per_bot.values(), default=0)},
+        errors_logged=run.errors,
+        machine_late_ms=_spread(run.late_ms),
         settled_s=sorted(purchase.sold_s - hour.start_ns / 1e9 for purchase in settled if purchase.sold_s is not None),
     )
 

@@ -33,6 +33,7 @@ __all__ = [
     "CODEC",
     "FailedError",
     "Wire",
+    "pause_s",
     "purchase_of",
     "quote_of",
     "state_of",
@@ -120,6 +121,11 @@ class Wire:
             if not answer.done():
                 answer.set_exception(ConnectionResetError("the socket died"))
         self._waiting.clear()
+
+
+def pause_s(bot: Bot) -> float:
+    """How long the bot wants to do nothing after a trade."""
+    return bot.pause_ticks * SYMBOLS[bot.symbols[0]].tick_spacing_s
 
 
 def ticks_of(bot: Bot) -> requests.TicksHistory:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.speedup.notes import Notes, Operation, read_logs, read_notes
+from bench.speedup.notes import Notes, Operation, errors_in, read_logs, read_notes
 from derivfleet.common.clock import ManualClock
 
 if TYPE_CHECKING:
@@ -60,3 +60,9 @@ def test_a_purchase_lasts_until_something_is_known(tmp_path: Path) -> None:
     assert story.decided_s == {"one": [10, 14, 22, 24]}
     assert [one.took_ms for one in story.operations] == pytest.approx([300, 6000, 500])
     assert {one.call for one in story.operations} == {"buy"}
+
+
+def test_errors_in_logs_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "one.log").write_text('{"level": "error"}\nTraceback: "level": "error"\n{"level": "info"}\n')
+    (tmp_path / "two.log").write_text('{"level": "error", "event": "x"}\n')
+    assert errors_in(sorted(tmp_path.glob("*.log"))) == 2
