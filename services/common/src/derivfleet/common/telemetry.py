@@ -16,6 +16,7 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -42,6 +43,10 @@ _KINDS = {
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
+def _redacted(attributes: Mapping[Attribute, Value]) -> dict[str, Value]:
+    return {name: redact(value) if isinstance(value, str) else value for name, value in attributes.items()}
+
+
 class OpenSpan:
     """A span that has started. Ends once; setting attributes after that does nothing."""
 
@@ -63,8 +68,7 @@ class OpenSpan:
     def set(self, attributes: Mapping[Attribute, Value]) -> None:
         if self._ended:
             return
-        for name, value in attributes.items():
-            self._span.set_attribute(name, redact(value) if isinstance(value, str) else value)
+        self._span.set_attributes(_redacted(attributes))
 
     def fail(self, code: str, message: str = "") -> None:
         """Mark the span as failed with a code that can be counted."""
@@ -89,6 +93,7 @@ class Telemetry:
     ) -> None:
         self._clock = clock
         self._provider = TracerProvider(
+            ALWAYS_ON,  # reports count calls by their spans, so no caller may choose that its are not recorded
             resource=Resource.create(
                 {
                     "service.name": f"derivfleet-{service}",
@@ -124,11 +129,10 @@ class Telemetry:
             name,
             context=parent if parent is not None else trace.set_span_in_context(trace.INVALID_SPAN),
             kind=_KINDS[SPANS[name].kind],
+            attributes=_redacted(attributes),
             start_time=self._clock.now_ns() if start_ns is None else start_ns,
         )
-        opened = OpenSpan(span, self._clock)
-        opened.set(attributes)
-        return opened
+        return OpenSpan(span, self._clock)
 
     @contextmanager
     def span(
