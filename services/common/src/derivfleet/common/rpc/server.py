@@ -102,8 +102,8 @@ class _Methods:
     """A server as servicers are added to it.
 
     Generated code also registers each method with gRPC's core. The asyncio server then waits for the next call of every
-    registered method at once, and sets that wait up anew for each call: with fifteen methods that adds a fifth to a bare
-    call. Found by its name, a method costs a look into a dictionary.
+    registered method at once, and sets that wait up anew for each call: fifteen methods add a fifth to a bare call.
+    Found by its name, a method costs a look into a dictionary.
     """
 
     def __init__(self, server: grpc.aio.Server) -> None:

@@ -61,9 +61,8 @@ def _details(problem: Problem, message: str) -> list[Message]:
         quota = error_details_pb2.QuotaFailure.Violation(subject=problem.limit, description=message)
         details.append(error_details_pb2.QuotaFailure(violations=[quota]))
     if problem.retry_after_s is not None:
-        delay = Duration()
-        delay.FromNanoseconds(max(0, round(problem.retry_after_s * NS_PER_S)))
-        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+        seconds, nanos = divmod(max(0, round(problem.retry_after_s * NS_PER_S)), NS_PER_S)
+        details.append(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=seconds, nanos=nanos)))
     return details
 
 

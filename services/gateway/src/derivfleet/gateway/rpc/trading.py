@@ -20,6 +20,7 @@ from derivfleet.gateway.refusals import DeskClosedError, DifferentOrderError, Le
 from derivfleet.gateway.rpc import messages, problems
 from derivfleet.gateway.rpc.visits import Context, Reception, Visit
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
+from derivfleet.gateway.upstream.line import TurnRefusedError
 from derivfleet.v1 import market_pb2, quota_pb2, trading_pb2, trading_pb2_grpc
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
                     visit.trace,
                     lambda: self._has_lease(visit, terms.symbol, request.replica, request.lease_epoch),
                 )
+            except TurnRefusedError as error:
+                raise ProblemError(problems.order_refused(order_id, error, self._clock)) from None
             except LeaseLostError as error:
                 raise ProblemError(problems.lease_lost(str(error))) from None
             except DifferentOrderError as error:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
     from derivfleet.common.telemetry import Telemetry
     from derivfleet.deriv.requests import Request
+    from derivfleet.deriv.vocabulary import Call
     from derivfleet.gateway.core.schedule import Schedule, Turn
     from derivfleet.gateway.upstream.connection import Connection, Frame, Stream
     from derivfleet.gateway.upstream.pool import Pool
@@ -74,6 +75,14 @@ class Line:
     @property
     def account(self) -> str:
         return self.pool.account
+
+    def check_turn(self, bot: str, call: Call, deadline_ns: int) -> None:
+        """Raise TurnRefusedError if a call that is asked for now could not start before its deadline."""
+        now_ns = self.clock.now_ns()
+        _, wait_ns, binding = self.schedule.forecast(bot, call, now_ns)
+        if now_ns + wait_ns > deadline_ns:
+            bucket = self.schedule.table.bucket_of(call)
+            raise TurnRefusedError(Refusal("" if bucket is None else bucket.name, wait_ns, binding))
 
     async def call(
         self,
