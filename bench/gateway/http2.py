@@ -74,9 +74,7 @@ class Link:
         for name, value in pairs.items():
             block += b"\0" + _text(name.encode()) + _text(value.encode())
         body = b"\0" + struct.pack("!I", len(message)) + message
-        self.socket.send(
-            _frame(HEADERS, END_HEADERS, stream, block) + _frame(DATA, END_STREAM, stream, body)
-        )
+        self.socket.send(_frame(HEADERS, END_HEADERS, stream, block) + _frame(DATA, END_STREAM, stream, body))
         return stream
 
     def read(self) -> Iterator[tuple[int, bytes]]:

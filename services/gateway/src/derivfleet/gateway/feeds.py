@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -27,25 +28,66 @@ _log = structlog.get_logger()
 T = TypeVar("T")
 
 WATCHER_BACKLOG = 1000
-"""Messages kept for a watcher who does not read; then it is told that it has fallen behind, and nobody waits for it."""
+"""Messages kept for a watcher who does not read; then it has fallen behind and is sent away. The messages are shared by
+all who wait for them."""
+WOKEN_AT_ONCE = 50
+"""Watchers that are sent a message before others' calls get their turn: two to three milliseconds."""
+
+
+class Bell:
+    """Wakes watchers a few at a time, so that a tick that a thousand wait for does not keep others' calls waiting."""
+
+    def __init__(self) -> None:
+        self._sleepers: deque[asyncio.Future[None]] = deque()
+
+    def wake(self, sleeper: asyncio.Future[None]) -> None:
+        if not self._sleepers:
+            sleeper.get_loop().call_soon(self._ring)
+        self._sleepers.append(sleeper)
+
+    def _ring(self) -> None:
+        for _ in range(min(WOKEN_AT_ONCE, len(self._sleepers))):
+            sleeper = self._sleepers.popleft()
+            if not sleeper.done():
+                sleeper.set_result(None)
+        if self._sleepers:
+            self._sleepers[0].get_loop().call_soon(self._ring)
 
 
 class Watch(Generic[T]):
-    """One watcher's view of one or more streams."""
+    """One watcher's view of one or more streams: what has come and was not taken yet."""
 
-    def __init__(self) -> None:
-        self._queue: asyncio.Queue[T | CallRefusedError | None] = asyncio.Queue(WATCHER_BACKLOG)
+    __slots__ = ("_backlog", "_bell", "_sleeper", "evict", "fell_behind")
+
+    def __init__(self, bell: Bell) -> None:
+        self._bell = bell
+        self._backlog: deque[T | CallRefusedError | None] = deque()
+        self._sleeper: asyncio.Future[None] | None = None
         self.fell_behind = False
+        self.evict: Callable[[], object] | None = None
+        """Called once if the watcher does not take what comes: it may be stuck in handing on what it took last."""
 
     def put(self, item: T | CallRefusedError | None) -> None:
-        try:
-            self._queue.put_nowait(item)
-        except asyncio.QueueFull:
+        if self.fell_behind:
+            return
+        self._backlog.append(item)
+        if self._sleeper is not None:
+            self._bell.wake(self._sleeper)
+            self._sleeper = None
+        elif len(self._backlog) > WATCHER_BACKLOG:
             self.fell_behind = True
+            self._backlog.clear()
+            if self.evict is not None:
+                self.evict()
 
     async def next(self) -> T | CallRefusedError | None:
-        """The next message, the refusal that ended the stream, or None when the gateway stops."""
-        return await self._queue.get()
+        """The next message, the refusal that ended the stream, or None at its end: the gateway stops, or it fell behind."""
+        while not self._backlog:
+            if self.fell_behind:
+                return None
+            self._sleeper = asyncio.get_running_loop().create_future()
+            await self._sleeper
+        return self._backlog.popleft()
 
 
 class _Source(Generic[T]):
@@ -106,11 +148,12 @@ class Feeds:
         self._ticks: dict[str, _Source[Tick]] = {}
         self._contracts: dict[int, _Source[ContractState]] = {}
         self._ending: dict[str | int, asyncio.Task[None]] = {}
+        self._bell = Bell()
 
     @contextmanager
     def ticks(self, symbols: list[str]) -> Generator[Watch[Tick], None, None]:
         """Watch symbols; each begins with its latest tick if one is known."""
-        watch: Watch[Tick] = Watch()
+        watch: Watch[Tick] = Watch(self._bell)
         wanted = {symbol: requests.Ticks(ticks=symbol, subscribe=1) for symbol in symbols}
         for symbol, request in wanted.items():
             if symbol not in self._ticks:
@@ -131,7 +174,7 @@ class Feeds:
     @contextmanager
     def contract(self, contract_id: int) -> Generator[Watch[ContractState], None, None]:
         """Watch one contract until it is sold."""
-        watch: Watch[ContractState] = Watch()
+        watch: Watch[ContractState] = Watch(self._bell)
         if contract_id not in self._contracts:
             request = requests.ProposalOpenContract(proposal_open_contract=1, contract_id=contract_id, subscribe=1)
             self._contracts[contract_id] = _Source(

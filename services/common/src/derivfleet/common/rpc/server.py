@@ -26,6 +26,12 @@ _log = structlog.get_logger()
 _OPEN = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
 _Q = TypeVar("_Q")
 _A = TypeVar("_A")
+MOST_AT_ONCE = 100
+"""Calls and streams of one connection that the server takes at once; the others wait in the client. So one that floods
+fills its own memory, and whoever else calls has a hundred calls before it at most. The least that RFC 9113 advises."""
+MOST_PENDING = 5_000
+"""Calls of all connections that have arrived and not begun. Above that gRPC throws some away, whoever made them: a
+thousand bots that come back at once, each with two streams and a call, must fit."""
 
 
 UNCHECKED = Problem(
@@ -138,6 +144,9 @@ class Server:
             interceptors=[_Gate(identities, roles or {}, open_services)],
             options=[
                 ("grpc.so_reuseport", 0),
+                ("grpc.max_concurrent_streams", MOST_AT_ONCE),
+                ("grpc.server.max_pending_requests", MOST_PENDING),
+                ("grpc.server.max_pending_requests_hard_limit", 2 * MOST_PENDING),
                 ("grpc.max_receive_message_length", max_message_bytes),
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_ping_interval_without_data_ms", 5_000),

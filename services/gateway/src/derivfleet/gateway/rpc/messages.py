@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import grpc
@@ -14,7 +15,7 @@ from derivfleet.deriv.errors import RequestRefused
 from derivfleet.deriv.symbols import SYMBOLS
 from derivfleet.deriv.vocabulary import ContractType, DurationUnit
 from derivfleet.gateway.core.orders import Order, OrderTerms, State
-from derivfleet.v1 import market_pb2, orders_pb2, quota_pb2
+from derivfleet.v1 import market_pb2, orders_pb2, quota_pb2, trading_pb2
 
 if TYPE_CHECKING:
     from derivfleet.deriv.answers import ContractState
@@ -36,6 +37,7 @@ __all__ = [
     "state_of",
     "terms_of",
     "tick_message",
+    "tick_news",
     "window_messages",
 ]
 
@@ -208,6 +210,12 @@ def tick_message(tick: Tick) -> market_pb2.Tick:
         quote=f"{tick.quote:.{tick.decimals}f}",
         pip_decimals=tick.decimals,
     )
+
+
+@lru_cache(maxsize=100)
+def tick_news(tick: Tick) -> trading_pb2.StreamTicksResponse:
+    """A tick as its stream tells it; one message for all who watch, and not to be changed."""
+    return trading_pb2.StreamTicksResponse(tick=tick_message(tick))
 
 
 def window_messages(schedule: Schedule, now_ns: int) -> list[quota_pb2.QuotaWindow]:

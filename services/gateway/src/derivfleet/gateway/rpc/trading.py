@@ -18,13 +18,13 @@ from derivfleet.gateway.core.orders import Order, State
 from derivfleet.gateway.journal.sqlite import JournalError
 from derivfleet.gateway.refusals import DeskClosedError, DifferentOrderError, LeaseLostError, SellRefusedError
 from derivfleet.gateway.rpc import messages, problems
-from derivfleet.gateway.rpc.visits import Context, Reception, Visit
+from derivfleet.gateway.rpc.visits import Context, Reception, Visit, sent_away
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
 from derivfleet.gateway.upstream.line import TurnRefusedError
 from derivfleet.v1 import market_pb2, quota_pb2, trading_pb2, trading_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
     from derivfleet.common.clock import Clock
     from derivfleet.common.telemetry import Telemetry
@@ -171,59 +171,55 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             )
         raise AssertionError("a visit answers or aborts")
 
-    async def StreamTicks(  # noqa: N802
+    # Streams are written to, not yielded from: a handler that hangs in a reader who does not read can then be ended.
+
+    async def StreamTicks(  # type: ignore[override]  # noqa: N802 - its stub knows generators only
         self, request: trading_pb2.StreamTicksRequest, context: Context
-    ) -> AsyncIterator[trading_pb2.StreamTicksResponse]:
+    ) -> None:
         async with self._visit(SpanName.GATEWAY_STREAM, request.account, context, {}) as visit:
             symbols = list(dict.fromkeys(request.symbols))
             if not 1 <= len(symbols) <= MOST_SYMBOLS:
                 raise messages.invalid("symbols", f"must name 1 to {MOST_SYMBOLS} symbols")
             for symbol in symbols:
                 messages.check_symbol("symbols", symbol)
-            with visit.room.feeds.ticks(symbols) as watch:
+            with visit.room.feeds.ticks(symbols) as watch, sent_away(watch):
                 while (tick := await watch.next()) is not None:
                     visit.span.end()
                     if isinstance(tick, CallRefusedError):
                         raise ProblemError(problems.refused(Call.TICKS, tick))
-                    if watch.fell_behind:
-                        raise ProblemError(problems.fell_behind())
-                    yield trading_pb2.StreamTicksResponse(tick=messages.tick_message(tick))
+                    await context.write(messages.tick_news(tick))
 
-    async def StreamOrders(  # noqa: N802
+    async def StreamOrders(  # type: ignore[override]  # noqa: N802 - as above
         self, request: trading_pb2.StreamOrdersRequest, context: Context
-    ) -> AsyncIterator[trading_pb2.StreamOrdersResponse]:
+    ) -> None:
         async with self._visit(SpanName.GATEWAY_STREAM, request.account, context, {}) as visit:
             feed = visit.room.desk.feed
             position = feed.last_position
-            yield trading_pb2.StreamOrdersResponse()
+            await context.write(trading_pb2.StreamOrdersResponse())
             visit.span.end()
-            async for event in feed.follow(visit.room.key, position):
-                if event is not None and event.order.bot == visit.bot:
-                    yield trading_pb2.StreamOrdersResponse(event=messages.event_message(event))
+            async for event in feed.follow(visit.room.key, position, visit.bot):
+                if event is not None:
+                    await context.write(trading_pb2.StreamOrdersResponse(event=messages.event_message(event)))
 
-    async def StreamContract(  # noqa: N802
+    async def StreamContract(  # type: ignore[override]  # noqa: N802 - as above
         self, request: trading_pb2.StreamContractRequest, context: Context
-    ) -> AsyncIterator[trading_pb2.StreamContractResponse]:
+    ) -> None:
         async with self._visit(SpanName.GATEWAY_STREAM, request.account, context, {}) as visit:
             order = self._own_order(visit, request.order_id)
             if not order.contract_id:
                 raise ProblemError(problems.no_contract(order))
-            with visit.room.feeds.contract(order.contract_id) as watch:
+            with visit.room.feeds.contract(order.contract_id) as watch, sent_away(watch):
                 while (contract := await watch.next()) is not None:
                     visit.span.end()
                     if isinstance(contract, CallRefusedError):
                         raise ProblemError(problems.refused(Call.PROPOSAL_OPEN_CONTRACT, contract))
-                    if watch.fell_behind:
-                        raise ProblemError(problems.fell_behind())
                     visit.room.desk.on_contract(order, contract)
                     message = messages.contract_message(visit.room.key, contract)
-                    yield trading_pb2.StreamContractResponse(contract=message)
+                    await context.write(trading_pb2.StreamContractResponse(contract=message))
                     if contract.is_sold:
                         return
 
-    def _visit(
-        self, name: SpanName, account: str, context: Context, attributes: Mapping[Attribute, str]
-    ) -> Visit:
+    def _visit(self, name: SpanName, account: str, context: Context, attributes: Mapping[Attribute, str]) -> Visit:
         return Visit(self._reception, name, account, context, attributes)
 
     def _has_lease(self, visit: Visit, symbol: str, replica: str, epoch: int) -> bool:
