@@ -81,7 +81,7 @@ class Watch(Generic[T]):
                 self.evict()
 
     async def next(self) -> T | CallRefusedError | None:
-        """The next message, the refusal that ended the stream, or None at its end: the gateway stops, or it fell behind."""
+        """The next message, the refusal that ended the stream, or None: the gateway stops, or it fell behind."""
         while not self._backlog:
             if self.fell_behind:
                 return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
@@ -197,9 +198,10 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             position = feed.last_position
             await context.write(trading_pb2.StreamOrdersResponse())
             visit.span.end()
-            async for event in feed.follow(visit.room.key, position, visit.bot):
-                if event is not None:
-                    await context.write(trading_pb2.StreamOrdersResponse(event=messages.event_message(event)))
+            async with aclosing(feed.follow(visit.room.key, position, visit.bot)) as events:
+                async for event in events:
+                    if event is not None:
+                        await context.write(trading_pb2.StreamOrdersResponse(event=messages.event_message(event)))
 
     async def StreamContract(  # type: ignore[override]  # noqa: N802 - as above
         self, request: trading_pb2.StreamContractRequest, context: Context
