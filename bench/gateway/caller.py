@@ -1,7 +1,8 @@
 """``python -m bench.gateway.caller``: a process that makes calls as it is told, and says how long they took.
 
 A line of JSON in is an order, a line of JSON out its result. ``rate`` 0 calls again as soon as the answer is there;
-any other is that many calls a second of all clients together, each on time whether or not the last was answered.
+any other is that many calls a second of all clients together, each on time whether or not the last was answered, and
+then the result holds every time that was taken.
 ``at_once`` makes that many calls of the first client at the same moment, and nothing else.
 """
 
@@ -141,6 +142,7 @@ class Callers:
             "p99_ms": percentile(ordered, 99) * 1e3,
             "max_ms": percentile(ordered, 100) * 1e3,
             "client_cpu_us": cpu_s / max(1, len(ordered)) * 1e6,
+            "took_ms": [took_s * 1e3 for took_s in ordered] if task.rate else [],
         }
 
     async def close(self) -> None:

@@ -11,7 +11,7 @@ import grpc
 from websockets.asyncio.client import ClientConnection, connect
 
 from bench.gateway.world import ACCOUNT, APP_ID, SYMBOL, TERMS, TOKEN, bot_name, order_name
-from derivfleet.common.rpc.channel import bearer, open_channel
+from derivfleet.common.rpc.channel import bearer
 from derivfleet.common.rpc.identity import read_token
 from derivfleet.deriv import requests
 from derivfleet.deriv.dialects import dialect
@@ -46,6 +46,11 @@ class Client(Protocol):
         ...
 
 
+def _own_channel(port: int) -> grpc.aio.Channel:
+    """A channel that shares its connection with no other of this process, as those of two bots never do."""
+    return grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)])
+
+
 async def _outcome(call: Any) -> str:
     try:
         await call
@@ -58,7 +63,7 @@ class Echoed:
     """Calls the bare server, over a connection of its own."""
 
     def __init__(self, port: int) -> None:
-        self._channel = open_channel(f"127.0.0.1:{port}")
+        self._channel = _own_channel(port)
         self._stub = trading_pb2_grpc.TradingServiceStub(self._channel)
         self._request = trading_pb2.CheckRequest(account=ACCOUNT, order_id=order_name(0))
 
@@ -77,7 +82,7 @@ class OfBot:
     """A bot's calls, over a connection of its own. ``run`` makes its order ids unlike those of any other run."""
 
     def __init__(self, port: int, tokens: Path, index: int, run: str, patience_s: float) -> None:
-        self._channel = open_channel(f"127.0.0.1:{port}")
+        self._channel = _own_channel(port)
         self._stub = trading_pb2_grpc.TradingServiceStub(self._channel)
         self._metadata = bearer(read_token(tokens / f"{bot_name(index)}.token", "token"))
         self._order = order_name(index)

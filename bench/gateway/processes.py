@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
@@ -48,7 +48,7 @@ class Program:
         self._log = log
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("DERIVFLEET_", "SPEED"))}
         with log.open("w") as output:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - modules of ours
                 [sys.executable, "-m", *module.split()],
                 env={**inherited, "GRPC_VERBOSITY": "ERROR", **(environment or {})},
                 stdin=subprocess.PIPE,
@@ -58,7 +58,7 @@ class Program:
             )
         self._measured = psutil.Process(self._process.pid)
 
-    def __enter__(self) -> Program:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -113,9 +113,6 @@ class Program:
 
 class Helper(Program):
     """A client process: takes an order as a line of JSON, answers with a line of JSON."""
-
-    def __enter__(self) -> Helper:
-        return self
 
     def ask(self, **order: Any) -> None:
         """Give an order; its answer has to be taken before the next."""

@@ -1,8 +1,7 @@
-"""``python -m bench.gateway.watchers``: a process that is a thousand bots which listen.
+"""``python -m bench.gateway.watchers``: a process that is a thousand bots that listen, each on its own connection.
 
-Each bot has a connection of its own, with a stream of its ticks and one of its orders, and renews its lease every
-second, as bots do. A further socket listens to the simulator itself, so that a tick's way through the gateway is known
-from the moment at which it was there for everybody.
+A further socket listens to the simulator itself, so that a tick's way through the gateway is known from the moment at
+which it was there for everybody.
 
 A line of JSON in is an order, a line of JSON out its result.
 """
@@ -40,8 +39,10 @@ class Task(BaseModel):
     simulator_port: int
     tokens: str
     bots: int
-    streams: bool
-    """Whether they open their streams and renew their leases, or are only connected."""
+    ticks: bool = False
+    """Whether each opens a stream of its ticks."""
+    whole: bool = False
+    """Whether each does besides all that a bot does: a stream of its orders, and its lease renewed every second."""
     seconds: float
     """How long to listen, after all have connected."""
 
@@ -54,6 +55,7 @@ class Bots:
         self._poll = select.epoll()
         self._ticks: dict[int, int] = {}
         """Socket → its stream of ticks."""
+        self._orders: dict[int, int] = {}
         self.arrivals: dict[int, list[int]] = {}
         """Epoch of a tick → when each bot had it, in nanoseconds."""
         self.renewals_s: list[float] = []
@@ -68,13 +70,18 @@ class Bots:
             self._poll.register(link.socket.fileno(), select.EPOLLIN)
             self.listen(0)
 
-    def open_streams(self) -> None:
-        ticks = trading_pb2.StreamTicksRequest(account=ACCOUNT, symbols=[SYMBOL]).SerializeToString()
-        orders = trading_pb2.StreamOrdersRequest(account=ACCOUNT).SerializeToString()
+    def watch_ticks(self) -> None:
+        request = trading_pb2.StreamTicksRequest(account=ACCOUNT, symbols=[SYMBOL]).SerializeToString()
         for number, link in self._links.items():
             if number not in self._ticks:
-                self._ticks[number] = link.open(f"{SERVICE}/StreamTicks", ticks)
-                link.open(f"{SERVICE}/StreamOrders", orders)
+                self._ticks[number] = link.open(f"{SERVICE}/StreamTicks", request)
+                self.listen(0)
+
+    def watch_orders(self) -> None:
+        request = trading_pb2.StreamOrdersRequest(account=ACCOUNT).SerializeToString()
+        for number, link in self._links.items():
+            if number not in self._orders:
+                self._orders[number] = link.open(f"{SERVICE}/StreamOrders", request)
                 self.listen(0)
 
     def listen(self, seconds: float, *, renew: bool = False) -> None:
@@ -133,16 +140,18 @@ def _listen_directly(port: int, arrivals: dict[int, int], stop: threading.Event)
 
 def carry_out(bots: Bots, task: Task) -> dict[str, Any]:
     bots.connect(task)
-    if task.streams:
-        bots.open_streams()
-        bots.listen(3.0)
+    if task.ticks:
+        bots.watch_ticks()
+    if task.whole:
+        bots.watch_orders()
+    bots.listen(2.0)
     direct: dict[int, int] = {}
     stop = threading.Event()
     listener = threading.Thread(target=_listen_directly, args=(task.simulator_port, direct, stop), daemon=True)
     listener.start()
     time.sleep(0.2)
     bots.arrivals.clear()
-    bots.listen(task.seconds, renew=task.streams)
+    bots.listen(task.seconds, renew=task.whole)
     bots.listen(1.0)
     stop.set()
     listener.join()

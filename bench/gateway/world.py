@@ -79,8 +79,13 @@ class House:
     tokens: Path
 
     @classmethod
-    def start(cls, stack: ExitStack, folder: Path, bots: int, speed: float = 1, headroom: float = 0.95) -> House:
-        """Start both; the stack ends them. The gateway's own limits stay: ``headroom`` is its part of Deriv's."""
+    def start(
+        cls, stack: ExitStack, folder: Path, traces_to: str, bots: int, speed: float = 1, headroom: float = 0.95
+    ) -> House:
+        """Start both; the stack ends them. The gateway's own limits stay: ``headroom`` is its part of Deriv's.
+
+        ``traces_to`` is host:port of a receiver: a gateway without one would be another.
+        """
         folder.mkdir(parents=True)
         settings = folder / "simulator.yaml"
         lifted = {name: {60: LIFTED, 3600: LIFTED} for name in OPTIONS_LIMITS.buckets}
@@ -119,6 +124,7 @@ class House:
                     "DERIVFLEET_GATEWAY_TOKENS": str(tokens),
                     "DERIVFLEET_GATEWAY_JOURNAL": str(folder / "journal.sqlite"),
                     "DERIVFLEET_GATEWAY_DERIV_URL": f"http://127.0.0.1:{simulator_port}",
+                    "DERIVFLEET_GATEWAY_OTLP_ENDPOINT": traces_to,
                     "DERIV_TOKEN": TOKEN,
                     "DERIV_APP_ID": APP_ID,
                 },
