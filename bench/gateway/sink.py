@@ -20,7 +20,8 @@ async def export(request: bytes, context: Any) -> bytes:
 async def serve(port: int) -> None:
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", 64 * 2**20)])
     behaviour: Any = export  # the typed stubs know synchronous behaviours only
-    handler: Any = grpc.unary_unary_rpc_method_handler(behaviour)
+    make: Any = grpc.unary_unary_rpc_method_handler  # without types for a handler of plain bytes
+    handler = make(behaviour)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Export": handler}),))
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()

@@ -154,6 +154,8 @@ class Server:
         options = [
             ("grpc.so_reuseport", int(lanes > 1)),
             ("grpc.max_concurrent_streams", MOST_AT_ONCE),
+            # Else it counts streams that have ended and not been freed, and refuses the next of who keeps to the limit.
+            ("grpc.http.overload_protection", 0),
             ("grpc.server.max_pending_requests", MOST_PENDING),
             ("grpc.server.max_pending_requests_hard_limit", 2 * MOST_PENDING),
             ("grpc.max_receive_message_length", max_message_bytes),
