@@ -30,39 +30,38 @@ T = TypeVar("T")
 WATCHER_BACKLOG = 1000
 """Messages kept for a watcher who does not read; then it has fallen behind and is sent away. The messages are shared by
 all who wait for them."""
-WOKEN_AT_ONCE = 50
-"""Watchers that are sent a message before others' calls get their turn: two to three milliseconds."""
+WOKEN_AT_ONCE = 100
+"""Watchers that are sent a message before others' calls get their turn: about four milliseconds."""
 
 
 class Bell:
     """Wakes watchers a few at a time, so that a tick that a thousand wait for does not keep others' calls waiting."""
 
     def __init__(self) -> None:
-        self._sleepers: deque[asyncio.Future[None]] = deque()
+        self._sleepers: deque[Callable[[], None]] = deque()
 
-    def wake(self, sleeper: asyncio.Future[None]) -> None:
+    def ring(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` soon, in its turn."""
         if not self._sleepers:
-            sleeper.get_loop().call_soon(self._ring)
-        self._sleepers.append(sleeper)
+            asyncio.get_running_loop().call_soon(self._ring)
+        self._sleepers.append(wake)
 
     def _ring(self) -> None:
         for _ in range(min(WOKEN_AT_ONCE, len(self._sleepers))):
-            sleeper = self._sleepers.popleft()
-            if not sleeper.done():
-                sleeper.set_result(None)
+            self._sleepers.popleft()()
         if self._sleepers:
-            self._sleepers[0].get_loop().call_soon(self._ring)
+            asyncio.get_running_loop().call_soon(self._ring)
 
 
 class Watch(Generic[T]):
     """One watcher's view of one or more streams: what has come and was not taken yet."""
 
-    __slots__ = ("_backlog", "_bell", "_sleeper", "evict", "fell_behind")
+    __slots__ = ("_backlog", "_bell", "_wake", "evict", "fell_behind")
 
     def __init__(self, bell: Bell) -> None:
         self._bell = bell
         self._backlog: deque[T | CallRefusedError | None] = deque()
-        self._sleeper: asyncio.Future[None] | None = None
+        self._wake: Callable[[], None] | None = None
         self.fell_behind = False
         self.evict: Callable[[], object] | None = None
         """Called once if the watcher does not take what comes: it may be stuck in handing on what it took last."""
@@ -71,23 +70,34 @@ class Watch(Generic[T]):
         if self.fell_behind:
             return
         self._backlog.append(item)
-        if self._sleeper is not None:
-            self._bell.wake(self._sleeper)
-            self._sleeper = None
+        if self._wake is not None:
+            self._bell.ring(self._wake)
+            self._wake = None
         elif len(self._backlog) > WATCHER_BACKLOG:
             self.fell_behind = True
             self._backlog.clear()
             if self.evict is not None:
                 self.evict()
 
+    def wait(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` when there is something to take: now, or once it has come."""
+        if self._backlog or self.fell_behind:
+            wake()
+        else:
+            self._wake = wake
+
+    def take(self) -> T | CallRefusedError | None:
+        """The oldest message that was not taken, the refusal that ended the stream, or None: the gateway stops, or the
+        watcher fell behind. To be called when there is something.
+        """
+        return self._backlog.popleft() if self._backlog else None
+
     async def next(self) -> T | CallRefusedError | None:
-        """The next message, the refusal that ended the stream, or None: the gateway stops, or it fell behind."""
-        while not self._backlog:
-            if self.fell_behind:
-                return None
-            self._sleeper = asyncio.get_running_loop().create_future()
-            await self._sleeper
-        return self._backlog.popleft()
+        """Wait for something to take, and take it."""
+        there: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.wait(lambda: None if there.done() else there.set_result(None))
+        await there
+        return self.take()
 
 
 class _Source(Generic[T]):

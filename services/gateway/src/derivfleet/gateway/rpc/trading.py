@@ -19,7 +19,8 @@ from derivfleet.gateway.core.orders import Order, State
 from derivfleet.gateway.journal.sqlite import JournalError
 from derivfleet.gateway.refusals import DeskClosedError, DifferentOrderError, LeaseLostError, SellRefusedError
 from derivfleet.gateway.rpc import messages, problems
-from derivfleet.gateway.rpc.visits import Context, Reception, Visit, sent_away
+from derivfleet.gateway.rpc.pumps import Pump, sent_away
+from derivfleet.gateway.rpc.visits import Context, Reception, Visit
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
 from derivfleet.gateway.upstream.line import TurnRefusedError
 from derivfleet.v1 import market_pb2, quota_pb2, trading_pb2, trading_pb2_grpc
@@ -172,7 +173,7 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             )
         raise AssertionError("a visit answers or aborts")
 
-    # Streams are written to, not yielded from: a handler that hangs in a reader who does not read can then be ended.
+    # Streams are written to and not yielded from: a handler that hangs in a reader who does not read can then be ended.
 
     async def StreamTicks(  # type: ignore[override]  # noqa: N802 - its stub knows generators only
         self, request: trading_pb2.StreamTicksRequest, context: Context
@@ -183,12 +184,13 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
                 raise messages.invalid("symbols", f"must name 1 to {MOST_SYMBOLS} symbols")
             for symbol in symbols:
                 messages.check_symbol("symbols", symbol)
+
+            def news(tick: Tick) -> trading_pb2.StreamTicksResponse:
+                visit.span.end()
+                return messages.tick_news(tick)
+
             with visit.room.feeds.ticks(symbols) as watch, sent_away(watch):
-                while (tick := await watch.next()) is not None:
-                    visit.span.end()
-                    if isinstance(tick, CallRefusedError):
-                        raise ProblemError(problems.refused(Call.TICKS, tick))
-                    await context.write(messages.tick_news(tick))
+                await Pump(watch, context, Call.TICKS, news).run()
 
     async def StreamOrders(  # type: ignore[override]  # noqa: N802 - as above
         self, request: trading_pb2.StreamOrdersRequest, context: Context

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 
@@ -19,15 +17,14 @@ from derivfleet.gateway.upstream.connection import AnswerLostError
 from derivfleet.gateway.upstream.line import TurnRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Mapping
     from types import TracebackType
 
     from derivfleet.common.clock import Clock
     from derivfleet.common.telemetry import Telemetry
     from derivfleet.gateway.accounts import AccountRoom
-    from derivfleet.gateway.feeds import Watch
 
-__all__ = ["Context", "Reception", "Visit", "sent_away"]
+__all__ = ["Context", "Reception", "Visit"]
 
 _log = structlog.get_logger()
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -130,21 +127,3 @@ class Visit:
         self.span.fail(code, problem.message)
         self.span.end()
         await abort(self._context, problem)
-
-
-@contextmanager
-def sent_away(watch: Watch[Any]) -> Generator[None, None, None]:
-    """Ends a stream's handler when its watcher falls behind, wherever the handler is. Raises ProblemError then."""
-    task = asyncio.current_task()
-    if task is None:
-        raise RuntimeError("a handler runs in a task")
-    watch.evict = task.cancel
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not watch.fell_behind:
-            raise
-        task.uncancel()
-        raise ProblemError(problems.fell_behind()) from None
-    finally:
-        watch.evict = None
