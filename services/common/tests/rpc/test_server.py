@@ -204,3 +204,19 @@ def test_a_missing_or_broken_token_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
     with pytest.raises(ConfigurationError, match="is empty"):
         read_token(tmp_path / "empty", "TOKEN_FILE")
+
+
+async def test_lanes_share_a_port_with_nobody_else(tmp_path: Path) -> None:
+    identities = TokenFile(issue_tokens({"one": Role.BOT}, tmp_path), "TOKENS")
+    first = Server("127.0.0.1:0", "LISTEN", identities, lanes=4)
+    trading_pb2_grpc.add_TradingServiceServicer_to_server(SERVICER, first.grpc_server)
+    port = await first.start()
+    for lanes in (1, 4):
+        with pytest.raises(ConfigurationError, match=rf"LISTEN: cannot listen on 127.0.0.1:{port}"):
+            await Server(f"127.0.0.1:{port}", "LISTEN", identities, lanes=lanes).start()
+    metadata = bearer(read_token(tmp_path / "one.token", "TOKEN_FILE"))
+    for number in range(12):  # each on a connection of its own, so in whichever lane
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=[("number", number)]) as channel:
+            stub = trading_pb2_grpc.TradingServiceStub(channel)
+            assert (await stub.Check(trading_pb2.CheckRequest(), metadata=metadata)).order.bot == "one"
+    await first.stop(0)

@@ -56,13 +56,13 @@ Number = Annotated[Decimal, BeforeValidator(_as_decimal)]
 Amount = Annotated[Decimal, BeforeValidator(_as_decimal), Field(ge=0)]
 Epoch = Annotated[int, Field(ge=0, le=9_999_999_999)]
 Natural = Annotated[int, Field(ge=0)]
-SymbolName = Annotated[str, Field(pattern=r"^\w{2,30}$")]
+SymbolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{2,30}$")]
 ContractTypeName = Annotated[str, Field(pattern=r"^[A-Z]+$")]
 """Wider than ContractType: the wire knows more types than are traded here."""
 Barrier = Annotated[str, Field(pattern=r"^[+-]?[0-9]+\.?[0-9]*$", min_length=1, max_length=20)]
 DayOrEpoch = Annotated[str, Field(pattern=r"^([0-9]{4}-(0?[1-9]|1[012])-(0?[1-9]|[12][0-9]|3[01])|[0-9]{1,10})$")]
-StreamId = Annotated[str, Field(pattern=r"^[\w-]{32,128}$")]
-Token = Annotated[str, Field(pattern=r"^[\w\-]{1,128}$")]
+StreamId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{32,128}$")]
+Token = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 LoginId = Annotated[str, Field(pattern=r"^[A-Za-z]+[0-9]+$")] | None
 Yes = Literal[1]
 YesNo = Literal[0, 1]
@@ -182,7 +182,7 @@ class ContractParameters(Request):
     growth_rate: Number | None = None
     multiplier: Amount | None = None
     limit_order: LimitOrder | None = None
-    cancellation: Annotated[str, Field(pattern=r"^\w+$")] | None = None
+    cancellation: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")] | None = None
     payout_per_point: Number | None = None
     selected_tick: int | None = None
     date_start: Epoch | None = None
@@ -209,7 +209,7 @@ class Buy(AccountRequest):
     """``buy`` is a proposal id, or "1" with ``parameters``; ``price`` the most that may be paid."""
 
     call: ClassVar[Call] = Call.BUY
-    buy: Annotated[str, Field(pattern=r"^(?:[\w-]{32,128}|1)$")] = "1"
+    buy: Annotated[str, Field(pattern=r"^(?:[A-Za-z0-9_-]{32,128}|1)$")] = "1"
     price: Amount
     parameters: BuyParameters | None = None
     subscribe: Yes | None = None

@@ -133,9 +133,10 @@ class Desk:
         """Buy once; returns the order as far as it is known, and if its turn was refused now, how long that was away.
 
         ``has_lease`` tells whether the asking replica holds the symbol; it is asked again right before the sending.
-        Raises DifferentOrderError if the id is taken by another order, LeaseLostError if the replica may not buy,
-        DeskClosedError if no new orders are taken, and JournalError if the journal is out of order (asking again with
-        the same id is safe).
+        Raises DifferentOrderError if the id is taken by another order. Nothing is written down, and asking again with
+        the same id is safe, if it raises LeaseLostError (the replica may not buy), TurnRefusedError (it could not be
+        sent before the deadline), DeskClosedError (no new orders are taken) or JournalError (the journal is out of
+        order).
         """
         known = self.find(order_id)
         if known is not None:
@@ -150,6 +151,7 @@ class Desk:
                 raise DeskClosedError(f"order {order_id} was not taken: the gateway is ending")
             if not has_lease():
                 raise LeaseLostError(order_id, terms.symbol)
+            self._admit(bot, deadline_ns)
             order = Order(
                 account=self._account,
                 order_id=order_id,
@@ -165,6 +167,16 @@ class Desk:
             task.add_done_callback(lambda _: self._purchases.pop(order_id, None))
         order = await asyncio.shield(purchase.task)
         return order, purchase.refused_wait_ns
+
+    def _admit(self, bot: str, deadline_ns: int) -> None:
+        """Refuse what has no chance before it is an order: a bot that floods must not fill the disk nor the log."""
+        try:
+            self.line.check_turn(bot, Call.BUY, deadline_ns)
+        except TurnRefusedError as error:
+            count = self.tallies.refused(bot, self._clock.now_ns())
+            if count:
+                _log.warning("orders refused", account=self._account, bot=bot, count=count, problem=str(error))
+            raise
 
     async def sell(self, order: Order, min_price: Decimal, deadline_ns: int, trace: Mapping[str, str]) -> Order:
         """Sell the contract of a confirmed order; returns the order after it.

@@ -25,9 +25,9 @@ class SimulatorService(ServiceSettings):
     """host:port of everything: REST, both WebSocket dialects, the ledger."""
     seed: str = "1"
     """Markets, ids and faults follow from it."""
-    token: Annotated[str, Field(pattern=r"^[\w\-]{1,128}$")]
+    token: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
     """The one token that logs in, in either dialect."""
-    app_id: Annotated[str, Field(pattern=r"^[\w\-]{1,64}$")] = "12345"
+    app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "12345"
     settings: str = ""
     """Path of a YAML file with SimulatorSettings; empty takes the defaults."""
 

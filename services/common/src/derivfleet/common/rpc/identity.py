@@ -84,14 +84,14 @@ class TokenFile:
             raise ConfigurationError(key, f"cannot read {path}: {error.strerror}") from None
         except ValidationError:
             raise ConfigurationError(key, f"{path} is not a token file; `derivfleet up` makes one") from None
-        self._entries = {entry.name: entry for entry in entries.tokens}
+        self._bearers = {
+            entry.name: (entry.sha256, Identity(name=entry.name, role=entry.role)) for entry in entries.tokens
+        }
 
     async def identify(self, token: str) -> Identity | None:
-        entry = self._entries.get(token.partition(".")[0])
+        known, identity = self._bearers.get(token.partition(".")[0], ("", None))
         digest = hashlib.sha256(token.encode()).hexdigest()
-        if entry is None or not hmac.compare_digest(entry.sha256, digest):
-            return None
-        return Identity(name=entry.name, role=entry.role)
+        return identity if hmac.compare_digest(known, digest) else None
 
 
 def issue_tokens(bearers: dict[str, Role], folder: Path) -> Path:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.rpc.identity import IdentitiesUnavailableError, Role, set_caller
 from derivfleet.common.rpc.status import Problem, abort
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from derivfleet.common.rpc.identity import Identities, Identity
 
@@ -25,6 +28,11 @@ _log = structlog.get_logger()
 _OPEN = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
 _Q = TypeVar("_Q")
 _A = TypeVar("_A")
+MOST_AT_ONCE = 1_200
+"""Calls and streams of one connection that the server takes at once; the others wait in the client, so that one that
+floods fills its own memory. Each costs the server about 20 kB. A thousand streams may share a connection."""
+MOST_PENDING = 2_000
+"""Calls of a lane that have arrived and not begun. Above that gRPC throws some away, whoever made them."""
 
 
 UNCHECKED = Problem(
@@ -97,12 +105,35 @@ def _refuse(handler: grpc.RpcMethodHandler[_Q, _A] | None, problem: Problem) -> 
     return make(behaviour)
 
 
+class _Methods:
+    """All lanes of a server as servicers are added to them.
+
+    Generated code also registers each method with gRPC's core. The asyncio server then waits for the next call of every
+    registered method at once, and sets that wait up anew for each call: fifteen methods add a fifth to a bare call.
+    Found by its name, a method costs a look into a dictionary.
+    """
+
+    def __init__(self, lanes: Sequence[grpc.aio.Server]) -> None:
+        self._lanes = lanes
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        for lane in self._lanes:
+            lane.add_generic_rpc_handlers(generic_rpc_handlers)
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: object) -> None:
+        """Nothing: the same methods come as generic ones."""
+
+
 class Server:
     """One listening gRPC server.
 
     ``register`` adds servicers to it; ``roles`` says which roles may use which full service name (all, if absent);
     ``identities`` None lets everybody in; ``open_services`` are full names of services that ask for no token (for a
     receiver that takes spans from anywhere, beside a service that does ask).
+
+    ``lanes`` is how many queues the calls arrive in. gRPC begins the calls of a server one by one in the order of their
+    arrival, so that whoever calls after ten thousand calls of somebody else waits for them all. The kernel gives each
+    connection to one of the lanes, and the lanes take turns.
     """
 
     def __init__(
@@ -113,29 +144,34 @@ class Server:
         roles: Mapping[str, frozenset[Role]] | None = None,
         max_message_bytes: int = 16 * 1024 * 1024,
         open_services: frozenset[str] = frozenset(),
+        lanes: int = 1,
     ) -> None:
         self._address = address
         self._key = key
         self._names: list[str] = [health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME]
         self._health = HealthServicer()
-        self._server = grpc.aio.server(
-            interceptors=[_Gate(identities, roles or {}, open_services)],
-            options=[
-                ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", max_message_bytes),
-                ("grpc.keepalive_permit_without_calls", 1),
-                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-                # A client that vanished without a word must not keep its streams.
-                ("grpc.keepalive_time_ms", 20_000),
-                ("grpc.keepalive_timeout_ms", 10_000),
-            ],
-        )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)  # pyright: ignore[reportUnknownMemberType] - untyped in its stubs
+        gate = _Gate(identities, roles or {}, open_services)
+        options = [
+            ("grpc.so_reuseport", int(lanes > 1)),
+            ("grpc.max_concurrent_streams", MOST_AT_ONCE),
+            # Else it counts streams that have ended and not been freed, and refuses the next of who keeps to the limit.
+            ("grpc.http.overload_protection", 0),
+            ("grpc.server.max_pending_requests", MOST_PENDING),
+            ("grpc.server.max_pending_requests_hard_limit", 2 * MOST_PENDING),
+            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+            # A client that vanished without a word must not keep its streams.
+            ("grpc.keepalive_time_ms", 20_000),
+            ("grpc.keepalive_timeout_ms", 10_000),
+        ]
+        self._lanes = [grpc.aio.server(interceptors=[gate], options=options) for _ in range(lanes)]
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc_server)  # pyright: ignore[reportUnknownMemberType] - untyped in its stubs
 
     @property
     def grpc_server(self) -> grpc.aio.Server:
         """To add servicers to, before :meth:`start`."""
-        return self._server
+        return cast("grpc.aio.Server", _Methods(self._lanes))
 
     def announce(self, *service_names: str) -> None:
         """Make services visible to reflection."""
@@ -143,12 +179,19 @@ class Server:
 
     async def start(self) -> int:
         """Listen; returns the port. Raises ConfigurationError naming the address's key if it is in use."""
-        reflection.enable_server_reflection(self._names, self._server)
+        servicer = ReflectionServicer(self._names)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, self.grpc_server)  # pyright: ignore[reportUnknownMemberType] - untyped in its stubs
+        host, _, asked = self._address.rpartition(":")
         try:
-            port = self._server.add_insecure_port(self._address)
-        except RuntimeError:
+            if len(self._lanes) > 1:
+                _check_free(host, int(asked))
+            port = self._lanes[0].add_insecure_port(self._address)
+            for lane in self._lanes[1:]:
+                lane.add_insecure_port(f"{host}:{port}")
+        except (RuntimeError, ValueError, OSError):
             raise ConfigurationError(self._key, f"cannot listen on {self._address}: is the port in use?") from None
-        await self._server.start()
+        for lane in self._lanes:
+            await lane.start()
         return port
 
     async def set_serving(self, serving: bool) -> None:
@@ -159,4 +202,15 @@ class Server:
     async def stop(self, grace_wall_s: float) -> None:
         """Refuse new calls, let running ones finish for a while, then end them."""
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(grace_wall_s)
+        await asyncio.gather(*(lane.stop(grace_wall_s) for lane in self._lanes))
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raise OSError if somebody listens there: lanes share their port, with each other and with every stranger."""
+    passive = socket.AI_PASSIVE
+    for family, kind, protocol, _, where in socket.getaddrinfo(
+        host.strip("[]"), port, type=socket.SOCK_STREAM, flags=passive
+    ):
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(where)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
-from google.rpc import code_pb2, error_details_pb2
+from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
-from grpc_status import rpc_status
 
 from derivfleet.common.clock import NS_PER_S
 from derivfleet.common.logs import redact
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["DOMAIN", "Problem", "ProblemError", "abort", "problem_of"]
 
 DOMAIN = "derivfleet"
+_DETAILS_KEY = "grpc-status-details-bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +61,21 @@ def _details(problem: Problem, message: str) -> list[Message]:
         quota = error_details_pb2.QuotaFailure.Violation(subject=problem.limit, description=message)
         details.append(error_details_pb2.QuotaFailure(violations=[quota]))
     if problem.retry_after_s is not None:
-        delay = Duration()
-        delay.FromNanoseconds(max(0, round(problem.retry_after_s * NS_PER_S)))
-        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+        seconds, nanos = divmod(max(0, round(problem.retry_after_s * NS_PER_S)), NS_PER_S)
+        details.append(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=seconds, nanos=nanos)))
     return details
 
 
 async def abort(context: grpc.aio.ServicerContext[Any, Any], problem: Problem) -> NoReturn:
     """End a call with a problem."""
-    status = Status(code=code_pb2.Code.Value(problem.code.name), message=redact(problem.message))
-    for detail in _details(problem, status.message):
-        packed = AnyMessage()
-        packed.Pack(detail)
-        status.details.append(packed)
-    answer = rpc_status.to_status(status)  # pyright: ignore[reportUnknownMemberType] - its stubs forget the argument's type
-    await context.abort(problem.code, status.message, answer.trailing_metadata or ())
+    message = redact(problem.message)
+    number: int = problem.code.value[0]
+    details = [
+        AnyMessage(type_url=f"type.googleapis.com/{detail.DESCRIPTOR.full_name}", value=detail.SerializeToString())
+        for detail in _details(problem, message)
+    ]
+    status = Status(code=number, message=message, details=details)
+    await context.abort(problem.code, message, ((_DETAILS_KEY, status.SerializeToString()),))
     raise AssertionError("abort returned")
 
 
@@ -84,7 +84,7 @@ def problem_of(error: grpc.aio.AioRpcError) -> Problem:
     reason, field_name, limit, retry = error.code().name, "", "", None
     metadata: dict[str, str] = {}
     for key, value in error.trailing_metadata() or ():
-        if key != "grpc-status-details-bin" or not isinstance(value, bytes):
+        if key != _DETAILS_KEY or not isinstance(value, bytes):
             continue
         for packed in Status.FromString(value).details:
             info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()

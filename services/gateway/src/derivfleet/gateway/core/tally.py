@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 
 __all__ = ["BotTally", "Tallies"]
 
+TELL_EVERY_NS = 10 * 10**9
+"""Refusals of one bot are spoken of this often: one that floods is refused thousands of times a second."""
+
 
 @dataclass(slots=True)
 class BotTally:
-    """One bot's counts. ``ops`` are its calls to the gateway, ``errors`` its denied and rejected orders."""
+    """One bot's counts. ``ops`` are its calls to the gateway, ``errors`` its refused, denied and rejected orders."""
 
     ops: int = 0
     buys: int = 0
@@ -28,6 +31,9 @@ class BotTally:
     open: int = 0
     profit: Decimal = Decimal(0)
     last_seen_time_ns: int = 0
+    refused: int = 0
+    """Orders refused before they were written down, since that was last spoken of."""
+    refused_told_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -44,6 +50,16 @@ class Tallies:
         tally = self.of(bot)
         tally.ops += 1
         tally.last_seen_time_ns = now_ns
+
+    def refused(self, bot: str, now_ns: int) -> int:
+        """An order was refused before it was written down. Returns how many to speak of now; 0 if it is too soon."""
+        tally = self.of(bot)
+        tally.errors += 1
+        tally.refused += 1
+        if now_ns < tally.refused_told_ns + TELL_EVERY_NS:
+            return 0
+        count, tally.refused, tally.refused_told_ns = tally.refused, 0, now_ns
+        return count
 
     def count(self, before: State | None, order: Order) -> None:
         """An order moved on; ``before`` is None for a new one."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,8 @@ CREATE INDEX blocks_by_age ON blocks (account, opened_ns);
 """
 BLOCKS_KEPT_NS = 2 * 3600 * 10**9
 _ORDER = TypeAdapter(Order)
+RECENT_ORDERS = 5_000
+"""Orders kept in memory as they were written or read last, about a kilobyte each: most questions are about them."""
 
 
 class JournalError(Exception):
@@ -78,6 +81,7 @@ class Journal:
     def __init__(self, path: Path, key: str) -> None:
         """Open or create; raises ConfigurationError naming ``key`` if that cannot be done, or another has it open."""
         self._lock = _locked(path, key)
+        self._recent: OrderedDict[tuple[str, str], Order] = OrderedDict()
         try:
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -97,9 +101,18 @@ class Journal:
         """Write down an order's newest transition; returns its position in the feed. Raises JournalError."""
         body = _ORDER.dump_json(order).decode()
         try:
-            return self._write(order, time_ns, body)
+            position = self._write(order, time_ns, body)
         except sqlite3.OperationalError as error:
             raise JournalError(f"the order journal cannot be written: {error}") from error
+        self._remember(order)
+        return position
+
+    def _remember(self, order: Order) -> None:
+        key = (order.account, order.order_id)
+        self._recent[key] = order
+        self._recent.move_to_end(key)
+        if len(self._recent) > RECENT_ORDERS:
+            self._recent.popitem(last=False)
 
     def _write(self, order: Order, time_ns: int, body: str) -> int:
         with self._db:
@@ -119,10 +132,17 @@ class Journal:
 
     def order(self, account: str, order_id: str) -> Order | None:
         """One order, or None."""
+        recent = self._recent.get((account, order_id))
+        if recent is not None:
+            return recent
         row = self._db.execute(
             "SELECT body FROM orders WHERE account = ? AND order_id = ?", (account, order_id)
         ).fetchone()
-        return None if row is None else _ORDER.validate_json(row[0])
+        if row is None:
+            return None
+        order = _ORDER.validate_json(row[0])
+        self._remember(order)
+        return order
 
     def open_orders(self, account: str) -> list[Order]:
         """Orders whose story has not ended, oldest first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -70,11 +71,12 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         await self._check_account(request.account, context)
         if request.after_position < 0:
             await abort(context, messages.invalid("after_position", "must not be negative").problem)
-        async for event in self._feed.follow(request.account, request.after_position):
-            if event is None:
-                yield control_pb2.StreamOrderFeedResponse()
-            else:
-                yield control_pb2.StreamOrderFeedResponse(event=messages.event_message(event))
+        async with aclosing(self._feed.follow(request.account, request.after_position)) as events:
+            async for event in events:
+                if event is None:
+                    yield control_pb2.StreamOrderFeedResponse()
+                else:
+                    yield control_pb2.StreamOrderFeedResponse(event=messages.event_message(event))
 
     async def _check_account(self, account: str, context: Context) -> None:
         if account and account not in self._rooms:

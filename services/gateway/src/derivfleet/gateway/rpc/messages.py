@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import grpc
@@ -38,6 +39,7 @@ __all__ = [
     "state_of",
     "terms_of",
     "tick_message",
+    "tick_news",
 ]
 
 _ORDER_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -237,3 +239,9 @@ def history_message(
             for candle in candles
         ],
     )
+
+
+@lru_cache(maxsize=100)
+def tick_news(tick: Tick) -> trading_pb2.StreamTicksResponse:
+    """A tick as its stream tells it; one message for all who watch, and not to be changed."""
+    return trading_pb2.StreamTicksResponse(tick=tick_message(tick))

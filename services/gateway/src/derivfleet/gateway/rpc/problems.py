@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import grpc
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from derivfleet.gateway.core.orders import Order
     from derivfleet.gateway.upstream.connection import CallRefusedError
 
-__all__ = ["denied", "fell_behind", "lease_lost", "no_contract", "refused", "turn_refused"]
+__all__ = ["denied", "fell_behind", "lease_lost", "no_contract", "order_refused", "refused", "turn_refused"]
 
 
 def denied(order: Order, account: str, refused_wait_ns: int | None, clock: Clock) -> Problem:
@@ -33,6 +34,13 @@ def denied(order: Order, account: str, refused_wait_ns: int | None, clock: Clock
         retry_after_s=None if refused_wait_ns is None else clock.wall_s(refused_wait_ns / 1e9),
         metadata={"order_id": order.order_id, "final": "true"},
     )
+
+
+def order_refused(order_id: str, error: TurnRefusedError, clock: Clock) -> Problem:
+    """The order could not be sent before its deadline, so it is none: the id is still free."""
+    problem = turn_refused(error, clock)
+    message = f"order {order_id} was not taken: {problem.message}"
+    return replace(problem, message=message, metadata={"order_id": order_id})
 
 
 def turn_refused(error: TurnRefusedError, clock: Clock) -> Problem:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import aclosing
+from typing import TYPE_CHECKING
 
 import grpc
-import structlog
 
 from derivfleet.common.rpc.identity import caller
 from derivfleet.common.rpc.status import Problem, ProblemError, abort
 from derivfleet.common.spans import Attribute, SpanName
-from derivfleet.common.telemetry import context_from, metadata_of
 from derivfleet.deriv.requests import GRANULARITIES_S
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway.core.collapse import Asked
@@ -20,24 +17,23 @@ from derivfleet.gateway.core.orders import Order, State
 from derivfleet.gateway.journal.sqlite import JournalError
 from derivfleet.gateway.refusals import DeskClosedError, DifferentOrderError, LeaseLostError, SellRefusedError
 from derivfleet.gateway.rpc import messages, problems, quota
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
+from derivfleet.gateway.rpc.pumps import Pump, sent_away
+from derivfleet.gateway.rpc.visits import Context, Reception, Visit
+from derivfleet.gateway.upstream.connection import CallRefusedError
 from derivfleet.gateway.upstream.line import TurnRefusedError
 from derivfleet.v1 import quota_pb2, trading_pb2, trading_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+    from collections.abc import Mapping
 
     from derivfleet.common.clock import Clock
-    from derivfleet.common.telemetry import OpenSpan, Telemetry
+    from derivfleet.common.telemetry import Telemetry
     from derivfleet.deriv.answers import ContractState
+    from derivfleet.deriv.ticks import Tick
     from derivfleet.gateway.accounts import AccountRoom
 
 __all__ = ["TradingServicer"]
 
-_log = structlog.get_logger()
-Context = grpc.aio.ServicerContext[Any, Any]
-DEFAULT_DEADLINE_S = 30.0
-"""For callers who set none."""
 MOST_TICKS = 5000
 """Deriv's own cap."""
 MOST_SYMBOLS = 50
@@ -45,28 +41,12 @@ MOST_SYMBOLS = 50
 LAST_EPOCH_S = 9_999_999_999
 
 
-@dataclass(frozen=True, slots=True)
-class _Visit:
-    """One call: who, about which account, until when."""
-
-    bot: str
-    room: AccountRoom
-    span: OpenSpan
-    deadline_ns: int
-
-    @property
-    def trace(self) -> Mapping[str, str]:
-        """The trace context under which the call's work is done."""
-        return dict(metadata_of(self.span.context))
-
-
 class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
     """Every method: check, ask the account's room, answer or explain."""
 
     def __init__(self, rooms: Mapping[str, AccountRoom], clock: Clock, telemetry: Telemetry) -> None:
-        self._rooms = rooms
+        self._reception = Reception(rooms, clock, telemetry)
         self._clock = clock
-        self._telemetry = telemetry
 
     async def Buy(self, request: trading_pb2.BuyRequest, context: Context) -> trading_pb2.BuyResponse:  # noqa: N802
         attributes = {
@@ -87,6 +67,8 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
                     visit.trace,
                     lambda: self._has_lease(visit, terms.symbol, request.replica, request.lease_epoch),
                 )
+            except TurnRefusedError as error:
+                raise ProblemError(problems.order_refused(order_id, error, self._clock)) from None
             except LeaseLostError as error:
                 raise ProblemError(problems.lease_lost(str(error))) from None
             except DifferentOrderError as error:
@@ -162,7 +144,7 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
         # Not traced: it comes every second from every replica and says nothing about a trade.
         try:
             bot = caller().name
-            leases = self._room(request.account, bot).leases[bot]
+            leases = self._reception.room(request.account, bot).leases[bot]
             replica = messages.check_replica(request.replica)
         except ProblemError as error:
             await abort(context, error.problem)
@@ -192,115 +174,70 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             )
         raise AssertionError("a visit answers or aborts")
 
-    async def StreamTicks(  # noqa: N802
+    # Streams are written to and not yielded from: a handler that hangs in a reader who does not read can then be ended.
+
+    async def StreamTicks(  # type: ignore[override]  # noqa: N802 - its stub knows generators only
         self, request: trading_pb2.StreamTicksRequest, context: Context
-    ) -> AsyncIterator[trading_pb2.StreamTicksResponse]:
+    ) -> None:
         async with self._visit(SpanName.GATEWAY_STREAM, request.account, context, {}) as visit:
             symbols = list(dict.fromkeys(request.symbols))
             if not 1 <= len(symbols) <= MOST_SYMBOLS:
                 raise messages.invalid("symbols", f"must name 1 to {MOST_SYMBOLS} symbols")
             for symbol in symbols:
                 messages.check_symbol("symbols", symbol)
-            with visit.room.feeds.ticks(symbols) as watch:
-                while (tick := await watch.next()) is not None:
-                    visit.span.end()
-                    if isinstance(tick, CallRefusedError):
-                        raise ProblemError(problems.refused(Call.TICKS, tick))
-                    if watch.fell_behind:
-                        raise ProblemError(problems.fell_behind())
-                    yield trading_pb2.StreamTicksResponse(tick=messages.tick_message(tick))
 
-    async def StreamOrders(  # noqa: N802
+            def news(tick: Tick) -> trading_pb2.StreamTicksResponse:
+                visit.span.end()
+                return messages.tick_news(tick)
+
+            with visit.room.feeds.ticks(symbols) as watch, sent_away(watch):
+                await Pump(watch, context, Call.TICKS, news).run()
+
+    async def StreamOrders(  # type: ignore[override]  # noqa: N802 - as above
         self, request: trading_pb2.StreamOrdersRequest, context: Context
-    ) -> AsyncIterator[trading_pb2.StreamOrdersResponse]:
+    ) -> None:
         async with self._visit(SpanName.GATEWAY_STREAM, request.account, context, {}) as visit:
             feed = visit.room.desk.feed
             position = feed.last_position
-            yield trading_pb2.StreamOrdersResponse()
+            await context.write(trading_pb2.StreamOrdersResponse())
             visit.span.end()
-            async for event in feed.follow(visit.room.key, position):
-                if event is not None and event.order.bot == visit.bot:
-                    yield trading_pb2.StreamOrdersResponse(event=messages.event_message(event))
+            async with aclosing(feed.follow(visit.room.key, position, visit.bot)) as events:
+                async for event in events:
+                    if event is not None:
+                        await context.write(trading_pb2.StreamOrdersResponse(event=messages.event_message(event)))
 
-    async def StreamContract(  # noqa: N802
+    async def StreamContract(  # type: ignore[override]  # noqa: N802 - as above
         self, request: trading_pb2.StreamContractRequest, context: Context
-    ) -> AsyncIterator[trading_pb2.StreamContractResponse]:
+    ) -> None:
         async with self._visit(SpanName.GATEWAY_STREAM, request.account, context, {}) as visit:
             order = self._own_order(visit, request.order_id)
             if not order.contract_id:
                 raise ProblemError(problems.no_contract(order))
-            with visit.room.feeds.contract(order.contract_id) as watch:
+            with visit.room.feeds.contract(order.contract_id) as watch, sent_away(watch):
                 while (contract := await watch.next()) is not None:
                     visit.span.end()
                     if isinstance(contract, CallRefusedError):
                         raise ProblemError(problems.refused(Call.PROPOSAL_OPEN_CONTRACT, contract))
-                    if watch.fell_behind:
-                        raise ProblemError(problems.fell_behind())
                     visit.room.desk.on_contract(order, contract)
                     message = messages.contract_message(visit.room.key, contract)
-                    yield trading_pb2.StreamContractResponse(contract=message)
+                    await context.write(trading_pb2.StreamContractResponse(contract=message))
                     if contract.is_sold:
                         return
 
-    @asynccontextmanager
-    async def _visit(
-        self, name: SpanName, account: str, context: Context, attributes: Mapping[Attribute, str]
-    ) -> AsyncGenerator[_Visit, None]:
-        """Check who calls about what, span the call, and turn every foreseen error into a status."""
-        bot = caller().name
-        span = self._telemetry.start(
-            name,
-            {Attribute.ACCOUNT: account[:40], Attribute.BOT: bot, **attributes},
-            context_from(context.invocation_metadata()),
-        )
-        left_s = cast("float | None", context.time_remaining())  # its stub forgets the None of a call without deadline
-        left_fleet_s = DEFAULT_DEADLINE_S if left_s is None else self._clock.fleet_s(left_s)
-        try:
-            room = self._room(account, bot)
-            room.desk.tallies.called(bot, self._clock.now_ns())
-            yield _Visit(bot, room, span, self._clock.now_ns() + round(left_fleet_s * 1e9))
-        except ProblemError as error:
-            span.fail(error.problem.reason, error.problem.message)
-            await abort(context, error.problem)
-        except TurnRefusedError as error:
-            span.fail("TURN_REFUSED", str(error))
-            await abort(context, problems.turn_refused(error, self._clock))
-        except AnswerLostError as error:
-            span.fail(error.code, str(error))
-            problem = Problem(
-                grpc.StatusCode.UNAVAILABLE, "ANSWER_LOST", f"Deriv's answer was lost ({error})", retry_after_s=1.0
-            )
-            await abort(context, problem)
-        except Exception as error:  # noqa: BLE001 - the caller gets one line, the log the traceback
-            span.fail(type(error).__name__, str(error))
-            _log.exception("a call failed in an unforeseen way", bot=bot, call=name)
-            problem = Problem(
-                grpc.StatusCode.INTERNAL, "GATEWAY_FAILED", "the gateway failed: its log says why", retry_after_s=1.0
-            )
-            await abort(context, problem)
-        finally:
-            span.end()
+    def _visit(self, name: SpanName, account: str, context: Context, attributes: Mapping[Attribute, str]) -> Visit:
+        return Visit(self._reception, name, account, context, attributes)
 
-    def _room(self, account: str, bot: str) -> AccountRoom:
-        room = self._rooms.get(account)
-        if room is None:
-            raise messages.invalid("account", f"unknown account {account[:40]!r}; known are {', '.join(self._rooms)}")
-        if bot not in room.bots:
-            code = grpc.StatusCode.PERMISSION_DENIED
-            raise ProblemError(Problem(code, "BOT_UNKNOWN", f"bot {bot} is not in the fleet file of {account}"))
-        return room
-
-    def _has_lease(self, visit: _Visit, symbol: str, replica: str, epoch: int) -> bool:
+    def _has_lease(self, visit: Visit, symbol: str, replica: str, epoch: int) -> bool:
         return visit.room.leases[visit.bot].allows(replica, symbol, epoch, self._clock.now_ns())
 
-    def _own_order(self, visit: _Visit, order_id: str) -> Order:
+    def _own_order(self, visit: Visit, order_id: str) -> Order:
         order = visit.room.desk.find(messages.check_order_id(order_id))
         if order is None or order.bot != visit.bot:
             code = grpc.StatusCode.NOT_FOUND
             raise ProblemError(Problem(code, "ORDER_UNKNOWN", f"bot {visit.bot} has no order {order_id}"))
         return order
 
-    async def _live_contract(self, visit: _Visit, order: Order) -> ContractState:
+    async def _live_contract(self, visit: Visit, order: Order) -> ContractState:
         if not order.contract_id:
             raise ProblemError(problems.no_contract(order))
         is_over = order.state is State.SETTLED
@@ -314,13 +251,13 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             raise ProblemError(problems.no_contract(order))
         return contract
 
-    async def _history(self, visit: _Visit, request: trading_pb2.HistoryRequest) -> trading_pb2.HistoryResponse:
+    async def _history(self, visit: Visit, request: trading_pb2.HistoryRequest) -> trading_pb2.HistoryResponse:
         asked = Asked(request.symbol, request.count, request.end_epoch_s, request.granularity_s)
         try:
             return await visit.room.reads.history(visit.bot, asked, visit.deadline_ns, visit.span)
         except CallRefusedError as error:
             raise ProblemError(problems.refused(Call.TICKS_HISTORY, error)) from None
 
-    def _forecast(self, visit: _Visit, call: Call, waited_ms: int) -> quota_pb2.Forecast:
+    def _forecast(self, visit: Visit, call: Call, waited_ms: int) -> quota_pb2.Forecast:
         forecast = visit.room.schedule.forecast(visit.bot, call, self._clock.now_ns())
         return quota.forecast_message(forecast, waited_ms)

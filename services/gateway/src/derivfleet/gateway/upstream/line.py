@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
     from derivfleet.common.telemetry import Telemetry
     from derivfleet.deriv.requests import Request
+    from derivfleet.deriv.vocabulary import Call
     from derivfleet.gateway.core.schedule import Rank, Schedule, Ticket
     from derivfleet.gateway.upstream.connection import Connection, Frame, Stream
     from derivfleet.gateway.upstream.pool import Pool
@@ -86,6 +87,13 @@ class Line:
     @property
     def schedule(self) -> Schedule:
         return self.turns.schedule
+
+    def check_turn(self, bot: str, call: Call, deadline_ns: int) -> None:
+        """Raise TurnRefusedError if a call that is asked for now could not start before its deadline."""
+        now_ns = self.clock.now_ns()
+        forecast = self.schedule.forecast(bot, call, now_ns)
+        if now_ns + forecast.wait_ns > deadline_ns:
+            raise TurnRefusedError(Refusal(forecast.bucket, forecast.wait_ns, forecast.binding))
 
     async def call(
         self,

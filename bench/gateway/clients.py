@@ -1,0 +1,224 @@
+"""One bot's calls: through the gateway, to the bare echo, or straight to the simulator."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, Protocol
+
+import aiohttp
+import grpc
+from websockets.asyncio.client import ClientConnection, connect
+
+from bench.gateway.world import ACCOUNT, APP_ID, SYMBOL, TERMS, TOKEN, bot_name, order_name
+from derivfleet.common.rpc.channel import bearer
+from derivfleet.common.rpc.identity import read_token
+from derivfleet.deriv import requests
+from derivfleet.deriv.dialects import dialect
+from derivfleet.deriv.vocabulary import Basis, Dialect, DurationUnit
+from derivfleet.v1 import orders_pb2, trading_pb2, trading_pb2_grpc
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from derivfleet.deriv.requests import Request
+
+__all__ = ["Client", "Direct", "Echoed", "OfBot"]
+
+ANSWERED, REFUSED = "answered", "refused"
+HISTORY_COUNT = 10
+CONNECT_PATIENCE_S = 20.0
+
+
+class Client(Protocol):
+    """Makes one call after another; each tells how it ended: ``answered``, ``refused`` (for a limit), or a code."""
+
+    async def open(self) -> None:
+        """Connect."""
+        ...
+
+    async def call(self, kind: str) -> str:
+        """Make a call of one kind."""
+        ...
+
+    async def close(self) -> None:
+        """Disconnect."""
+        ...
+
+
+def _own_channel(port: int) -> grpc.aio.Channel:
+    """A channel that shares its connection with no other of this process, as those of two bots never do."""
+    return grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)])
+
+
+async def _outcome(call: Any) -> str:
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return REFUSED if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED else error.code().name
+    return ANSWERED
+
+
+class Echoed:
+    """Calls the bare server, over a connection of its own."""
+
+    def __init__(self, port: int) -> None:
+        self._channel = _own_channel(port)
+        self._stub = trading_pb2_grpc.TradingServiceStub(self._channel)
+        self._request = trading_pb2.CheckRequest(account=ACCOUNT, order_id=order_name(0))
+
+    async def open(self) -> None:
+        await asyncio.wait_for(self._channel.channel_ready(), CONNECT_PATIENCE_S)
+
+    async def call(self, kind: str) -> str:
+        del kind
+        return await _outcome(self._stub.Check(self._request))
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+
+class OfBot:
+    """A bot's calls, over a connection of its own. ``run`` makes its order ids unlike those of any other run."""
+
+    def __init__(self, port: int, tokens: Path, index: int, run: str, patience_s: float) -> None:
+        self._channel = _own_channel(port)
+        self._stub = trading_pb2_grpc.TradingServiceStub(self._channel)
+        self._metadata = bearer(read_token(tokens / f"{bot_name(index)}.token", "token"))
+        self._order = order_name(index)
+        self._prefix = f"{run}-{index}"
+        self._patience_s = patience_s
+        self._ordinal = 0
+        self._epoch = 0
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        await asyncio.wait_for(self._channel.channel_ready(), CONNECT_PATIENCE_S)
+
+    async def hold(self) -> None:
+        """Hold the bot's symbol until it is let go."""
+        await self._renew()
+        self._renewing = asyncio.create_task(self._keep())
+
+    async def let_go(self) -> None:
+        """Renew no more."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.gather(self._renewing, return_exceptions=True)
+            self._renewing = None
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            await self._renew()
+
+    async def _renew(self) -> None:
+        request = trading_pb2.RenewLeasesRequest(account=ACCOUNT, replica="bench")
+        answer = await self._stub.RenewLeases(request, metadata=self._metadata)
+        self._epoch = next((lease.epoch for lease in answer.leases), 0)
+
+    async def call(self, kind: str) -> str:
+        stub, metadata, patience_s = self._stub, self._metadata, self._patience_s
+        match kind:
+            case "check":
+                request = trading_pb2.CheckRequest(account=ACCOUNT, order_id=self._order)
+                return await _outcome(stub.Check(request, metadata=metadata, timeout=patience_s))
+            case "live":
+                request = trading_pb2.CheckRequest(account=ACCOUNT, order_id=self._order, live=True)
+                return await _outcome(stub.Check(request, metadata=metadata, timeout=patience_s))
+            case "history":
+                past = trading_pb2.HistoryRequest(account=ACCOUNT, symbol=SYMBOL, count=HISTORY_COUNT)
+                return await _outcome(stub.History(past, metadata=metadata, timeout=patience_s))
+            case "buy":
+                return await _outcome(self._buy())
+            case _:
+                raise ValueError(kind)
+
+    async def _buy(self) -> None:
+        self._ordinal += 1
+        request = trading_pb2.BuyRequest(
+            account=ACCOUNT,
+            order_id=f"{self._prefix}-{self._ordinal}",
+            terms=orders_pb2.ContractTerms(
+                contract_type=TERMS.contract_type,
+                symbol=TERMS.symbol,
+                stake=str(TERMS.stake),
+                duration=TERMS.duration,
+                duration_unit=TERMS.duration_unit,
+                barrier=TERMS.barrier,
+            ),
+            replica="bench",
+            lease_epoch=self._epoch,
+        )
+        answer = await self._stub.Buy(request, metadata=self._metadata, timeout=self._patience_s)
+        self._order = answer.order.order_id
+
+    async def close(self) -> None:
+        await self.let_go()
+        await self._channel.close()
+
+
+class Direct:
+    """The same operations without a gateway: one socket, frames written and read, nothing checked or kept."""
+
+    def __init__(self, port: int) -> None:
+        self._base = f"http://127.0.0.1:{port}/trading/v1/options"
+        self._codec = dialect(Dialect.OPTIONS)
+        self._socket: ClientConnection | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._req_id = 0
+        self._contract_id = 0
+
+    async def open(self) -> None:
+        headers = {"Authorization": f"Bearer {TOKEN}", "Deriv-App-ID": APP_ID}
+        async with aiohttp.ClientSession(headers=headers) as session:
+            async with session.get(f"{self._base}/accounts") as answer:
+                (account,) = (await answer.json())["data"]
+            async with session.post(f"{self._base}/accounts/{account['account_id']}/otp") as answer:
+                url = (await answer.json())["data"]["url"]
+        self._socket = await connect(url, compression=None)
+        self._reader = asyncio.create_task(self._read(self._socket))
+
+    async def _read(self, socket: ClientConnection) -> None:
+        async for text in socket:
+            frame: dict[str, Any] = json.loads(text)
+            waiting = self._waiting.pop(frame.get("req_id", 0), None)
+            if waiting is not None:
+                waiting.set_result(frame)
+
+    async def _ask(self, request: Request) -> dict[str, Any]:
+        if self._socket is None:
+            raise RuntimeError("open it first")
+        self._req_id += 1
+        waiting = self._waiting[self._req_id] = asyncio.get_running_loop().create_future()
+        await self._socket.send(json.dumps(self._codec.encode_request(request, self._req_id)))
+        return await waiting
+
+    async def call(self, kind: str) -> str:
+        match kind:
+            case "buy":
+                parameters = requests.BuyParameters(
+                    amount=TERMS.stake,
+                    basis=Basis.STAKE,
+                    contract_type=TERMS.contract_type,
+                    currency="USD",
+                    duration=TERMS.duration,
+                    duration_unit=DurationUnit(TERMS.duration_unit),
+                    barrier=TERMS.barrier,
+                    underlying_symbol=TERMS.symbol,
+                )
+                answer = await self._ask(requests.Buy(buy="1", price=TERMS.stake, parameters=parameters))
+                self._contract_id = answer.get("buy", {}).get("contract_id", 0)
+            case "live":
+                answer = await self._ask(
+                    requests.ProposalOpenContract(proposal_open_contract=1, contract_id=self._contract_id)
+                )
+            case _:
+                raise ValueError(kind)
+        return str(answer["error"]["code"]) if "error" in answer else ANSWERED
+
+    async def close(self) -> None:
+        if self._socket is not None and self._reader is not None:
+            await self._socket.close()
+            await self._reader

@@ -1,0 +1,233 @@
+"""What is measured: each function runs one part and gives its rows."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.gateway.caller import percentile
+from bench.gateway.processes import Helper, Program, free_port
+from bench.gateway.world import House
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from contextlib import ExitStack
+    from pathlib import Path
+
+__all__ = ["CLIENTS", "PARTS", "Row", "Street"]
+
+Row = dict[str, Any]
+CLIENTS = (1, 10, 100)
+ROUNDS = 3
+ROUND_S = 1.0
+CACHED = ("check",)
+REFUSED = ("buy", "live", "history")
+PATIENCE_S = 1.0
+"""Deadline of a call that is to be refused: far shorter than the wait."""
+FULL_RATE = 60.0
+FULL_SPEED = 30.0
+"""Fleet seconds a second, so that the gateway's own limit (342 purchases a minute) lets sixty a second pass."""
+FULL_ROUND_S = 4.0
+WATCHERS = 1000
+TICKS_SPEED = 2.0
+"""A symbol ticks once in a fleet second."""
+TICKS_S = 30.0
+CALM_RATE = 50.0
+CALM_S = 6.0
+FLOOD = 10_000
+CALM, FLOODER, DEAF, DYING = 50, 10, 20, 30
+"""Indices of the bots that play these parts."""
+
+
+@dataclass(slots=True)
+class Street:
+    """All that runs: the echo, the receiver of traces, the clients, and the houses as they are built."""
+
+    stack: ExitStack
+    folder: Path
+    echo: Program
+    echo_port: int
+    sink_port: int
+    caller: Helper
+    second: Helper
+    """A further process of callers, for what goes on at the same time."""
+
+    @classmethod
+    def start(cls, stack: ExitStack, folder: Path) -> Street:
+        echo_port, sink_port = free_port(), free_port()
+        echo = stack.enter_context(Program(f"bench.gateway.echo {echo_port}", folder / "echo.log"))
+        sink = stack.enter_context(Program(f"bench.gateway.sink {sink_port}", folder / "sink.log"))
+        caller = stack.enter_context(Helper("bench.gateway.caller", folder / "caller.log"))
+        second = stack.enter_context(Helper("bench.gateway.caller", folder / "second.log"))
+        echo.wait_for_port(echo_port)
+        sink.wait_for_port(sink_port)
+        return cls(stack, folder, echo, echo_port, sink_port, caller, second)
+
+    def house(self, name: str, **how: Any) -> House:
+        return House.start(self.stack, self.folder / name, f"127.0.0.1:{self.sink_port}", **how)
+
+
+def _to(house: House) -> dict[str, Any]:
+    return {"to": "gateway", "port": house.gateway_port, "tokens": str(house.tokens)}
+
+
+def _measured(program: Program, caller: Helper, task: dict[str, Any]) -> Row:
+    before = program.usage
+    taken = caller.run(**task)
+    used_s = program.usage.cpu_s - before.cpu_s
+    del taken["took_ms"]
+    return {**taken, "server_cpu_us": used_s / max(1, taken["calls"]) * 1e6, "server_cores": used_s / taken["seconds"]}
+
+
+def _median(rows: list[Row]) -> Row:
+    """The row whose rate is in the middle."""
+    return sorted(rows, key=lambda row: row["calls_per_s"])[len(rows) // 2]
+
+
+def cheap_calls(street: Street, step: Callable[[str], None]) -> list[Row]:
+    """Cached reads and refusals beside the echo, in turn, so that what else the machine does hits all alike."""
+    step("starting gateways for cached reads and refusals")
+    open_house = street.house("open", bots=max(CLIENTS))
+    tight_house = street.house("tight", bots=max(CLIENTS), headroom=0.01)
+    for index in range(8):  # use up what little there is
+        exhausting = {**_to(tight_house), "kinds": REFUSED, "patience_s": PATIENCE_S, "first": index, "seconds": 0.1}
+        street.caller.run(**exhausting)
+    tasks: dict[str, tuple[Program, dict[str, Any]]] = {"echo": (street.echo, {"to": "echo", "port": street.echo_port})}
+    for kind in CACHED:
+        tasks[f"cached {kind}"] = (open_house.gateway, {**_to(open_house), "kinds": [kind]})
+    for kind in REFUSED:
+        task = {**_to(tight_house), "kinds": [kind], "patience_s": PATIENCE_S, "run": "refused"}
+        tasks[f"refused {kind}"] = (tight_house.gateway, task)
+    rows: list[Row] = []
+    for clients in CLIENTS:
+        taken: dict[str, list[Row]] = {name: [] for name in tasks}
+        for number in range(ROUNDS):
+            step(f"cheap calls, {clients} clients, round {number + 1} of {ROUNDS}")
+            for name, (program, task) in tasks.items():
+                taken[name].append(_measured(program, street.caller, {**task, "clients": clients, "seconds": ROUND_S}))
+        for name, rounds in taken.items():
+            ratios = [one["calls_per_s"] / echo["calls_per_s"] for one, echo in zip(rounds, taken["echo"], strict=True)]
+            rows.append(
+                {"part": name, "clients": clients, **_median(rounds), "ratio_to_echo": statistics.median(ratios)}
+            )
+    return rows
+
+
+def full_path(street: Street, step: Callable[[str], None]) -> list[Row]:
+    """Purchases and looks at what was bought, in turn: through the gateway, and straight to the simulator."""
+    step("starting a gateway for the full path")
+    house = street.house("full", bots=max(CLIENTS), speed=FULL_SPEED)
+    common = {"kinds": ("buy", "live"), "rate": FULL_RATE, "seconds": FULL_ROUND_S}
+    ways: dict[str, dict[str, Any]] = {
+        "direct": {**common, "to": "simulator", "port": house.simulator_port},
+        "gateway": {**common, **_to(house)},
+    }
+    rows: list[Row] = []
+    for clients in CLIENTS:
+        took: dict[str, list[float]] = {way: [] for way in ways}
+        outcomes: dict[str, dict[str, int]] = {way: {} for way in ways}
+        used_s = 0.0
+        for number in range(ROUNDS):
+            step(f"full path, {clients} clients, round {number + 1} of {ROUNDS}")
+            for way, task in ways.items():
+                before = house.gateway.usage
+                taken = street.caller.run(**task, clients=clients)
+                used_s += house.gateway.usage.cpu_s - before.cpu_s if way == "gateway" else 0.0
+                took[way] += taken["took_ms"]
+                for outcome, count in taken["outcomes"].items():
+                    outcomes[way][outcome] = outcomes[way].get(outcome, 0) + count
+        figures = {way: {p: percentile(sorted(took[way]), p) for p in (50, 99)} for way in ways}
+        for way in ways:
+            row: Row = {"part": f"full path {way}", "clients": clients, "calls": len(took[way])}
+            row |= {"outcomes": outcomes[way], "p50_ms": figures[way][50], "p99_ms": figures[way][99]}
+            if way == "gateway":
+                row["server_cpu_us"] = used_s / len(took[way]) * 1e6
+                row |= {f"added_p{p}_ms": figures["gateway"][p] - figures["direct"][p] for p in (50, 99)}
+            rows.append(row)
+    return rows
+
+
+def many_bots(street: Street, step: Callable[[str], None]) -> list[Row]:
+    """A thousand bots on a thousand connections: the gateway's memory, and how late the last one has a tick."""
+    step(f"starting a gateway for {WATCHERS} bots")
+    house = street.house("many", bots=WATCHERS, speed=TICKS_SPEED)
+    watchers = street.stack.enter_context(Helper("bench.gateway.watchers", street.folder / "watchers.log"))
+    time.sleep(6)  # until it has settled
+    rows: list[Row] = [{"part": "no bots", "memory_mb": house.gateway.usage.rss_mb}]
+    common: dict[str, Any] = {"port": house.gateway_port, "simulator_port": house.simulator_port}
+    common |= {"tokens": str(house.tokens), "bots": WATCHERS}
+    for part, more in (
+        ("connected", {"seconds": 1.0}),
+        ("ticks", {"ticks": True, "seconds": TICKS_S}),
+        ("ticks, orders, leases", {"ticks": True, "whole": True, "seconds": TICKS_S / 2}),
+    ):
+        step(f"{WATCHERS} bots: {part}")
+        before, start = house.gateway.usage, time.monotonic()
+        watchers.ask(**common, **more)
+        with _watched(house.gateway) as peak:
+            found = watchers.answer()
+        cores = (house.gateway.usage.cpu_s - before.cpu_s) / (time.monotonic() - start)
+        rows.append({"part": f"{WATCHERS} bots: {part}", "memory_mb": max(peak), "server_cores": cores, **found})
+    return rows
+
+
+@contextmanager
+def _watched(program: Program) -> Generator[list[float], None, None]:
+    """Megabytes of a process after the block; what it was at the start is the first."""
+    seen = [program.usage.rss_mb]
+    yield seen
+    seen.append(program.usage.rss_mb)
+
+
+def bulkheads(street: Street, step: Callable[[str], None]) -> list[Row]:
+    """A calm bot's calls while others behave badly."""
+    step("starting a gateway for bad company")
+    house = street.house("bad", bots=max(CLIENTS), speed=FULL_SPEED)
+    nuisance = street.stack.enter_context(Helper("bench.gateway.nuisance", street.folder / "nuisance.log"))
+    calm = {**_to(house), "kinds": ["check"], "first": CALM, "rate": CALM_RATE}
+    common: dict[str, Any] = {"port": house.gateway_port, "tokens": str(house.tokens), "seconds": CALM_S}
+    rows: list[Row] = []
+
+    def beside(part: str, begin: Callable[[], None], end: Callable[[], Row]) -> None:
+        step(f"a calm bot {part}")
+        begin()
+        taken = street.caller.run(**calm, seconds=CALM_S)
+        del taken["took_ms"]
+        rows.append({"part": f"calm bot {part}", **taken, **end(), "memory_mb": house.gateway.usage.rss_mb})
+
+    def alone() -> None:
+        """Nothing else goes on."""
+
+    def flood() -> None:
+        street.second.ask(**_to(house), kinds=["buy"], first=FLOODER, at_once=FLOOD, patience_s=30.0, run="flood")
+
+    def flooded() -> Row:
+        taken = street.second.answer()
+        return {"others": {"calls": taken["calls"], "seconds": taken["seconds"], "outcomes": taken["outcomes"]}}
+
+    def listening() -> Row:
+        return {"others": nuisance.answer()}
+
+    beside("alone", alone, dict)
+    beside(f"while another makes {FLOOD} calls at once", flood, flooded)
+    beside("while ten read nothing", lambda: nuisance.ask(do="deaf", first=DEAF, bots=10, **common), listening)
+    beside("while ten die and return", lambda: nuisance.ask(do="dying", first=DYING, bots=10, **common), listening)
+    beside("alone again", alone, dict)
+    return rows
+
+
+PARTS: dict[str, Callable[[Street, Callable[[str], None]], list[Row]]] = {
+    "cheap": cheap_calls,
+    "full": full_path,
+    "many": many_bots,
+    "bad": bulkheads,
+}
+STEPS = {
+    "cheap": 1 + len(CLIENTS) * ROUNDS,
+    "full": 1 + len(CLIENTS) * ROUNDS,
+    "many": 4,
+    "bad": 6,
+}
