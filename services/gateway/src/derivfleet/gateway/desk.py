@@ -62,8 +62,7 @@ __all__ = ["Desk"]
 
 _log = structlog.get_logger()
 
-RECALLED_NS = 120 * 10**9
-"""Purchases so young count in their bot's cap after a restart, as if they had just been answered."""
+RECALLED_NS = 120 * 10**9  # purchases so young count in their bot's cap after a restart, as if just answered
 CLOSE_PATIENCE_WALL_S = 0.5
 EARLY_SALES_KEPT = 10_000
 """Sales heard of before the receipt of their purchase, or of trades that are not the fleet's."""
@@ -269,9 +268,9 @@ class Desk:
         early = self._early.pop(order.contract_id, None)
         return order if early is None else self._move(order, early)
 
-    def conclude(self, order: Order, event: Event) -> Order:
+    def conclude(self, order: Order, event: Event) -> None:
         """What reconciling has found out about an unknown order."""
-        return self._move(order, event)
+        self._move(order, event)
 
     async def _carried_through(self, order: Order, deadline_ns: int, has_lease: Callable[[], bool]) -> Order:
         """A purchase that ends in an order one can go on with, whatever happens."""
