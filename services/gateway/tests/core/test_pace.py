@@ -66,7 +66,7 @@ def test_lower_limits_take_tokens_away_and_the_rate_is_set_anew_at_once() -> Non
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.integers(1, 60), st.integers(1, 30))
+@given(st.integers(20, 100), st.integers(1, 20))
 def test_a_saturated_window_neither_runs_dry_nor_leaves_much(limit: int, depth: int) -> None:
     depth = min(depth, max(1, limit // 4))  # what a minute may hold is always a small part of the hour
     log, pace = hour(float(depth))
