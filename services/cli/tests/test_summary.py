@@ -72,6 +72,14 @@ def test_a_bots_figures_come_from_its_own_orders() -> None:
     assert (quiet.ops, quiet.buys, quiet.profit, quiet.latency_ms) == (0, 0, "0.00", Latency())
 
 
+def test_purchases_refused_on_arrival_are_counted_though_they_are_no_orders() -> None:
+    limit = reports_pb2.ErrorCount(code="LIMIT_REACHED", count=40)
+    other = reports_pb2.ErrorCount(code="TURN_REFUSED", count=5)
+    report = reports_pb2.Report(bots=[reports_pb2.BotReport(bot="over-4", errors=[limit, other])])
+    (one,) = bots_of(["over-4"], [order(DENIED), order(CONFIRMED)], [], report, {})
+    assert (one.denied, one.denied_by_code, one.open) == (40, {"LIMIT_REACHED": 40}, 1)
+
+
 def test_calls_from_before_a_restart_of_the_gateway_count() -> None:
     report = reports_pb2.Report(bots=[reports_pb2.BotReport(bot="a", ops=9), reports_pb2.BotReport(bot="b", ops=2)])
     status = [control_pb2.BotStatus(bot="a", ops=3), control_pb2.BotStatus(bot="b", ops=5)]

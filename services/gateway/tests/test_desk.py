@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from derivfleet.gateway.journal.sqlite import JournalError
 from derivfleet.gateway.reconciler import Reconciler
 from derivfleet.gateway.refusals import DeskClosedError
 from derivfleet.gateway.upstream.connection import AnswerLostError
+from derivfleet.gateway.upstream.line import TurnRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,3 +204,24 @@ async def test_an_order_whose_lease_ends_while_it_waits_for_its_turn_is_not_sent
         await account.clock.advance(70)
         order, _ = await buying
         assert (order.state, order.error_code) == (State.DENIED, "LEASE_LOST")
+
+
+async def test_a_purchase_without_a_chance_is_no_order_and_its_id_stays_free(opened: Opened) -> None:
+    async with opened() as account:
+        refusal = None
+        for number in range(400):  # a minute holds 360
+            (outcome,) = await asyncio.gather(account.buying(f"o{number}", deadline_s=1), return_exceptions=True)
+            refusal = outcome.refusal if isinstance(outcome, TurnRefusedError) else None
+        assert refusal is not None
+        assert refusal.binding == "trade/60s"
+        errors = account.desk.tallies.of("one").errors
+        bought, written = len(account.deriv.calls("buy")), account.desk.feed.last_position
+        for _ in range(100):
+            with pytest.raises(TurnRefusedError):
+                await account.buying("late", deadline_s=1)
+        assert (len(account.deriv.calls("buy")), account.desk.feed.last_position) == (bought, written)
+        assert account.desk.find("late") is None
+        assert account.desk.tallies.of("one").errors == errors + 100
+        await account.clock.advance(61)
+        order, _ = await account.buying("late", deadline_s=1)
+        assert order.state is State.CONFIRMED

@@ -31,6 +31,10 @@ __all__ = [
 ]
 
 
+LIMIT_REACHED = "LIMIT_REACHED"
+"""The gateway's code for a purchase that gets no turn before its deadline."""
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -118,16 +122,25 @@ def bots_of(
     for one in status:
         calls[one.bot] = max(one.ops, calls.get(one.bot, 0))
     latencies = {one.bot: _buy_latency(one) for one in told}
-    return [_bot(name, orders, calls.get(name, 0), latencies.get(name), restarts.get(name, 0)) for name in names]
+    refused = {one.bot: sum(error.count for error in one.errors if error.code == LIMIT_REACHED) for one in told}
+    return [
+        _bot(name, orders, calls.get(name, 0), refused.get(name, 0), latencies.get(name), restarts.get(name, 0))
+        for name in names
+    ]
 
 
-def _bot(name: str, orders: Sequence[orders_pb2.Order], ops: int, latency: Latency | None, restarts: int) -> BotSummary:
+def _bot(
+    name: str, orders: Sequence[orders_pb2.Order], ops: int, refused: int, latency: Latency | None, restarts: int
+) -> BotSummary:
     own = [order for order in orders if order.bot == name]
     settled = [order for order in own if order.state == orders_pb2.ORDER_STATE_SETTLED]
     profits = [Decimal(order.profit or "0") for order in settled]
     failed = (orders_pb2.ORDER_STATE_REJECTED, orders_pb2.ORDER_STATE_NOT_FOUND)
     errors = sum(order.state in failed for order in own)
     denied = Counter(order.error_code for order in own if order.state == orders_pb2.ORDER_STATE_DENIED)
+    still_open = len(own) - len(settled) - errors - denied.total()
+    # What is refused on arrival is no order and in no list of them; reports count it with those that waited in vain.
+    denied |= Counter({LIMIT_REACHED: refused})
     return BotSummary(
         bot=name,
         ops=ops,
@@ -139,7 +152,7 @@ def _bot(name: str, orders: Sequence[orders_pb2.Order], ops: int, latency: Laten
         latency_ms=latency or Latency(),
         denied=denied.total(),
         denied_by_code=dict(sorted(denied.items())),
-        open=len(own) - len(settled) - errors - denied.total(),
+        open=still_open,
         restarts=restarts,
     )
 

@@ -65,10 +65,12 @@ class Bell:
         self._sleepers.append(wake)
 
     def _ring(self) -> None:
-        for _ in range(min(WOKEN_AT_ONCE, len(self._sleepers))):
-            self._sleepers.popleft()()
-        if self._sleepers:
-            asyncio.get_running_loop().call_soon(self._ring)
+        try:
+            for _ in range(min(WOKEN_AT_ONCE, len(self._sleepers))):
+                self._sleepers.popleft()()
+        finally:
+            if self._sleepers:
+                asyncio.get_running_loop().call_soon(self._ring)
 
 
 class Watch(Generic[T]):

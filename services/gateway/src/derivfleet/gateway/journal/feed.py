@@ -51,10 +51,12 @@ class _Reader:
 class Feed:
     """The journal, with news of what was written last."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, recent: int = RECENT_EVENTS, batch: int = BATCH) -> None:
+        """``recent`` is how many transitions are kept in memory, ``batch`` how many a reader takes at once."""
         self.journal = journal
         self.last_position = journal.last_position()
-        self._recent: deque[JournalEvent] = deque(maxlen=RECENT_EVENTS)
+        self._batch = batch
+        self._recent: deque[JournalEvent] = deque(maxlen=recent)
         self._readers: dict[str, set[_Reader]] = {}
         self._closed = False
 
@@ -89,7 +91,7 @@ class Feed:
                     position = event.position
                     if bot in (EVERYBODY, event.order.bot):
                         yield event
-                if len(events) < BATCH:
+                if len(events) < self._batch:
                     yield None
                     await reader.told()
                     # What was written between was others': a thousand bots do not read all of it each.
@@ -101,7 +103,7 @@ class Feed:
 
     def _after(self, account: str, position: int) -> list[JournalEvent]:
         if not self._recent or position < self._recent[0].position - 1:
-            return [] if position >= self.last_position else self.journal.events(account, position, BATCH)
+            return [] if position >= self.last_position else self.journal.events(account, position, self._batch)
         found: list[JournalEvent] = []
         for event in reversed(self._recent):
             if event.position <= position:
@@ -109,4 +111,4 @@ class Feed:
             if account in ("", event.order.account):
                 found.append(event)
         found.reverse()
-        return found[:BATCH]
+        return found[: self._batch]
