@@ -100,7 +100,7 @@ def test_calls_of_a_login_wake_who_waits_for_them() -> None:
 def test_an_answer_wakes_a_borrower_though_its_own_share_comes_much_later() -> None:
     plan = schedule({60: 30}, {"a": 1.0, "b": 29.0})
     ask(plan, "a")
-    sent = [*plan.dispatch(NOW), *fill(plan, 17, bot="b")]
+    sent = [*plan.dispatch(NOW), *fill(plan, 20, bot="b")]
     waiting = ask(plan, "a")
     assert plan.dispatch(NOW) == []
     land(plan, sent, NOW + S)
@@ -357,7 +357,7 @@ def test_a_call_that_was_not_sent_makes_its_bot_a_lender_again() -> None:
     plan = schedule({60: 30}, {"a": 1.0, "b": 29.0})
     ask(plan, "a")
     [sent] = plan.dispatch(NOW)
-    fill(plan, 17, bot="b")
+    fill(plan, 20, bot="b")
     waiting = ask(plan, "a")
     assert plan.dispatch(NOW) == []
     plan.unsent(sent, NOW + S)

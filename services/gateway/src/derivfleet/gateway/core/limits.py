@@ -32,9 +32,9 @@ LOWERED = 0.95
 LOWEST = 0.5
 BURST_PART = 0.155
 """Part of the short window's limit that exits may want at once; kept free in the long window ..."""
-LONG_RESERVE_PART = 0.0039
+LONG_RESERVE_PART = 0.0037
 """... but never more than this part of the long one: that is the price of it."""
-RETURNING_SHARE = 0.35
+RETURNING_SHARE = 0.07
 """Loans keep so much more of the long window free, for those who come back."""
 LOANS_AT_ONCE = 2.0
 LOAN_EASE = 1.1
@@ -42,7 +42,7 @@ LOAN_EASE = 1.1
 nothing for a while. The ease lets the calls that return decide in the end, not the pace."""
 EXITS_PART = 0.1
 """Part of every limit that exits and reconciling are expected to need."""
-RETURNING_PART = 0.1
+RETURNING_PART = 0.05
 """Part of every limit that bots are expected to need who come back for a share that is lent."""
 
 
@@ -89,7 +89,7 @@ class BucketLimits:
         self._set_limits()
         last, lengths_ns = len(self.windows_s) - 1, self.log.lengths_ns
         self._pace = Pace(last, self.limits[0], lengths_ns[last] // 360, lengths_ns[last] // 360, 1.0) if last else None
-        self._loan_pace = Pace(0, LOANS_AT_ONCE, lengths_ns[0] // 30, lengths_ns[0] // 12, LOAN_EASE)
+        self._loan_pace = Pace(0, LOANS_AT_ONCE, lengths_ns[0] // 30, lengths_ns[0] // 12, LOAN_EASE, 1.5)
 
     def adopt(self, windows: Mapping[int, int], headroom: float) -> None:
         """Take over limits that the server has told, keeping what was counted. Windows of other lengths are ignored."""

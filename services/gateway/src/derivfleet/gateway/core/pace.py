@@ -10,9 +10,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Pace"]
 
-STEP = 1.1
-"""Ratio of one span to the next shorter one at which the pace is checked."""
-
 
 class Pace:
     """Tokens that come at the steepest rate that one window can bear until each of its calls has returned.
@@ -29,14 +26,19 @@ class Pace:
         "_rate_per_ns",
         "_seen_ns",
         "_shortest_ns",
+        "_step",
         "_window",
         "tokens",
     )
 
-    def __init__(self, window: int, depth: float, every_ns: int, shortest_ns: int, ease: float) -> None:
+    def __init__(
+        self, window: int, depth: float, every_ns: int, shortest_ns: int, ease: float, step: float = 1.25
+    ) -> None:
         """``window``: number of the window in its log; ``every_ns``: how often the rate is set anew, looking
-        ``shortest_ns`` ahead at least; ``ease``: by how much it may be exceeded.
+        ``shortest_ns`` ahead at least and then ``step`` times as far again and again; ``ease``: by how much it may be
+        exceeded.
         """
+        self._step = step
         self._window = window
         self._depth = depth
         self._every_ns = every_ns
@@ -82,5 +84,5 @@ class Pace:
         while span_ns < length_ns:
             free = left + bisect_right(landed, now_ns + int(span_ns) - length_ns)
             rate = min(rate, max(0, free + 1) / span_ns)  # the next may start when the first of them returns
-            span_ns *= STEP
+            span_ns *= self._step
         return rate * self._ease

@@ -28,8 +28,8 @@ FINE = 6
 COARSE = 1.3
 """... whose ends are so far apart: a group's last return has to lie within the horizon of its first."""
 
-Z = 2.8
-"""Standard deviations: a reserve runs out in a quarter of a percent of the cases."""
+Z = 2.7
+"""Standard deviations: a reserve runs out in a third of a percent of the cases."""
 GRACE_NS = 200_000_000
 """Who finds the window full, but the next return so near, waits for it: nobody calls that waiting."""
 
