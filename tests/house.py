@@ -86,6 +86,8 @@ class House:
     reports: reports_pb2_grpc.ReportsServiceAsyncStub
     web_url: str
     restart_gateway: Callable[[], Awaitable[None]]
+    gateway: str
+    """host:port, for connections of one's own."""
     channel: Any  # of grpc.aio; its calls with plain bytes have no types
     stop_bots: Callable[[], Awaitable[None]]
     stop_bot: Callable[[int], Awaitable[None]]
@@ -320,6 +322,7 @@ async def house(
             reports=reports_pb2_grpc.ReportsServiceStub(metrics),
             web_url=f"http://{at['web']}",
             restart_gateway=restart_gateway,
+            gateway=at["gateway"],
             channel=channel,
             stop_bots=stop_bots,
             stop_bot=stop_bot,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from derivfleet.common.rpc.status import ProblemError
@@ -11,7 +11,7 @@ from derivfleet.gateway.rpc import problems
 from derivfleet.gateway.upstream.connection import CallRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import AsyncGenerator, Callable
 
     from google.protobuf.message import Message
 
@@ -24,9 +24,14 @@ __all__ = ["Pump", "sent_away"]
 T = TypeVar("T")
 
 
-@contextmanager
-def sent_away(watch: Watch[Any]) -> Generator[None, None, None]:
-    """Ends a stream's handler when its watcher falls behind, wherever the handler is. Raises ProblemError then."""
+@asynccontextmanager
+async def sent_away(watch: Watch[Any], context: Context) -> AsyncGenerator[None, None]:
+    """Ends a stream's handler when its watcher falls behind, wherever the handler is. Raises ProblemError then.
+
+    It hangs in a write then, and gRPC lets a status follow that only if the headers have gone before. The reader finds
+    the status behind what it did not read.
+    """
+    await context.send_initial_metadata(())
     task = asyncio.current_task()
     if task is None:
         raise RuntimeError("a handler runs in a task")

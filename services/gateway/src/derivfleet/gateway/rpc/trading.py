@@ -190,8 +190,9 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
                 visit.span.end()
                 return messages.tick_news(tick)
 
-            with visit.room.feeds.ticks(symbols) as watch, sent_away(watch):
-                await Pump(watch, context, Call.TICKS, news).run()
+            with visit.room.feeds.ticks(symbols) as watch:
+                async with sent_away(watch, context):
+                    await Pump(watch, context, Call.TICKS, news).run()
 
     async def StreamOrders(  # type: ignore[override]  # noqa: N802 - as above
         self, request: trading_pb2.StreamOrdersRequest, context: Context
@@ -213,16 +214,17 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             order = self._own_order(visit, request.order_id)
             if not order.contract_id:
                 raise ProblemError(problems.no_contract(order))
-            with visit.room.feeds.contract(order.contract_id) as watch, sent_away(watch):
-                while (contract := await watch.next()) is not None:
-                    visit.span.end()
-                    if isinstance(contract, CallRefusedError):
-                        raise ProblemError(problems.refused(Call.PROPOSAL_OPEN_CONTRACT, contract))
-                    visit.room.desk.on_contract(order, contract)
-                    message = messages.contract_message(visit.room.key, contract)
-                    await context.write(trading_pb2.StreamContractResponse(contract=message))
-                    if contract.is_sold:
-                        return
+            with visit.room.feeds.contract(order.contract_id) as watch:
+                async with sent_away(watch, context):
+                    while (contract := await watch.next()) is not None:
+                        visit.span.end()
+                        if isinstance(contract, CallRefusedError):
+                            raise ProblemError(problems.refused(Call.PROPOSAL_OPEN_CONTRACT, contract))
+                        visit.room.desk.on_contract(order, contract)
+                        message = messages.contract_message(visit.room.key, contract)
+                        await context.write(trading_pb2.StreamContractResponse(contract=message))
+                        if contract.is_sold:
+                            return
 
     def _visit(self, name: SpanName, account: str, context: Context, attributes: Mapping[Attribute, str]) -> Visit:
         return Visit(self._reception, name, account, context, attributes)
