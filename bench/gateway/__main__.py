@@ -17,10 +17,11 @@ from bench.gateway.rows import PARTS, STEPS, Row, Street
 
 RESULT = Path("build/bench/gateway.json")
 OPEN_FILES = 8192
+WIDTH = 170
 
 
 def main(names: list[str]) -> int:
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     unknown = [name for name in names if name not in PARTS]
     if unknown:
         console.print(f"unknown part {', '.join(unknown)}; known are {', '.join(PARTS)}")

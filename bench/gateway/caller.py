@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from bench.gateway.clients import Client, Direct, Echoed, OfBot
+from bench.gateway.clients import Client, Direct, Echoed, OfBot, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WARM_UP_CALLS = 3
+WIRES = 4
+"""Sockets that Deriv allows an account."""
 
 
 class Task(BaseModel):
@@ -93,6 +95,7 @@ class Callers:
 
     def __init__(self) -> None:
         self._clients: dict[tuple[str, int, int], Client] = {}
+        self._wires: dict[tuple[int, int], Wire] = {}
 
     async def _client(self, task: Task, index: int) -> Client:
         key = (task.to, task.port, index)
@@ -102,7 +105,10 @@ class Callers:
                 case "echo":
                     client = Echoed(task.port)
                 case "simulator":
-                    client = Direct(task.port)
+                    wire = task.port, index % WIRES
+                    if wire not in self._wires:
+                        self._wires[wire] = Wire(task.port)
+                    client = Direct(self._wires[wire])
                 case _:
                     client = OfBot(task.port, Path(task.tokens), index, task.run, task.patience_s)
             await client.open()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from derivfleet.deriv.requests import Request
 
-__all__ = ["Client", "Direct", "Echoed", "OfBot"]
+__all__ = ["Client", "Direct", "Echoed", "OfBot", "Wire"]
 
 ANSWERED, REFUSED = "answered", "refused"
 HISTORY_COUNT = 10
@@ -84,6 +84,8 @@ class OfBot:
     def __init__(self, port: int, tokens: Path, index: int, run: str, patience_s: float) -> None:
         self._channel = _own_channel(port)
         self._stub = trading_pb2_grpc.TradingServiceStub(self._channel)
+        self._aside = _own_channel(port)
+        """For the lease, which must not wait behind ten thousand calls."""
         self._metadata = bearer(read_token(tokens / f"{bot_name(index)}.token", "token"))
         self._order = order_name(index)
         self._prefix = f"{run}-{index}"
@@ -114,7 +116,8 @@ class OfBot:
 
     async def _renew(self) -> None:
         request = trading_pb2.RenewLeasesRequest(account=ACCOUNT, replica="bench")
-        answer = await self._stub.RenewLeases(request, metadata=self._metadata)
+        stub = trading_pb2_grpc.TradingServiceStub(self._aside)
+        answer = await stub.RenewLeases(request, metadata=self._metadata)
         self._epoch = next((lease.epoch for lease in answer.leases), 0)
 
     async def call(self, kind: str) -> str:
@@ -155,11 +158,12 @@ class OfBot:
 
     async def close(self) -> None:
         await self.let_go()
+        await self._aside.close()
         await self._channel.close()
 
 
-class Direct:
-    """The same operations without a gateway: one socket, frames written and read, nothing checked or kept."""
+class Wire:
+    """A socket to the simulator: frames written and read, nothing checked or kept."""
 
     def __init__(self, port: int) -> None:
         self._base = f"http://127.0.0.1:{port}/trading/v1/options"
@@ -168,17 +172,21 @@ class Direct:
         self._reader: asyncio.Task[None] | None = None
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._req_id = 0
-        self._contract_id = 0
+        self._opening = asyncio.Lock()
 
     async def open(self) -> None:
-        headers = {"Authorization": f"Bearer {TOKEN}", "Deriv-App-ID": APP_ID}
-        async with aiohttp.ClientSession(headers=headers) as session:
-            async with session.get(f"{self._base}/accounts") as answer:
-                (account,) = (await answer.json())["data"]
-            async with session.post(f"{self._base}/accounts/{account['account_id']}/otp") as answer:
-                url = (await answer.json())["data"]["url"]
-        self._socket = await connect(url, compression=None)
-        self._reader = asyncio.create_task(self._read(self._socket))
+        """Connect, unless it is."""
+        async with self._opening:
+            if self._socket is not None:
+                return
+            headers = {"Authorization": f"Bearer {TOKEN}", "Deriv-App-ID": APP_ID}
+            async with aiohttp.ClientSession(headers=headers) as session:
+                async with session.get(f"{self._base}/accounts") as answer:
+                    (account,) = (await answer.json())["data"]
+                async with session.post(f"{self._base}/accounts/{account['account_id']}/otp") as answer:
+                    url = (await answer.json())["data"]["url"]
+            self._socket = await connect(url, compression=None)
+            self._reader = asyncio.create_task(self._read(self._socket))
 
     async def _read(self, socket: ClientConnection) -> None:
         async for text in socket:
@@ -187,13 +195,31 @@ class Direct:
             if waiting is not None:
                 waiting.set_result(frame)
 
-    async def _ask(self, request: Request) -> dict[str, Any]:
+    async def ask(self, request: Request) -> dict[str, Any]:
+        """Send a request and wait for its answer."""
         if self._socket is None:
             raise RuntimeError("open it first")
         self._req_id += 1
         waiting = self._waiting[self._req_id] = asyncio.get_running_loop().create_future()
         await self._socket.send(json.dumps(self._codec.encode_request(request, self._req_id)))
         return await waiting
+
+    async def close(self) -> None:
+        if self._socket is not None and self._reader is not None:
+            await self._socket.close()
+            await self._reader
+            self._socket = None
+
+
+class Direct:
+    """The same operations without a gateway. Many share a wire, for an account has few sockets."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._contract_id = 0
+
+    async def open(self) -> None:
+        await self._wire.open()
 
     async def call(self, kind: str) -> str:
         match kind:
@@ -208,17 +234,14 @@ class Direct:
                     barrier=TERMS.barrier,
                     underlying_symbol=TERMS.symbol,
                 )
-                answer = await self._ask(requests.Buy(buy="1", price=TERMS.stake, parameters=parameters))
+                answer = await self._wire.ask(requests.Buy(buy="1", price=TERMS.stake, parameters=parameters))
                 self._contract_id = answer.get("buy", {}).get("contract_id", 0)
             case "live":
-                answer = await self._ask(
-                    requests.ProposalOpenContract(proposal_open_contract=1, contract_id=self._contract_id)
-                )
+                request = requests.ProposalOpenContract(proposal_open_contract=1, contract_id=self._contract_id)
+                answer = await self._wire.ask(request)
             case _:
                 raise ValueError(kind)
         return str(answer["error"]["code"]) if "error" in answer else ANSWERED
 
     async def close(self) -> None:
-        if self._socket is not None and self._reader is not None:
-            await self._socket.close()
-            await self._reader
+        await self._wire.close()

@@ -90,7 +90,11 @@ def _figure(figures: dict[str, Any], name: str) -> float | None:
 def tables_of(rows: list[Row], figures: dict[str, Any]) -> list[Table]:
     """All rows, then the figures beside what is asked of them."""
     shown = [column for column in COLUMNS if any(column[0] in row for row in rows)]
-    table = Table("", "clients", *(title for _, title, _ in shown), "outcomes", title="gateway")
+    table = Table(title="gateway")
+    table.add_column("", no_wrap=True)
+    for title in ("clients", *(title for _, title, _ in shown)):
+        table.add_column(title, justify="right")
+    table.add_column("outcomes", no_wrap=True)
     for row in rows:
         cells = (form.format(row[key]) if key in row else "" for key, _, form in shown)
         outcomes = ", ".join(f"{count} {name}" for name, count in row.get("outcomes", {}).items())

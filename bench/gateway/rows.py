@@ -23,18 +23,22 @@ Row = dict[str, Any]
 CLIENTS = (1, 10, 100)
 ROUNDS = 3
 ROUND_S = 1.0
-CACHED = ("check",)
+CACHED = ("check", "history")
 REFUSED = ("buy", "live", "history")
 PATIENCE_S = 1.0
 """Deadline of a call that is to be refused: far shorter than the wait."""
+FEW_CALLS = 8
+"""A minute, so that everything is refused soon."""
 FULL_RATE = 60.0
-FULL_SPEED = 30.0
-"""Fleet seconds a second, so that the gateway's own limit (342 purchases a minute) lets sixty a second pass."""
+MANY_CALLS = 10_000
+"""A minute, so that nothing of the full path waits for a turn."""
 FULL_ROUND_S = 4.0
 WATCHERS = 1000
 TICKS_SPEED = 2.0
 """A symbol ticks once in a fleet second."""
 TICKS_S = 30.0
+BAD_SPEED = 30.0
+"""So that who does not read soon has much that it did not read."""
 CALM_RATE = 50.0
 CALM_S = 6.0
 FLOOD = 10_000
@@ -91,8 +95,8 @@ def cheap_calls(street: Street, step: Callable[[str], None]) -> list[Row]:
     """Cached reads and refusals beside the echo, in turn, so that what else the machine does hits all alike."""
     step("starting gateways for cached reads and refusals")
     open_house = street.house("open", bots=max(CLIENTS))
-    tight_house = street.house("tight", bots=max(CLIENTS), headroom=0.01)
-    for index in range(8):  # use up what little there is
+    tight_house = street.house("tight", bots=max(CLIENTS), calls=FEW_CALLS)
+    for index in range(FEW_CALLS):  # use up what little there is
         exhausting = {**_to(tight_house), "kinds": REFUSED, "patience_s": PATIENCE_S, "first": index, "seconds": 0.1}
         street.caller.run(**exhausting)
     tasks: dict[str, tuple[Program, dict[str, Any]]] = {"echo": (street.echo, {"to": "echo", "port": street.echo_port})}
@@ -119,7 +123,7 @@ def cheap_calls(street: Street, step: Callable[[str], None]) -> list[Row]:
 def full_path(street: Street, step: Callable[[str], None]) -> list[Row]:
     """Purchases and looks at what was bought, in turn: through the gateway, and straight to the simulator."""
     step("starting a gateway for the full path")
-    house = street.house("full", bots=max(CLIENTS), speed=FULL_SPEED)
+    house = street.house("full", bots=max(CLIENTS), calls=MANY_CALLS)
     common = {"kinds": ("buy", "live"), "rate": FULL_RATE, "seconds": FULL_ROUND_S}
     ways: dict[str, dict[str, Any]] = {
         "direct": {**common, "to": "simulator", "port": house.simulator_port},
@@ -185,7 +189,7 @@ def _watched(program: Program) -> Generator[list[float], None, None]:
 def bulkheads(street: Street, step: Callable[[str], None]) -> list[Row]:
     """A calm bot's calls while others behave badly."""
     step("starting a gateway for bad company")
-    house = street.house("bad", bots=max(CLIENTS), speed=FULL_SPEED)
+    house = street.house("bad", bots=max(CLIENTS), speed=BAD_SPEED)
     nuisance = street.stack.enter_context(Helper("bench.gateway.nuisance", street.folder / "nuisance.log"))
     calm = {**_to(house), "kinds": ["check"], "first": CALM, "rate": CALM_RATE}
     common: dict[str, Any] = {"port": house.gateway_port, "tokens": str(house.tokens), "seconds": CALM_S}

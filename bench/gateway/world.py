@@ -80,18 +80,19 @@ class House:
 
     @classmethod
     def start(
-        cls, stack: ExitStack, folder: Path, traces_to: str, bots: int, speed: float = 1, headroom: float = 0.95
+        cls, stack: ExitStack, folder: Path, traces_to: str, bots: int, speed: float = 1, calls: int = 0
     ) -> House:
-        """Start both; the stack ends them. The gateway's own limits stay: ``headroom`` is its part of Deriv's.
+        """Start both; the stack ends them.
 
-        ``traces_to`` is host:port of a receiver: a gateway without one would be another.
+        ``calls`` is what the gateway takes for Deriv's limit of each kind of calls a minute; 0 leaves the published
+        ones. ``traces_to`` is host:port of a receiver of spans: without one the gateway would do less than it does.
         """
         folder.mkdir(parents=True)
         settings = folder / "simulator.yaml"
         lifted = {name: {60: LIFTED, 3600: LIFTED} for name in OPTIONS_LIMITS.buckets}
         settings.write_text(yaml.safe_dump({"limits": {"options": lifted}, "connections_per_user": LIFTED}))
         fleet = folder / "fleet.yaml"
-        fleet.write_text(yaml.safe_dump(_fleet(bots, headroom)))
+        fleet.write_text(yaml.safe_dump(_fleet(bots, calls)))
         tokens = issue_tokens({bot_name(index): Role.BOT for index in range(bots)}, folder / "tokens")
         journal = Journal(folder / "journal.sqlite", "journal")
         for index in range(bots):
@@ -134,11 +135,12 @@ class House:
         return cls(simulator, gateway, simulator_port, gateway_port, tokens.parent)
 
 
-def _fleet(bots: int, headroom: float) -> dict[str, object]:
+def _fleet(bots: int, calls: int) -> dict[str, object]:
+    windows = {name: {60: calls, 3600: 60 * calls} for name in OPTIONS_LIMITS.buckets} if calls else {}
     parameters = {"side": "over", "barrier": 4}
     return {
         "fleet": "bench",
-        "accounts": [{"key": ACCOUNT, "limits": {"headroom": headroom}}],
+        "accounts": [{"key": ACCOUNT, "limits": {"windows": windows}}],
         "bots": [
             {
                 "name": bot_name(index),

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["EXIT_CONFIGURATION", "run_service"]
 
 EXIT_CONFIGURATION = 2
+SWITCH_S = 0.0005
+"""How long the thread that sends traces may hold up the one that does the work: a tenth of Python's own choice."""
 SETTLED_AFTER_WALL_S = 5.0
 """When a service has everything that it needs to serve."""
 
@@ -52,6 +54,7 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    sys.setswitchinterval(SWITCH_S)
     telemetry = Telemetry(name, clock, settings.otlp_endpoint)
     loop.call_later(SETTLED_AFTER_WALL_S, _settle)
     try:

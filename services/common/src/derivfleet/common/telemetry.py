@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["OpenSpan", "Telemetry", "context_from", "metadata_of"]
 
 CLOSE_PATIENCE_WALL_S = 2.5
+SEND_EVERY_WALL_MS = 200.0
+"""Small parcels often: packing a large one keeps everything else waiting."""
 Value = str | int | bool
 _KINDS = {
     SpanKind.INTERNAL: trace.SpanKind.INTERNAL,
@@ -145,7 +147,7 @@ class Telemetry:
             # One queue each: a receiver that is away costs the others nothing.
             BatchSpanProcessor(
                 OTLPSpanExporter(endpoint=receiver, insecure=True, timeout=3),
-                schedule_delay_millis=max(100.0, 1000 / clock.speed),
+                schedule_delay_millis=min(SEND_EVERY_WALL_MS, max(100.0, 1000 / clock.speed)),
                 max_queue_size=20_000,
                 export_timeout_millis=3_000,
             )
