@@ -89,7 +89,8 @@ async def test_a_flood_is_refused_and_the_others_are_served(tmp_path: Path) -> N
         outcomes = Counter(await flood)
         assert calls > 0
         assert order.order.contract_id
-        assert set(outcomes) == {"bought", "LIMIT_REACHED"}
+        # On a slow machine some of the flood is still on its way when its sender gives up.
+        assert set(outcomes) - {"DEADLINE_EXCEEDED"} == {"bought", "LIMIT_REACHED"}
         assert outcomes["bought"] <= 18  # 360 a minute, of which 5 %
         # What was refused left nothing behind.
         kept = [order.order_id for order in await fleet.orders() if order.bot == "one"]
