@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from derivfleet.common.clock import NS_PER_S
-
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
     from pathlib import Path
@@ -41,12 +39,12 @@ class Operation:
 class Story:
     """What the bots of one run said."""
 
-    decided_s: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
-    """Bot → the seconds in which it decided to trade, in order."""
+    decided_ns: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    """Bot → when it decided to trade, in order."""
     operations: list[Operation] = field(default_factory=list[Operation])
 
     def decide(self, bot: str, time_ns: int) -> None:
-        self.decided_s.setdefault(bot, []).append(time_ns // NS_PER_S)
+        self.decided_ns.setdefault(bot, []).append(time_ns)
 
 
 class Notes:

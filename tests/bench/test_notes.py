@@ -28,7 +28,7 @@ async def test_notes_come_back_as_they_were_said(tmp_path: Path) -> None:
         raise OSError("gone")
     notes.close()
     story = read_notes(tmp_path / "notes")
-    assert story.decided_s == {"one": [1002]}
+    assert story.decided_ns == {"one": [1002 * 10**9]}
     assert story.operations == [
         Operation("one", "ticks_history", 1000 * 10**9, 1003 * 10**9),
         Operation("one", "buy", 1003 * 10**9, 1003_500_000_000),
@@ -57,7 +57,7 @@ def test_a_purchase_lasts_until_something_is_known(tmp_path: Path) -> None:
     ]
     log.write_text("\n".join(lines))
     story = read_logs([log])
-    assert story.decided_s == {"one": [10, 14, 22, 24]}
+    assert [time_ns / 10**9 for time_ns in story.decided_ns["one"]] == [10.1, 14, 22, 24]
     assert [one.took_ms for one in story.operations] == pytest.approx([300, 6000, 500])
     assert {one.call for one in story.operations} == {"buy"}
 
