@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from derivfleet.deriv.limits import Bucket, LimitsTable, StreamCaps
 from derivfleet.deriv.vocabulary import Call
+from derivfleet.gateway.core.calls import DRIFT
 from derivfleet.gateway.core.schedule import GATEWAY, Rank, Refusal, Schedule, Ticket, TicketState
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ class World:
     waiting: list[Ticket] = field(default_factory=list[Ticket])
     outstanding: int = 0
     refusals: list[tuple[Refusal, int]] = field(default_factory=list[tuple[Refusal, int]])
+    started: list[Ticket] = field(default_factory=list[Ticket])
+    """Calls that were granted, without those that were not sent."""
     journal: list[Block] = field(default_factory=list["Block"])
     in_order: bool = True
     """Whether ranks decide alone, that is without caps."""
@@ -207,6 +210,7 @@ class World:
         fate = self.fates[self._fate % len(self.fates)]
         self._fate += 1
         self.outstanding += 1
+        self.started.append(ticket)
         out_ns, back_ns = self.now_ns + fate.out_ms * MS, self.now_ns + (fate.out_ms + fate.back_ms) * MS
         schedule, generation = self.schedule, self._generation
         keys = (("bucket", ticket.bucket), ("bot", ticket.bot, ticket.call))
@@ -220,6 +224,7 @@ class World:
         match fate.kind:
             case "unsent":
                 self.at(out_ns, lambda: end(schedule.unsent))
+                self.at(out_ns, lambda: self.started.remove(ticket))
             case "lost":
                 # Given up after back_ms; the frame arrives as late as it may.
                 self.at(self.now_ns + fate.back_ms * MS, lambda: end(schedule.lost))
@@ -347,7 +352,7 @@ def test_a_restart_at_any_moment_forgets_no_call_that_deriv_may_count(
 
 @settings(deadline=None)
 @given(tables(), SCRIPTS, st.lists(FATES, min_size=1, max_size=20))
-def test_what_is_lent_is_what_is_borrowed_and_bots_use_what_the_account_uses(
+def test_what_is_lent_is_what_is_borrowed_and_bots_have_used_what_they_started(
     limits: LimitsTable, script: list[Ask], fates: list[Fate]
 ) -> None:
     world = World(Schedule(limits, 1.0, WEIGHTS, stray_ns=STRAY_NS), Deriv(0, 0), fates)
@@ -356,7 +361,14 @@ def test_what_is_lent_is_what_is_borrowed_and_bots_use_what_the_account_uses(
         uses, shares = world.schedule.use(world.now_ns), world.schedule.share_use(world.now_ns)
         for use in uses:
             mine = [one for one in shares if (one.bucket, one.window_s) == (use.bucket, use.window_s)]
-            assert sum(one.used for one in mine) == use.used
+            length_ns = use.window_s * (S + S * DRIFT)
+            for one in mine:
+                assert one.used == sum(
+                    (ticket.bot, ticket.bucket) == (one.bot, one.bucket)
+                    and ticket.granted_ns > world.now_ns - length_ns
+                    for ticket in world.started
+                )
+            assert sum(one.used for one in mine) <= use.used
             assert 0 <= use.reserved <= max(0, use.limit - use.used)
             if use.window_s == min(limits.buckets[use.bucket].windows):
                 idle = sum(max(0, one.share - one.used) for one in mine)

@@ -7,7 +7,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from derivfleet.gateway.core.probe.findings import Confidence
@@ -146,6 +146,12 @@ servers = st.builds(
     delays_ns=st.lists(st.integers(0, 8 * S), min_size=1, max_size=9),
     error_ns=st.integers(0, 5 * S),
     most=st.one_of(st.just(10**6), st.integers(1, 150)),
+)
+@example(  # a call of long ago stops counting while the second socket asks
+    server=Server(WindowKind.SLIDING, 29, True, 0, 59_100_000_000, False),
+    delays_ns=[0, 0, 0, 3_623_076_924],
+    error_ns=0,
+    most=10**6,
 )
 def test_whatever_the_line_what_is_measured_is_true(
     server: Server, delays_ns: list[int], error_ns: int, most: int

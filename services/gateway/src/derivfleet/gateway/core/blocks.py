@@ -31,9 +31,10 @@ class Block:
 class Blocks:
     """The blocks of one bucket."""
 
-    def __init__(self, bucket: str, calls_a_window: int, landing_ns: int) -> None:
+    def __init__(self, bucket: str, calls_a_window: int, landing_ns: int, opened: list[Block]) -> None:
         """``calls_a_window``: the limit of the short window; a block lasts about two seconds at that rate.
         ``landing_ns``: the last call of a block has reached Deriv at the latest so long after the block was closed.
+        ``opened`` is where a block goes when it is opened, to be written down before its first call is made.
         """
         self._bucket = bucket
         self._landing_ns = landing_ns
@@ -41,7 +42,7 @@ class Blocks:
         self._left = 0
         self._number = 0
         self._opened_ns = 0
-        self._opened: list[Block] = []
+        self._opened = opened
 
     def spend(self, now_ns: int) -> int:
         """A call is about to be made; the number of its block."""
@@ -57,11 +58,6 @@ class Blocks:
         """A call of a block was not made. Only the open block has room for another: the others are older than that."""
         if number == self._number:
             self._left += 1
-
-    def take(self) -> list[Block]:
-        """Blocks opened since the last time."""
-        opened, self._opened = self._opened, []
-        return opened
 
     def spent(self, blocks: Iterable[Block], latest_ns: int) -> list[tuple[int, int]]:
         """What blocks of an earlier run stand for, oldest first: by when how many calls will have reached Deriv.

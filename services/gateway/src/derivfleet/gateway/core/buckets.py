@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.blocks import Blocks
 from derivfleet.gateway.core.calls import NEVER_NS
-from derivfleet.gateway.core.limits import BucketLimits, Tier
-from derivfleet.gateway.core.shares import Cap, FairQueue, Member
+from derivfleet.gateway.core.limits import EXIT, LOAN, OWN, BucketLimits, Tier
+from derivfleet.gateway.core.shares import Cap, FairQueue, Member, Starts
 from derivfleet.gateway.core.tickets import Rank, ShareUse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from derivfleet.deriv.vocabulary import Call
+    from derivfleet.gateway.core.blocks import Block
+    from derivfleet.gateway.core.shares import Flow
 
 __all__ = ["Bucket"]
 
@@ -29,16 +31,22 @@ class Bucket:
         weights: Mapping[str, float],
         caps: Mapping[str, dict[Call, Cap]],
         landing_ns: int,
+        opened: list[Block],
     ) -> None:
+        """``opened``: see ``core/blocks``."""
         self.limits = BucketLimits(name, windows, headroom)
-        self.blocks = Blocks(name, self.limits.limits[0], landing_ns)
+        self.blocks = Blocks(name, self.limits.limits[0], landing_ns, opened)
+        self.starts = Starts(self.limits.log.lengths_ns[-1])
         self.members: dict[str, Member] = {}
         self.exits = FairQueue()
         self.reconciling = FairQueue()
         self.ordinary = FairQueue()
         self.levels = (self.exits, self.reconciling, self.ordinary)
         """The most urgent first."""
+        self._levels_by_rank = (self.exits, self.reconciling, *(self.ordinary for _ in list(Rank)[2:]))
         self.wake_ns = NEVER_NS
+        self.binding = ""
+        """What made it wait last, as ``trade/60s``."""
         self.hangs = False
         """Whether the next to go hangs on answers: nobody can tell when, until one has come."""
         self._weights = weights
@@ -51,16 +59,32 @@ class Bucket:
         return self.exits.waiting + self.reconciling.waiting + self.ordinary.waiting
 
     def level(self, rank: Rank) -> FairQueue:
-        if rank is Rank.EXIT:
-            return self.exits
-        return self.reconciling if rank is Rank.RECONCILE else self.ordinary
+        return self._levels_by_rank[rank]
+
+    def first(self, now_ns: int) -> tuple[FairQueue, Flow | None, Tier, int]:
+        """Whose call is next, on which level and how deep it may reach; None if none may go now, and when to look."""
+        wake_ns = NEVER_NS
+        for level in (self.exits, self.reconciling):
+            if level.waiting:
+                flow = level.own(now_ns) or level.loan()
+                if flow is not None:
+                    return level, flow, EXIT, wake_ns
+                wake_ns = min(wake_ns, level.wakes_ns())
+        level = self.ordinary
+        flow = level.own(now_ns)
+        if flow is not None:
+            return level, flow, OWN, wake_ns
+        flow = level.loan()
+        if flow is None:
+            wake_ns = min(wake_ns, level.wakes_ns())
+        return level, flow, LOAN, wake_ns
 
     def member(self, bot: str) -> Member:
         """A bot's part; one that has no weight gets the mean."""
         member = self.members.get(bot)
         if member is None:
             weight = self._weights.get(bot) or sum(self._weights.values()) / max(1, len(self._weights)) or 1.0
-            member = self.members[bot] = Member(bot, weight, self.limits.windows_s, self._caps.get(bot, {}))
+            member = self.members[bot] = Member(bot, weight, self.limits.log.lengths_ns[0], self._caps.get(bot, {}))
             self._share(member)
         return member
 
@@ -73,8 +97,8 @@ class Bucket:
     def tier(self, rank: Rank, member: Member, now_ns: int) -> Tier:
         """How deep into the reserves a call may reach now."""
         if self.level(rank) is not self.ordinary:
-            return Tier.EXIT
-        return Tier.OWN if member.own_from_ns() <= now_ns else Tier.LOAN
+            return EXIT
+        return OWN if member.own_from_ns() <= now_ns else LOAN
 
     def wait(self, member: Member, call: Call, rank: Rank, now_ns: int) -> tuple[int, str]:
         """About how long a new call would wait, in ns, and why."""
@@ -85,11 +109,11 @@ class Bucket:
         if level is self.ordinary:
             urgent += self.reconciling.waiting
         ahead = flow.ahead(rank)
-        position = urgent + ahead + level.before(flow, ahead, own=tier is Tier.OWN) + 1
-        wait_ns, binding = limits.ready_in_ns(position, min(tier, Tier.OWN), now_ns)
-        if tier is Tier.LOAN:
-            loan_ns, why = limits.ready_in_ns(1, Tier.LOAN, now_ns)
-            own_ns = max(member.own_from_ns() - now_ns, limits.ready_in_ns(1, Tier.OWN, now_ns)[0])
+        position = urgent + ahead + level.before(flow, ahead, own=tier is OWN) + 1
+        wait_ns, binding = limits.ready_in_ns(position, min(tier, OWN), now_ns)
+        if tier is LOAN:
+            loan_ns, why = limits.ready_in_ns(1, LOAN, now_ns)
+            own_ns = max(member.own_from_ns() - now_ns, limits.ready_in_ns(1, OWN, now_ns)[0])
             if min(loan_ns, own_ns) > wait_ns:
                 wait_ns, binding = min(loan_ns, own_ns), why
         cap = member.caps.get(call)
@@ -103,7 +127,8 @@ class Bucket:
         """Each bot's windows; the gateway's own calls are nobody's share."""
         limits = self.limits
         members = [self.members[bot] for bot in self._weights]
-        used = [member.log.used(0, now_ns) for member in members]
+        used_by_window = [self.starts.used(length_ns, now_ns) for length_ns in limits.log.lengths_ns]
+        used = [used_by_window[0][member.bot] for member in members]
         shares = [int(member.share) for member in members]
         borrowed = [max(0, spent - share) for spent, share in zip(used, shares, strict=True)]
         idle = [max(0, share - spent) for spent, share in zip(used, shares, strict=True)]
@@ -115,7 +140,7 @@ class Bucket:
                 limits.name,
                 window_s,
                 shares[number] if window == 0 else int(limits.limits[window] * member.weight / total),
-                used[number] if window == 0 else member.log.used(window, now_ns),
+                used_by_window[window][member.bot],
                 borrowed[number] if window == 0 else 0,
                 lent[number] if window == 0 else 0,
                 sum(level.flows[member.bot].waiting for level in self.levels if member.bot in level.flows),

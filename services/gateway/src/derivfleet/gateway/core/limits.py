@@ -57,6 +57,10 @@ class Tier(IntEnum):
     """A bot's call beyond its share: also leaves what others will need who come back for theirs."""
 
 
+EXIT, OWN, LOAN = Tier
+"""Looking a member up costs more than a decision can spare, it is done so often."""
+
+
 @dataclass(frozen=True, slots=True)
 class WindowUse:
     """How full one window is. ``reserved`` of the free calls are now held back for exits and reconciling."""
@@ -86,10 +90,12 @@ class BucketLimits:
         self._windows = dict(windows)
         self._rests_until_ns = 0
         self._refused_ns = -NEVER_NS
+        self._known: list[tuple[int, int] | None] = []
+        """By tier, what :meth:`_look` has found since the last call started."""
         self._set_limits()
         last, lengths_ns = len(self.windows_s) - 1, self.log.lengths_ns
         self._pace = Pace(last, self.limits[0], lengths_ns[last] // 360, lengths_ns[last] // 360, 1.0) if last else None
-        self._loan_pace = Pace(0, LOANS_AT_ONCE, lengths_ns[0] // 30, lengths_ns[0] // 12, LOAN_EASE, 1.5)
+        self._loan_pace = Pace(0, LOANS_AT_ONCE, lengths_ns[0] // 20, lengths_ns[0] // 12, LOAN_EASE, 1.5)
 
     def adopt(self, windows: Mapping[int, int], headroom: float) -> None:
         """Take over limits that the server has told, keeping what was counted. Windows of other lengths are ignored."""
@@ -97,36 +103,71 @@ class BucketLimits:
         self._windows.update({window_s: limit for window_s, limit in windows.items() if window_s in self._windows})
         self._resize()
 
-    def earliest_ns(self, tier: Tier, now_ns: int) -> tuple[int, str]:
-        """When one more call may start, and which window makes it wait (``trade/60s``; empty if none does)."""
-        log = self.log
-        at_ns, binding = now_ns, NOTHING
-        if self._rests_until_ns > now_ns:
-            at_ns, binding = self._rests_until_ns, RESTING
+    def earliest_ns(self, tier: Tier, now_ns: int, *, roughly: bool = False) -> tuple[int, str]:
+        """When one more call may start, and which window makes it wait (``trade/60s``; empty if none does).
+
+        ``roughly``: if it may not start now, an instant before which it surely may not.
+        """
+        fits_ns, binding = self._known[tier] or self._look(tier, now_ns)
+        if fits_ns <= now_ns:
+            fits_ns, binding = now_ns, NOTHING
+        if self._rests_until_ns > fits_ns:
+            fits_ns, binding = self._rests_until_ns, RESTING
+        if tier is not EXIT and not (roughly and fits_ns > now_ns):
+            paced_ns, window = self._paced_ns(tier, now_ns)
+            if paced_ns > fits_ns:
+                fits_ns, binding = paced_ns, window
+        return fits_ns, self._names[binding]
+
+    def _look(self, tier: Tier, now_ns: int) -> tuple[int, int]:
+        """When the windows have room for one more call, and which of them is the last to have it.
+
+        That stays true until another call starts, however time passes and whatever answers come, unless it hangs on
+        an answer.
+        """
+        log, landed = self.log, self.log.landed
+        at_ns, binding = -NEVER_NS, NOTHING
         for window in self._order:
             head = log.head(window, now_ns)
-            free = self.limits[window] - log.in_flight - len(log.landed) + head
-            if window == 0 and tier is not Tier.EXIT:
+            count = len(landed)
+            free = self.limits[window] - log.in_flight - count + head
+            if window == 0 and tier is not EXIT:
                 fits_ns = now_ns if free > self._horizons_kept[tier] else self._fits_ns(free, head, tier)
             else:
-                fits_ns = log.freed_ns(window, self._kept[tier][window] + 1 - free, now_ns)
+                returning = head + self._kept[tier][window] - free
+                if returning < head:
+                    continue
+                fits_ns = landed[returning] + log.lengths_ns[window] if returning < count else NEVER_NS
             if fits_ns > at_ns:
                 at_ns, binding = fits_ns, window
-        if tier is not Tier.EXIT:
-            paced_ns, window = self._paced_ns(tier, now_ns)
-            if paced_ns > at_ns:
-                at_ns, binding = paced_ns, window
-        return at_ns, self._names[binding]
+        if at_ns < NEVER_NS:
+            self._known[tier] = at_ns, binding
+        return at_ns, binding
 
     def spend(self, tier: Tier) -> None:
         """A call starts."""
         self.log.in_flight += 1
-        self._take(tier, 1.0)
+        self._known = [None, None, None]
+        if tier is EXIT:
+            return
+        if self._pace is not None:
+            self._pace.tokens -= 1.0
+        if tier is LOAN:
+            self._loan_pace.tokens -= 1.0
 
     def unspend(self, tier: Tier) -> None:
         """A call that was to start was not sent."""
         self.log.in_flight -= 1
-        self._take(tier, -1.0)
+        self._forget()
+        if self._pace is not None and tier is not EXIT:
+            self._pace.tokens += 1.0
+        if tier is LOAN:
+            self._loan_pace.tokens += 1.0
+
+    def recall(self, landed_ns: int, calls: int, now_ns: int) -> None:
+        """Count calls of an earlier run; some of them may still be on their way."""
+        self.log.recall(landed_ns, calls, now_ns)
+        self._forget()
 
     def ready_in_ns(self, calls: int, tier: Tier, now_ns: int) -> tuple[int, str]:
         """About when so many calls more will have started, from now, and the window that decides it.
@@ -139,6 +180,7 @@ class BucketLimits:
             under_way = self.log.suppose_answered(now_ns)
             first_ns, binding = self.earliest_ns(tier, now_ns)
             self.log.suppose_no_more(under_way)
+            self._forget()
         wait_ns = first_ns - now_ns
         if calls <= 1:
             return wait_ns, binding
@@ -146,7 +188,7 @@ class BucketLimits:
             then_ns = self._nth_in_ns(window, calls, tier, now_ns)
             if then_ns > wait_ns:
                 wait_ns, binding = then_ns, self._names[window]
-        if self._pace is not None and tier is not Tier.EXIT:
+        if self._pace is not None and tier is not EXIT:
             paced_ns = self._pace.wait_ns(calls - self._cushion)
             if paced_ns > wait_ns:
                 wait_ns, binding = paced_ns, self._names[len(self.limits) - 1]
@@ -157,7 +199,7 @@ class BucketLimits:
         log, limit, length_ns = self.log, self.limits[window], self.log.lengths_ns[window]
         head = log.head(window, now_ns)
         free = limit - log.in_flight - len(log.landed) + head
-        if window == 0 and tier is not Tier.EXIT:
+        if window == 0 and tier is not EXIT:
             # The last of them finds what the others have left; the reserve is released meanwhile.
             fits_ns = self._fits_ns(free - calls + 1, head, tier)
             if fits_ns < NEVER_NS:
@@ -207,19 +249,13 @@ class BucketLimits:
         """When the paces allow a call, and in which window."""
         paced_ns, last = now_ns, len(self.limits) - 1
         if self._pace is not None:
-            tokens = 1.0 if tier is Tier.LOAN else 1.0 - self._cushion
-            paced_ns = self._pace.ready_ns(self.log, self.limits[last] - self._kept[Tier.LOAN][last], tokens, now_ns)
-        if tier is Tier.LOAN:
+            tokens = 1.0 if tier is LOAN else 1.0 - self._cushion
+            paced_ns = self._pace.ready_ns(self.log, self._lendable, tokens, now_ns)
+        if tier is LOAN:
             loan_ns = self._loan_pace.ready_ns(self.log, self.limits[0], 1.0, now_ns)
             if loan_ns > paced_ns:
                 return loan_ns, 0
         return paced_ns, last
-
-    def _take(self, tier: Tier, tokens: float) -> None:
-        if self._pace is not None and tier is not Tier.EXIT:
-            self._pace.tokens -= tokens
-        if tier is Tier.LOAN:
-            self._loan_pace.tokens -= tokens
 
     def _resize(self) -> None:
         self._set_limits()
@@ -227,7 +263,11 @@ class BucketLimits:
             self._pace.resize(self.limits[0])
         self._loan_pace.resize(LOANS_AT_ONCE)
 
+    def _forget(self) -> None:
+        self._known = [None, None, None]
+
     def _set_limits(self) -> None:
+        self._forget()
         part = self._headroom * self.lowered
         # Never below one call: a limit of 0 would wait for ever.
         self.limits = [max(1, floor(self._windows[window_s] * part + 1e-9)) for window_s in self.windows_s]
@@ -239,7 +279,8 @@ class BucketLimits:
             for window, limit in enumerate(self.limits)
         ]
         lent = [0 if not calls else calls + 1 + round(calls * RETURNING_SHARE) for calls in kept]
-        self._kept = {Tier.EXIT: [0] * len(kept), Tier.OWN: kept, Tier.LOAN: lent}
+        self._kept = {EXIT: [0] * len(kept), OWN: kept, LOAN: lent}
+        self._lendable = self.limits[-1] - lent[-1]
         self._cushion = lent[-1] - kept[-1]
         """Calls by which bots within their share may run ahead of the pace."""
         self.sustained = min(
@@ -248,41 +289,37 @@ class BucketLimits:
         """Calls of the short window that can be kept up for ever."""
         horizons = {
             tier: horizons_ns(part * short / self.log.lengths_ns[0], self.log.lengths_ns[0], (short - 1) // 2)
-            for tier, part in ((Tier.OWN, EXITS_PART), (Tier.LOAN, EXITS_PART + RETURNING_PART))
+            for tier, part in ((OWN, EXITS_PART), (LOAN, EXITS_PART + RETURNING_PART))
         }
         self._horizons_kept = {tier: len(spans) for tier, spans in horizons.items()}
         self._looks = {tier: looks(spans) for tier, spans in horizons.items()}
 
     def _fits_ns(self, free: int, head: int, tier: Tier) -> int:
         """When a call leaves enough of the short window for its tier: see ``core/reserve``."""
-        log, left = self.log, free - 1
-        kept = max(0, left)
-        skipped = kept - left
-        """So many calls have to return before there is one to spend at all."""
-        begin, needed = head + skipped, max(0, self._horizons_kept[tier] - kept)
-        returning = log.landed[begin : begin + needed]
-        if len(returning) < needed or (skipped and begin - 1 >= len(log.landed)):
+        landed, length_ns = self.log.landed, self.log.lengths_ns[0]
+        # So many calls have to return before there is one to spend at all.
+        kept, skipped = (free - 1, 0) if free > 0 else (0, 1 - free)
+        begin, horizons = head + skipped, self._horizons_kept[tier]
+        if begin + max(0, horizons - kept) > len(landed):
             return NEVER_NS
         fits_ns = -NEVER_NS
-        if needed:
-            pick, horizons = self._looks[tier][kept]
-            fits_ns = max(map(sub, pick(returning), horizons))
-        if skipped:
-            fits_ns = max(fits_ns, log.landed[begin - 1])
-        return fits_ns + log.lengths_ns[0]
+        if kept < horizons:
+            pick, spans_ns = self._looks[tier][kept]
+            fits_ns = max(map(sub, pick(landed[begin : begin + horizons - kept]), spans_ns))
+        if skipped and landed[begin - 1] > fits_ns:
+            fits_ns = landed[begin - 1]
+        return fits_ns + length_ns
 
     def _reserved(self, window: int, now_ns: int) -> int:
         """Free calls that are held back now."""
         head = self.log.head(window, now_ns)
         free = self.limits[window] - self.log.in_flight - len(self.log.landed) + head
         if window != 0:
-            return max(0, min(free, self._kept[Tier.OWN][window]))
+            return max(0, min(free, self._kept[OWN][window]))
         low, high = 0, max(0, free)
         while low < high:  # the largest number of calls that the reserve leaves to ordinary ones
             middle = (low + high + 1) // 2
-            if free - middle + 1 > self._horizons_kept[Tier.OWN] or (
-                self._fits_ns(free - middle + 1, head, Tier.OWN) <= now_ns
-            ):
+            if free - middle + 1 > self._horizons_kept[OWN] or (self._fits_ns(free - middle + 1, head, OWN) <= now_ns):
                 low = middle
             else:
                 high = middle - 1

@@ -59,17 +59,21 @@ class Pace:
         """When there will be so many tokens. ``room``: calls that the window may hold, without its reserve."""
         if self._seen_ns is None:
             self._seen_ns = now_ns
-        elif self.tokens < self._depth:
-            self.tokens = min(self._depth, self.tokens + (now_ns - self._seen_ns) * self._rate_per_ns)
+        have = self.tokens
+        if have < self._depth:
+            have += (now_ns - self._seen_ns) * self._rate_per_ns
+            have = min(have, self._depth)
+            self.tokens = have
         self._seen_ns = now_ns
         if now_ns >= self._next_ns:
             self._rate_per_ns = self._bearable(log, room, now_ns)
             self._next_ns = now_ns + self._every_ns
-        if self.tokens >= tokens:
+        if have >= tokens:
             return now_ns
         if self._rate_per_ns <= 0:
             return self._next_ns
-        return min(self._next_ns, now_ns + int((tokens - self.tokens) / self._rate_per_ns) + 1)
+        ready_ns = now_ns + int((tokens - have) / self._rate_per_ns) + 1
+        return min(self._next_ns, ready_ns)
 
     def wait_ns(self, calls: int) -> int:
         """How long so many tokens take at the present rate; 0 if it is not known yet."""
@@ -82,7 +86,9 @@ class Pace:
         left = room - log.in_flight - len(landed)
         rate, span_ns = room / length_ns, float(self._shortest_ns)
         while span_ns < length_ns:
-            free = left + bisect_right(landed, now_ns + int(span_ns) - length_ns)
-            rate = min(rate, max(0, free + 1) / span_ns)  # the next may start when the first of them returns
+            # One more, for the next may start when the first of them returns.
+            free = left + bisect_right(landed, now_ns + int(span_ns) - length_ns) + 1
+            if free < rate * span_ns:
+                rate = free / span_ns
             span_ns *= self._step
-        return rate * self._ease
+        return max(0.0, rate) * self._ease

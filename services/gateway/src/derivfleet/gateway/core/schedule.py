@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.buckets import Bucket
 from derivfleet.gateway.core.calls import NEVER_NS
-from derivfleet.gateway.core.limits import Tier, WindowUse
+from derivfleet.gateway.core.limits import EXIT, LOAN, OWN, Tier, WindowUse
 from derivfleet.gateway.core.shares import Cap
 from derivfleet.gateway.core.tickets import Forecast, Rank, Refusal, ShareUse, Ticket, TicketState, rank_of
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GATEWAY", "Forecast", "Rank", "Refusal", "Schedule", "ShareUse", "Ticket", "TicketState", "WindowUse"]
 
+WAITING, GRANTED, EXPIRED, CANCELLED, DONE = TicketState
 GATEWAY = "gateway"
 """The holder of the calls that the gateway makes for itself: streams, settlement, reconciling."""
 QUEUE_LENGTH = 256
@@ -56,9 +57,10 @@ class Schedule:
         self._headroom = headroom
         self._stray_ns = stray_ns
         self._caps = {bot: {call: Cap(most) for call, most in kinds.items()} for bot, kinds in (caps or {}).items()}
+        self._opened: list[Block] = []
         landing_ns = PATIENCE_NS + 3 * stray_ns
         self._buckets = {
-            name: Bucket(name, bucket.windows, headroom, dict(weights), self._caps, landing_ns)
+            name: Bucket(name, bucket.windows, headroom, dict(weights), self._caps, landing_ns, self._opened)
             for name, bucket in table.buckets.items()
         }
         self._bucket_names: dict[Call, str] = {}
@@ -78,17 +80,17 @@ class Schedule:
             return Refusal(name, 0, "deadline")
         ticket = Ticket(bot, call, rank, name, now_ns, deadline_ns)
         if not name:
-            ticket.state, ticket.granted_ns = TicketState.GRANTED, now_ns
+            ticket.state, ticket.granted_ns = GRANTED, now_ns
             self._ready.append(ticket)
             return ticket
         bucket = self._buckets[name]
         member = bucket.member(bot)
         level = bucket.level(rank)
         flow = level.flow(member)
-        if not bucket.waiting and not (member.caps and call in member.caps):
+        if not level.waiting and not bucket.waiting and not (member.caps and call in member.caps):
             # The common case: nobody waits, and the call may start at once.
             tier = bucket.tier(rank, member, now_ns)
-            if bucket.limits.earliest_ns(tier, now_ns)[0] <= now_ns:
+            if bucket.limits.earliest_ns(tier, now_ns, roughly=True)[0] <= now_ns:
                 level.pass_by(flow)
                 self._start(ticket, bucket, member, tier, now_ns)
                 return ticket
@@ -112,13 +114,14 @@ class Schedule:
     def dispatch(self, now_ns: int) -> list[Ticket]:
         """Tickets granted or expired since the last time, in order. Blocks to write first: :meth:`take_blocks`."""
         if now_ns >= self._wakes_ns:
-            self._expire(now_ns)
+            if self._deadlines:
+                self._expire(now_ns)
+            wakes_ns = self._deadlines[0][0] + 1 if self._deadlines else NEVER_NS
             for bucket in self._buckets.values():
                 if bucket.wake_ns <= now_ns:
                     self._serve(bucket, now_ns)
-            self._wakes_ns = min(bucket.wake_ns for bucket in self._buckets.values())
-            if self._deadlines:
-                self._wakes_ns = min(self._wakes_ns, self._deadlines[0][0] + 1)
+                wakes_ns = min(wakes_ns, bucket.wake_ns)
+            self._wakes_ns = wakes_ns
         ready, self._ready = self._ready, []
         return ready
 
@@ -130,13 +133,17 @@ class Schedule:
 
     def take_blocks(self) -> list[Block]:
         """Blocks of calls opened since the last time: to be written down before any granted call is sent."""
-        return [block for bucket in self._buckets.values() for block in bucket.blocks.take()]
+        if not self._opened:
+            return []
+        opened = self._opened.copy()
+        self._opened.clear()
+        return opened
 
     def restore(self, blocks: Iterable[Block], now_ns: int) -> None:
         """Count what an earlier run may have spent, and what of it may still be on its way."""
         for bucket in self._buckets.values():
             for landed_ns, calls in bucket.blocks.spent(blocks, now_ns + self._stray_ns):
-                bucket.limits.log.recall(landed_ns, calls, now_ns)
+                bucket.limits.recall(landed_ns, calls, now_ns)
 
     def recall(self, bot: str, call: Call, now_ns: int) -> None:
         """Count a call of an earlier run in its bot's cap; its frame may still be on its way."""
@@ -149,7 +156,7 @@ class Schedule:
         name = self._bucket_of(call)
         if name:
             bucket = self._buckets[name]
-            bucket.limits.spend(Tier.EXIT)
+            bucket.limits.spend(EXIT)
             bucket.blocks.spend(now_ns)
             bucket.limits.log.lose(now_ns + self._stray_ns)
             if bucket.hangs:
@@ -162,8 +169,8 @@ class Schedule:
         bucket = self._buckets[ticket.bucket]
         member = bucket.members[ticket.bot]
         bucket.limits.log.land(now_ns)
-        member.log.land(now_ns)
-        self._free_cap(ticket, bucket, member, now_ns, now_ns)
+        if member.caps:
+            self._free_cap(ticket, bucket, member, now_ns, now_ns)
         if bucket.hangs:
             self._wake(bucket, now_ns)  # nobody could tell before when this call will count no more
 
@@ -175,8 +182,8 @@ class Schedule:
         member = bucket.members[ticket.bot]
         until_ns = now_ns + self._stray_ns
         bucket.limits.log.lose(until_ns)
-        member.log.lose(until_ns)
-        self._free_cap(ticket, bucket, member, now_ns, until_ns)
+        if member.caps:
+            self._free_cap(ticket, bucket, member, now_ns, until_ns)
         if bucket.hangs:
             self._wake(bucket, until_ns)
 
@@ -189,6 +196,7 @@ class Schedule:
         bucket.limits.unspend(Tier(ticket.tier))
         bucket.blocks.give_back(ticket.block)
         member.unspend(Tier(ticket.tier))
+        bucket.starts.remove(ticket.bot, ticket.granted_ns)
         cap = member.caps.get(ticket.call)
         if cap is not None:
             cap.log.unsent()
@@ -198,9 +206,9 @@ class Schedule:
 
     def cancel(self, ticket: Ticket) -> None:
         """A waiting call is not wanted any more: it costs nothing."""
-        if ticket.state is TicketState.WAITING:
+        if ticket.state is WAITING:
             self._withdraw(ticket)
-            ticket.state = TicketState.CANCELLED
+            ticket.state = CANCELLED
 
     def refused_by_deriv(self, call: Call, now_ns: int) -> None:
         """Deriv counts differently than we do; make its bucket rest."""
@@ -241,16 +249,17 @@ class Schedule:
     def _expire(self, now_ns: int) -> None:
         """Withdraw those whose deadline has passed."""
         deadlines = self._deadlines
-        while deadlines and (deadlines[0][0] < now_ns or deadlines[0][2].state is not TicketState.WAITING):
+        while deadlines and (deadlines[0][0] < now_ns or deadlines[0][2].state is not WAITING):
             ticket = heappop(deadlines)[2]
-            if ticket.state is TicketState.WAITING:
+            if ticket.state is WAITING:
                 self._withdraw(ticket)
-                ticket.state = TicketState.EXPIRED
+                ticket.state = EXPIRED
+                ticket.binding = self._buckets[ticket.bucket].binding
                 self._ready.append(ticket)
 
     def _tidy(self) -> None:
         """Forget the deadlines of those who wait no more."""
-        self._deadlines = [entry for entry in self._deadlines if entry[2].state is TicketState.WAITING]
+        self._deadlines = [entry for entry in self._deadlines if entry[2].state is WAITING]
         heapify(self._deadlines)
         self._tidy_at = 2 * len(self._deadlines) + TIDY
 
@@ -264,42 +273,35 @@ class Schedule:
         limits = bucket.limits
         bucket.hangs = False
         while True:
-            tier, flow, wake_ns = Tier.EXIT, None, NEVER_NS
-            level = bucket.exits
-            for level in bucket.levels:
-                if not level.waiting:
-                    continue
-                flow = level.own(now_ns)
-                tier = Tier.EXIT if level is not bucket.ordinary else Tier.LOAN if flow is None else Tier.OWN
-                flow = flow or level.loan()
-                if flow is not None:
-                    break
-                wake_ns = min(wake_ns, level.wakes_ns())
-            ticket = None if flow is None else flow.next(now_ns)
+            level, flow, tier, wake_ns = bucket.first(now_ns)
             if flow is None:
                 bucket.wake_ns = wake_ns
                 return
-            if ticket is None:
-                level.again(flow, now_ns)  # since it stood here a cap has come to hold back all that it waits for
-                continue
-            at_ns, binding = limits.earliest_ns(tier, now_ns)
+            at_ns, binding = limits.earliest_ns(tier, now_ns, roughly=True)
             if at_ns > now_ns:
                 if at_ns >= NEVER_NS:
                     bucket.hangs, at_ns = True, limits.log.expected_ns()
-                if tier is Tier.LOAN and level.wakes_ns() < at_ns:
+                if tier is LOAN and level.wakes_ns() < at_ns:
                     # A flow may come to be within its share before a loan is possible.
-                    at_ns = min(at_ns, max(level.wakes_ns(), limits.earliest_ns(Tier.OWN, now_ns)[0]))
-                ticket.binding = binding
+                    at_ns = min(at_ns, max(level.wakes_ns(), limits.earliest_ns(OWN, now_ns, roughly=True)[0]))
+                bucket.binding = binding
                 bucket.wake_ns = min(wake_ns, at_ns)
                 return
+            ticket = flow.next(now_ns)
+            if ticket is None:
+                level.again(flow, now_ns)  # since it stood here a cap has come to hold back all that it waits for
+                continue
             level.serve(ticket, flow)
+            if ticket.asked_ns < now_ns:
+                ticket.binding = bucket.binding
             self._start(ticket, bucket, flow.member, tier, now_ns)
             level.again(flow, now_ns)
 
     def _start(self, ticket: Ticket, bucket: Bucket, member: Member, tier: Tier, now_ns: int) -> None:
-        ticket.state, ticket.granted_ns, ticket.tier = TicketState.GRANTED, now_ns, tier
+        ticket.state, ticket.granted_ns, ticket.tier = GRANTED, now_ns, tier
         bucket.limits.spend(tier)
         ticket.block = bucket.blocks.spend(now_ns)
+        bucket.starts.add(ticket.bot, now_ns)
         member.spend(tier, now_ns)
         if member.caps and ticket.call in member.caps:
             member.caps[ticket.call].log.start()
@@ -307,12 +309,12 @@ class Schedule:
 
     def _finish(self, ticket: Ticket) -> bool:
         """Take a granted ticket off the books; False if it is free or has been."""
-        was_granted = ticket.state is TicketState.GRANTED and ticket.bucket != ""
-        ticket.state = TicketState.DONE
+        was_granted = ticket.state is GRANTED and ticket.bucket != ""
+        ticket.state = DONE
         return was_granted
 
     def _free_cap(self, ticket: Ticket, bucket: Bucket, member: Member, now_ns: int, landed_ns: int) -> None:
-        cap = member.caps.get(ticket.call) if member.caps else None
+        cap = member.caps.get(ticket.call)
         if cap is None:
             return
         if landed_ns > now_ns:

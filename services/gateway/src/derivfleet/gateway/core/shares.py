@@ -10,18 +10,20 @@ and a loan must leave what others may need who come back (``core/limits.Tier``).
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, deque
+from contextlib import suppress
 from heapq import heapify, heappop, heappush
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.calls import NEVER_NS, CallLog
-from derivfleet.gateway.core.limits import Tier
+from derivfleet.gateway.core.limits import EXIT, Tier
 
 if TYPE_CHECKING:
     from derivfleet.deriv.vocabulary import Call
     from derivfleet.gateway.core.tickets import Ticket
 
-__all__ = ["FairQueue", "Flow", "Member"]
+__all__ = ["FairQueue", "Flow", "Member", "Starts"]
 
 CAP_WINDOW_S = 60
 TIDY = 64
@@ -52,12 +54,13 @@ class Cap:
 class Member:
     """One bot in one bucket: what it has used, its share and its caps, whatever the urgency of its calls."""
 
-    __slots__ = ("bot", "burst_ns", "caps", "debt_ns", "log", "share", "spacing_ns", "theoretical_ns", "weight")
+    __slots__ = ("_window_ns", "bot", "burst_ns", "caps", "debt_ns", "share", "spacing_ns", "theoretical_ns", "weight")
 
-    def __init__(self, bot: str, weight: float, windows_s: list[int], caps: dict[Call, Cap]) -> None:
+    def __init__(self, bot: str, weight: float, window_ns: int, caps: dict[Call, Cap]) -> None:
+        """``window_ns``: length of the short window."""
+        self._window_ns = window_ns
         self.bot = bot
         self.weight = weight
-        self.log = CallLog(windows_s)
         self.caps = caps
         self.share = 1.0
         self.burst_ns = self.spacing_ns = self.debt_ns = 0
@@ -72,14 +75,13 @@ class Member:
         theirs are then borrowers, and those who come back after a while find what was kept for them.
         """
         self.share = max(1.0, share)
-        self.spacing_ns = int(self.log.lengths_ns[0] / (sustained * GUARANTEED_PART))
+        self.spacing_ns = int(self._window_ns / (sustained * GUARANTEED_PART))
         self.burst_ns = int(self.share * self.spacing_ns)
-        self.debt_ns = self.burst_ns + self.log.lengths_ns[0]
+        self.debt_ns = self.burst_ns + self._window_ns
 
     def unspend(self, tier: Tier) -> None:
         """A call that was to start was not sent."""
-        self.log.in_flight -= 1
-        if tier is not Tier.EXIT:
+        if tier is not EXIT:
             self.theoretical_ns -= self.spacing_ns
 
     def own_from_ns(self) -> int:
@@ -88,10 +90,36 @@ class Member:
 
     def spend(self, tier: Tier, now_ns: int) -> None:
         """A call starts. Exits are not taken from the share: there is a part of every limit for them."""
-        self.log.in_flight += 1
-        if tier is Tier.EXIT:
+        if tier is EXIT:
             return
-        self.theoretical_ns = min(max(self.theoretical_ns, now_ns) + self.spacing_ns, now_ns + self.debt_ns)
+        whole_ns = max(now_ns, self.theoretical_ns)
+        self.theoretical_ns = min(whole_ns + self.spacing_ns, now_ns + self.debt_ns)
+
+
+class Starts:
+    """Who started calls when, for telling what each bot has used of a window."""
+
+    def __init__(self, longest_ns: int) -> None:
+        """``longest_ns``: what is older is forgotten."""
+        self._longest_ns = longest_ns
+        self._starts: deque[tuple[int, str]] = deque()
+
+    def add(self, bot: str, now_ns: int) -> None:
+        starts = self._starts
+        starts.append((now_ns, bot))
+        oldest_ns = now_ns - self._longest_ns
+        while starts[0][0] <= oldest_ns:
+            starts.popleft()
+
+    def remove(self, bot: str, start_ns: int) -> None:
+        """A call was not sent after all."""
+        with suppress(ValueError):  # it may be forgotten
+            self._starts.remove((start_ns, bot))
+
+    def used(self, window_ns: int, now_ns: int) -> Counter[str]:
+        """Calls that each bot started within the last ``window_ns``."""
+        recent = takewhile(lambda start: start[0] > now_ns - window_ns, reversed(self._starts))
+        return Counter(bot for _, bot in recent)
 
 
 class Flow:
@@ -101,7 +129,7 @@ class Flow:
 
     def __init__(self, member: Member) -> None:
         self.member = member
-        self.queues: OrderedDict[tuple[int, Call], OrderedDict[Ticket, int]] = OrderedDict()
+        self.queues: dict[tuple[int, Call], dict[Ticket, int]] = {}
         """By rank and kind of call, the most urgent first, with the ordinal of each ticket."""
         self._ordinal = 0
         self.waiting = 0
@@ -113,18 +141,17 @@ class Flow:
         """Entries of heaps with another version are out of date."""
 
     def add(self, ticket: Ticket) -> None:
-        key = (int(ticket.rank), ticket.call)
+        key = (ticket.rank, ticket.call)
         queue = self.queues.get(key)
         if queue is None:
-            self.queues[key] = OrderedDict()
-            self.queues = OrderedDict(sorted(self.queues.items()))
-            queue = self.queues[key]
+            queue = self.queues[key] = {}
+            self.queues = dict(sorted(self.queues.items()))
         self._ordinal += 1
         queue[ticket] = self._ordinal
         self.waiting += 1
 
     def remove(self, ticket: Ticket) -> None:
-        del self.queues[int(ticket.rank), ticket.call][ticket]
+        del self.queues[ticket.rank, ticket.call][ticket]
         self.waiting -= 1
 
     def ahead(self, rank: int, kind: Call | None = None) -> int:
@@ -163,6 +190,7 @@ class FairQueue:
 
     def __init__(self) -> None:
         self.flows: dict[str, Flow] = {}
+        self._most = TIDY
         self.waiting = 0
         self.weight = 0.0
         """Of all flows that have something waiting."""
@@ -178,6 +206,7 @@ class FairQueue:
         flow = self.flows.get(member.bot)
         if flow is None:
             flow = self.flows[member.bot] = Flow(member)
+            self._most = 2 * len(self.flows) + TIDY
         return flow
 
     def add(self, ticket: Ticket, flow: Flow, now_ns: int) -> None:
@@ -268,8 +297,10 @@ class FairQueue:
                 self._push(self._due, (wakes_ns, self._ordinal, flow.version, flow))
             return
         own_ns = flow.member.own_from_ns()
-        self._set_owns(flow, owns=own_ns <= now_ns)
-        if flow.owns:
+        owns = own_ns <= now_ns
+        if flow.owns is not owns:
+            self._set_owns(flow, owns=owns)
+        if owns:
             self._push(self._own, (flow.start, self._ordinal, flow.version, flow))
         else:
             self._push(self._loans, (flow.start, self._ordinal, flow.version, flow))
@@ -277,7 +308,7 @@ class FairQueue:
 
     def _push(self, heap: list[Entry], entry: Entry) -> None:
         heappush(heap, entry)
-        if len(heap) > 2 * len(self.flows) + TIDY:
+        if len(heap) > self._most:
             heap[:] = [entry for entry in heap if entry[2] == entry[3].version]
             heapify(heap)
 

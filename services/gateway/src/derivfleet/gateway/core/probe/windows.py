@@ -190,7 +190,7 @@ def refused_in_hour(before: int, seen: Sequence[Sighting], documented: int) -> F
 
 def conclude(seen: Sequence[Sighting], offset: Span) -> WindowFindings:
     """What a series of calls proves, be it whole or broken off."""
-    shared = _sharing(seen)
+    shared = _sharing(seen, offset)
     refusals = sum(not call.accepted for call in seen)
     if not seen:
         return WindowFindings(*(unknown("broken off") for _ in range(4)))
@@ -215,7 +215,7 @@ def conclude(seen: Sequence[Sighting], offset: Span) -> WindowFindings:
 def _survivors(seen: Sequence[Sighting], offset: Span) -> dict[Theory, LimitRange]:
     """The theories that explain what was seen, with the limits under which they do."""
     first = [call for call in seen if call.socket == FIRST_SOCKET]
-    match _sharing(seen).values:
+    match _sharing(seen, offset).values:
         case (True,):
             countings = (seen,)
         case (False,):
@@ -246,6 +246,20 @@ def _is_settled(seen: Sequence[Sighting], offset: Span) -> bool:
     return _has_recovered(seen) and (len(survivors) == 1 or (len(kinds) == 1 and kinds.pop().is_fixed))
 
 
+def _may_have_ended(seen: Sequence[Sighting], offset: Span, from_ns: int, until_ns: int) -> bool:
+    """Whether a call may have come to count no more within a span of our clock, whatever the kind of window."""
+    if any(
+        call.sent_ns + WINDOW_NS - TOLERANCE_NS <= until_ns and call.answered_ns + WINDOW_NS + TOLERANCE_NS >= from_ns
+        for call in seen
+    ):
+        return True
+    first, last = (
+        (at_ns + TOLERANCE_NS * sign) // WINDOW_NS
+        for at_ns, sign in ((from_ns + offset.low_ns, -1), (until_ns + offset.high_ns, 1))
+    )
+    return first != last
+
+
 def _limit(survivors: dict[Theory, LimitRange], because: str) -> Finding[int]:
     least = min(limits.least for limits in survivors.values())
     most = max(limits.most for limits in survivors.values())
@@ -266,10 +280,12 @@ def _refused(survivors: dict[Theory, LimitRange], kind: Finding[WindowKind]) -> 
     return Finding(Confidence.MEASURED if is_certain else Confidence.CONSISTENT, answers, because)
 
 
-def _sharing(seen: Sequence[Sighting]) -> Finding[bool]:
+def _sharing(seen: Sequence[Sighting], offset: Span) -> Finding[bool]:
     """What a call on the second socket tells, made between two on the first that were refused."""
     for before, call, after in zip(seen, seen[1:], seen[2:], strict=False):
         if call.socket == SECOND_SOCKET and not before.accepted and not after.accepted:
+            if call.accepted and _may_have_ended(seen, offset, before.sent_ns, call.answered_ns):
+                continue  # room may have come between, and been taken by this call
             if call.accepted:
                 because = "a second socket was let through while the first was refused"
                 return Finding(Confidence.MEASURED, (False,), because)
