@@ -13,7 +13,6 @@ import select
 import sys
 import threading
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from websockets.sync.client import connect
 
 from bench.gateway.caller import percentile
 from bench.gateway.http2 import Link
-from bench.gateway.world import ACCOUNT, APP_ID, SYMBOL, TOKEN, bot_name
+from bench.gateway.wire import socket_url
+from bench.gateway.world import ACCOUNT, SYMBOL, bot_name
 from derivfleet.common.rpc.identity import read_token
 from derivfleet.v1 import trading_pb2
 
@@ -122,15 +122,7 @@ class Bots:
 
 
 def _listen_directly(port: int, arrivals: dict[int, int], stop: threading.Event) -> None:
-    base = f"http://127.0.0.1:{port}/trading/v1/options"
-    headers = {"Authorization": f"Bearer {TOKEN}", "Deriv-App-ID": APP_ID}
-
-    def fetch(path: str, method: str) -> Any:
-        with urllib.request.urlopen(urllib.request.Request(base + path, headers=headers, method=method)) as answer:  # noqa: S310 - an address of ours
-            return json.load(answer)["data"]
-
-    account = fetch("/accounts", "GET")[0]["account_id"]
-    with connect(fetch(f"/accounts/{account}/otp", "POST")["url"], compression=None) as socket:
+    with connect(socket_url(port), compression=None) as socket:
         socket.send(json.dumps({"ticks": SYMBOL, "subscribe": 1, "req_id": 1}))
         while not stop.is_set():
             frame = json.loads(socket.recv(timeout=5))

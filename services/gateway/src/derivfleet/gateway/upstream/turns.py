@@ -89,8 +89,10 @@ class Turns:
 
     def give_up(self, ticket: Ticket) -> None:
         """Unless it was made, the call will not be: nobody waits for its turn any more."""
-        self.schedule.cancel(ticket)
-        if ticket.state is TicketState.GRANTED:
+        if ticket.state is TicketState.WAITING:
+            self.schedule.cancel(ticket)
+            self._dispatch()
+        elif ticket.state is TicketState.GRANTED:
             self.unsent(ticket)
 
     def lost(self, ticket: Ticket) -> None:
