@@ -73,7 +73,7 @@ class Wire:
         self._flush()
         for event in self._protocol.events_received():
             if isinstance(event, Frame) and event.data:
-                frame: dict[str, Any] = json.loads(event.data)
+                frame: dict[str, Any] = json.loads(bytes(event.data))
                 yield frame.get("req_id", 0), frame
 
     def _flush(self) -> None:

@@ -1,7 +1,7 @@
 """Moves what SQLite has gathered in its write-ahead log into the database, in a thread aside.
 
 SQLite does that itself within a commit, every thousand pages, and waits for the disk: several milliseconds, or many on
-a busy one, in which no call of any bot goes on. Nothing hangs on when it is done: what was committed is safe in the log.
+a busy one, in which no call of any bot goes on. Nothing hangs on when it is done: what was committed is in the log.
 """
 
 from __future__ import annotations

@@ -97,7 +97,14 @@ class LibraryClient:
         req_id = frame["req_id"]
         ended = self._ended[req_id] = asyncio.get_running_loop().create_future()
         source = self._api.send_and_get_source(frame)
-        source.subscribe(lambda _: self._forget(req_id), lambda error: self.end(req_id, error))
+
+        def taken(_answer: object) -> None:
+            self._forget(req_id)
+
+        def failed(error: Exception) -> None:
+            self.end(req_id, error)
+
+        source.subscribe(taken, failed)
         try:
             error = await ended
         finally:
