@@ -36,6 +36,7 @@ from derivfleet.gateway.core.orders import (
     differing_field,
 )
 from derivfleet.gateway.core.tally import Tallies
+from derivfleet.gateway.diary import told
 from derivfleet.gateway.fuse import Fuse
 from derivfleet.gateway.refusals import (
     DerivSickError,
@@ -68,16 +69,6 @@ RECALLED_NS = 120 * 10**9  # purchases so young count in their bot's cap after a
 CLOSE_PATIENCE_WALL_S = 0.5
 EARLY_SALES_KEPT = 10_000
 """Sales heard of before the receipt of their purchase, or of trades that are not the fleet's."""
-
-
-_LEVELS = {
-    # On the way; what became of it is said.
-    State.INTENDED: "debug",
-    State.SENT: "debug",
-    State.UNKNOWN: "warning",
-    State.DENIED: "warning",
-    State.REJECTED: "warning",
-}
 
 
 @dataclass(slots=True)
@@ -408,16 +399,7 @@ class Desk:
             self._end_settling(order)
         else:
             self.open[order.order_id] = order
-        getattr(_log, _LEVELS.get(order.state, "info"))(
-            f"order {order.state}",
-            order_id=order.order_id,
-            bot=order.bot,
-            trace_id=order.trace_id,
-            contract_id=order.contract_id or None,
-            profit=None if order.profit is None else str(order.profit),
-            error_code=order.error_code or None,
-            problem=order.error_message or None,
-        )
+        told(order)
 
     def _end_settling(self, order: Order) -> None:
         span = self._settling.pop(order.order_id, None)
