@@ -170,14 +170,12 @@ class Desk:
                 raise
             task = asyncio.create_task(self._carried_through(order, deadline_ns, has_lease, ticket))
             purchase = self._purchases[order_id] = _Purchase(task)
-            task.add_done_callback(lambda _: self._ended(order_id, ticket))
+            task.add_done_callback(lambda _: (self._purchases.pop(order_id, None), self.line.turns.give_up(ticket)))
         order = await asyncio.shield(purchase.task)
         return order, purchase.refused_wait_ns
 
     def _admitted(self, bot: str, deadline_ns: int) -> Ticket:
-        """A place in the queue. Who has no chance is refused before it is an order: a bot that floods must not fill the
-        disk nor the log.
-        """
+        """A place in the queue. A bot that floods must not fill the disk nor the log: who has no chance is no order."""
         try:
             return self.line.ask(bot, Call.BUY, deadline_ns)
         except TurnRefusedError as error:
@@ -185,10 +183,6 @@ class Desk:
             if count:
                 _log.warning("orders refused", account=self._account, bot=bot, count=count, problem=str(error))
             raise
-
-    def _ended(self, order_id: str, ticket: Ticket) -> None:
-        self._purchases.pop(order_id, None)
-        self.line.turns.give_up(ticket)
 
     async def sell(self, order: Order, min_price: Decimal, deadline_ns: int, traceparent: str) -> Order:
         """Sell the contract of a confirmed order; returns the order after it.
@@ -313,9 +307,9 @@ class Desk:
     async def _purchase(
         self, order: Order, deadline_ns: int, has_lease: Callable[[], bool], ticket: Ticket, attempt: Attempt
     ) -> Order:
-        terms, request = order.terms, wording.purchase(order.terms, self._currency)
-        parent = context_from([("traceparent", order.traceparent)])
-        order_id = order.order_id
+        terms, order_id = order.terms, order.order_id
+        request, parent = wording.purchase(terms, self._currency), context_from([("traceparent", order.traceparent)])
+        late, bot = partial(self._late, order_id), order.bot
 
         def sending() -> None:
             if not has_lease():
@@ -325,10 +319,7 @@ class Desk:
 
         try:
             attempt.check()
-            late = partial(self._late, order_id)
-            frame = await self.line.call(
-                order.bot, request, Role.ORDERS, deadline_ns, parent, sending, late, asked=ticket
-            )
+            frame = await self.line.call(bot, request, Role.ORDERS, deadline_ns, parent, sending, late, asked=ticket)
         except TurnRefusedError as error:
             code = "NOT_CONNECTED" if isinstance(error, NotConnectedError) else "LIMIT_REACHED"
             return self._deny(order_id, code, str(error), error.refusal.wait_ns)
