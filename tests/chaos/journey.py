@@ -3,41 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from collections import Counter
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
-import yaml
-
 from derivfleet.cli.client import is_serving
-from derivfleet.cli.environments import Plan, Simulated
-from derivfleet.cli.rundir import RunDir
-from derivfleet.cli.up import credential_for, write_fleet
 from derivfleet.common.clock import FleetClock
 from derivfleet.common.fleet import Fleet
-from derivfleet.common.rpc.identity import Role, issue_tokens, read_token
-from derivfleet.deriv.vocabulary import Dialect
+from derivfleet.common.rpc.identity import read_token
 from tests.chaos.callers import CONFIRMED, FINAL, Caller, Feed, open_line, stakes
-from tests.chaos.crew import Crew, free_ports
+from tests.chaos.crew import Crew
+from tests.chaos.field import READY_WALL_S, answers, fetch, field_of, until
 from tests.chaos.judge import Verdict, contracts_of, first_orders_ms, judge, spread, waits_of
 from tests.chaos.proxy import proxied
 from tests.chaos.storm import Storm
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from pathlib import Path
+
+    from derivfleet.cli.environments import Plan
+    from derivfleet.deriv.vocabulary import Dialect
 
 __all__ = ["Journey", "Look", "Report"]
 
-READY_WALL_S = 60.0
 CALM_WALL_S = 90.0
 """How long, after the last blow, every order may take to come to its end."""
-WARM_WALL_S = 20.0
-TROUBLE = ("gateway killed", "taken over", "gateway paused", "disk full")
+CALM_S = 1.0
+"""How long the callers go on when nothing is wrong any more."""
+CALLER_PAUSE_S = 0.2
+BOT, CALLER = "bot-", "caller-"
 SYMBOLS = ("1HZ100V", "1HZ75V", "R_100", "1HZ50V")
 
 
@@ -60,6 +57,24 @@ class Report:
     problems: list[str]
 
 
+@dataclass(slots=True)
+class _Scene:
+    """Who takes part in a run, and what comes of it."""
+
+    plan: Plan
+    crew: Crew
+    feed: Feed
+    callers: list[Caller]
+    storm: Storm
+    clock: FleetClock
+    storm_ns: int = 0
+    verdict: Verdict = field(default_factory=Verdict)
+    alive: list[str] = field(default_factory=list[str])
+    killed: list[str] = field(default_factory=list[str])
+    refused_for_rate: int = 0
+    resolved_s: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Journey:
     """How a run is set up."""
@@ -79,78 +94,67 @@ class Journey:
     async def run(self) -> Report:
         """Carry it out. Raises TimeoutError if the fleet does not come up or buys nothing."""
         began_s = time.monotonic()
-        shutil.rmtree(self.folder, ignore_errors=True)
-        run_dir = RunDir(self.folder.resolve())
-        run_dir.prepare(simulated=True)
-        fleet = write_fleet(self._fleet(), self.dialect, run_dir)
-        bearers = {bot.name: Role.BOT for bot in fleet.bots} | {"operator": Role.OPERATOR, "metrics": Role.OBSERVER}
-        issue_tokens(bearers, run_dir.tokens)
-        settings = run_dir.path / "simulator.yaml"
-        settings.write_text(yaml.safe_dump({"start_balance": "100000000.00"}))
-        plan = Plan(
-            run_dir,
-            free_ports(),
-            credential_for(self.dialect),
-            Simulated(str(self.seed), settings),
-            self.speed,
-            time.time_ns(),
-        )
-        clock = FleetClock(self.speed, plan.origin_ns)
+        fleet = self._fleet()
+        plan = field_of(self.folder, fleet, self.dialect, self.speed, str(self.seed))
         crew = Crew(plan)
-        silent = {"DERIVFLEET_GATEWAY_OTLP_ENDPOINT": ""}
         async with AsyncExitStack() as stack:
             stack.push_async_callback(crew.stop)
             self.show(Look("starting"))
             proxy = await stack.enter_async_context(proxied(plan.ports.simulator))
             channel = await stack.enter_async_context(open_line(plan.ports.gateway))
-            await crew.start("simulator")
-            await _until(lambda: _answers(f"http://{plan.ports.simulator}/health"))
-            await crew.start("gateway", silent, proxy.address)
-            crew.enlist("second", silent, proxy.address, service="gateway")
-            await _until(lambda: is_serving(plan.ports.gateway))
-            processes = [bot.name for bot in fleet.bots if bot.name.startswith("bot-")]
-            for name in processes:
-                await crew.start(name, {"DERIVFLEET_BOT_OTLP_ENDPOINT": ""})
-            feed = Feed(read_token(run_dir.token("operator"), "token"), channel)
+            bots = [bot.name for bot in fleet.bots if bot.name.startswith(BOT)]
+            await self._start(crew, proxy.address, bots)
+            clock = FleetClock(self.speed, plan.origin_ns)
+            feed = Feed(_token(plan, "operator"), channel)
             its_stakes = stakes()
             callers = [
-                Caller(name, read_token(run_dir.token(name), "token"), channel, clock, its_stakes, 0.2)
-                for name in (bot.name for bot in fleet.bots if bot.name.startswith("caller-"))
+                Caller(bot.name, _token(plan, bot.name), channel, clock, its_stakes, CALLER_PAUSE_S)
+                for bot in fleet.bots
+                if bot.name.startswith(CALLER)
             ]
-            stop = asyncio.Event()
-            following = asyncio.create_task(feed.follow())
-            stack.callback(following.cancel)
-            calling = [asyncio.create_task(caller.run(stop)) for caller in callers]
-            stack.callback(lambda: [task.cancel() for task in calling])
-            storm = Storm(
-                crew, proxy, feed, tuple(processes), clock.now_ns, self.seed, self.kill_every_s, self.cut_every_s
-            )
-            self.show(Look("warming up"))
-            await _until(lambda: _has_all_bots(feed, len(fleet.bots)), WARM_WALL_S)
-            storm_ns = clock.now_ns()
-            await self._weather(storm, feed, [*calling, following])
-            self.show(Look("calm", storm.kills, len(storm.cut_ns), len(feed.transitions)))
-            proxy.heal()
-            calm_ns = clock.now_ns()
-            await asyncio.sleep(1.0)
-            stop.set()
-            await asyncio.wait_for(asyncio.gather(*calling), READY_WALL_S)
-            alive = await self._traded_since(feed, calm_ns, processes)
-            killed = await crew.stop_members(processes)
-            resolved_s = await self._resolved(feed)
-            orders = await feed.orders()
-            ledger = await _fetch(f"http://{plan.ports.simulator}/ledger")
-            calls = await _fetch(f"http://{plan.ports.simulator}/ledger/calls")
-            verdict = judge(
-                orders,
-                contracts_of(ledger),
-                [told for caller in callers for told in caller.told.values()],
-                feed.transitions,
-            )
-            killed += await crew.stop()
-            return self._report(
-                began_s, storm, feed, verdict, crew, clock, storm_ns, calls["refused"], alive, killed, resolved_s
-            )
+            storm = Storm(crew, proxy, feed, tuple(bots), clock.now_ns, self.seed, self.kill_every_s, self.cut_every_s)
+            scene = _Scene(plan, crew, feed, callers, storm, clock)
+            await self._play(scene, bots, stack)
+            return self._report(scene, time.monotonic() - began_s)
+
+    async def _start(self, crew: Crew, deriv: str, bots: list[str]) -> None:
+        ports = crew.plan.ports
+        untraced = {"DERIVFLEET_GATEWAY_OTLP_ENDPOINT": ""}
+        await crew.start("simulator")
+        await until(lambda: answers(f"http://{ports.simulator}/health"))
+        await crew.start("gateway", untraced, deriv)
+        crew.enlist("second", untraced, deriv, service="gateway")
+        await until(lambda: is_serving(ports.gateway))
+        for name in bots:
+            await crew.start(name, {"DERIVFLEET_BOT_OTLP_ENDPOINT": ""})
+
+    async def _play(self, scene: _Scene, bots: list[str], stack: AsyncExitStack) -> None:
+        """Storm, calm, and what is left when all has ended."""
+        feed, storm, crew = scene.feed, scene.storm, scene.crew
+        stop = asyncio.Event()
+        following = asyncio.create_task(feed.follow())
+        stack.callback(following.cancel)
+        calling = [asyncio.create_task(caller.run(stop)) for caller in scene.callers]
+        stack.callback(lambda: [task.cancel() for task in calling])
+        self.show(Look("warming up"))
+        await until(lambda: _has_all_bots(feed, self.bots + self.callers))
+        scene.storm_ns = scene.clock.now_ns()
+        await self._weather(storm, feed, [*calling, following])
+        self.show(Look("calm", storm.kills, len(storm.cut_ns), len(feed.transitions)))
+        storm.proxy.heal()
+        calm_ns = scene.clock.now_ns()
+        await asyncio.sleep(CALM_S)
+        stop.set()
+        await asyncio.wait_for(asyncio.gather(*calling), READY_WALL_S)
+        scene.alive = await self._traded_since(feed, calm_ns, bots)
+        scene.killed = await crew.stop_members(bots)
+        scene.resolved_s = await self._resolved(feed)
+        simulator = f"http://{scene.plan.ports.simulator}"
+        told = [told for caller in scene.callers for told in caller.told.values()]
+        contracts = contracts_of(await fetch(f"{simulator}/ledger"))
+        scene.verdict = judge(await feed.orders(), contracts, told, feed.transitions)
+        scene.refused_for_rate = (await fetch(f"{simulator}/ledger/calls"))["refused"]
+        scene.killed += await crew.stop()
 
     def _fleet(self) -> Fleet:
         def bot(name: str, number: int, symbols: tuple[str, ...]) -> dict[str, Any]:
@@ -162,8 +166,8 @@ class Journey:
                 "parameters": {"side": "over", "barrier": 2 + number % 5, "window_ticks": 5, "deficit": -1.0},
             }
 
-        bots = [bot(f"bot-{index}", index, (SYMBOLS[index % len(SYMBOLS)],)) for index in range(self.bots)]
-        bots += [bot(f"caller-{index}", index, ("1HZ100V", "1HZ10V", "R_100")) for index in range(self.callers)]
+        bots = [bot(f"{BOT}{index}", index, (SYMBOLS[index % len(SYMBOLS)],)) for index in range(self.bots)]
+        bots += [bot(f"{CALLER}{index}", index, ("1HZ100V", "1HZ10V", "R_100")) for index in range(self.callers)]
         return Fleet.model_validate({"fleet": "chaos", "accounts": [{"key": "demo"}], "bots": bots})
 
     async def _weather(self, storm: Storm, feed: Feed, guarded: list[asyncio.Task[None]]) -> None:
@@ -206,27 +210,16 @@ class Journey:
             await asyncio.sleep(0.5)
         return time.monotonic() - began_s
 
-    def _report(
-        self,
-        began_s: float,
-        storm: Storm,
-        feed: Feed,
-        verdict: Verdict,
-        crew: Crew,
-        clock: FleetClock,
-        storm_ns: int,
-        refused_for_rate: int,
-        alive: list[str],
-        killed: list[str],
-        resolved_s: float,
-    ) -> Report:
+    def _report(self, scene: _Scene, wall_s: float) -> Report:
+        storm, feed, verdict = scene.storm, scene.feed, scene.verdict
         troubles = [*storm.cut_ns]
         for blow in storm.blows:
             troubles += (blow.at_ns, blow.until_ns)
-        waits = waits_of(feed.transitions, troubles, clock.now_ns())
+        now_ns = scene.clock.now_ns()
+        waits = waits_of(feed.transitions, troubles, now_ns)
         served = [blow.served_ms for blow in storm.blows if blow.served_ms is not None]
-        unasked = [asdict(end) for end in crew.unasked]
-        minutes = (clock.now_ns() - storm_ns) / 60e9
+        unasked = [asdict(end) for end in scene.crew.unasked]
+        minutes = (now_ns - scene.storm_ns) / 60e9
         bought = sum(step.state == CONFIRMED for step in feed.transitions)
         facts: dict[str, Any] = {
             "kills": storm.kills,
@@ -240,52 +233,35 @@ class Journey:
             "second_gateways_refused": storm.refused_seconds,
             "feed_positions_twice": feed.twice,
             "unasked_ends": unasked,
-            "bots_that_traded_after_it": alive,
-            "calls_refused_for_rate": refused_for_rate,
+            "bots_that_traded_after_it": scene.alive,
+            "calls_refused_for_rate": scene.refused_for_rate,
             "receipts": bought,
             "receipts_a_fleet_minute": round(bought / minutes, 1) if minutes else 0.0,
-            "resolved_after_wall_s": round(resolved_s, 1),
+            "resolved_after_wall_s": round(scene.resolved_s, 1),
             "conditions": {
                 "speed": self.speed,
                 "seed": self.seed,
                 "dialect": self.dialect,
                 "bots": self.bots,
                 "callers": self.callers,
-                "wall_s": round(time.monotonic() - began_s, 1),
+                "wall_s": round(wall_s, 1),
             },
             "lines": verdict.lines,
         }
         problems = [*verdict.lines, *storm.problems]
         problems += [f"{end['name']} ended by itself ({end['exit_code']}): {end['line'][:200]}" for end in unasked]
-        problems += [f"{name} did not end within ten seconds of being asked to" for name in killed]
-        if len(alive) < self.bots:
-            problems.append(f"only {len(alive)} of {self.bots} bots bought after the storm")
+        problems += [f"{name} did not end within ten seconds of being asked to" for name in scene.killed]
+        if len(scene.alive) < self.bots:
+            problems.append(f"only {len(scene.alive)} of {self.bots} bots bought after the storm")
         if waits["caused_by_others"]:
             problems.append("bots waited longer while another bot's order was unknown")
         facts["problems"] = problems
         return Report(facts, problems)
 
 
-async def _until(holds: Callable[[], Awaitable[bool]], patience_s: float = READY_WALL_S) -> None:
-    async with asyncio.timeout(patience_s):
-        while not await holds():
-            await asyncio.sleep(0.1)
-
-
-async def _answers(url: str) -> bool:
-    try:
-        await _fetch(url)
-    except (aiohttp.ClientError, TimeoutError):
-        return False
-    return True
-
-
 async def _has_all_bots(feed: Feed, bots: int) -> bool:
     return len({step.bot for step in feed.transitions if step.contract_id}) >= bots
 
 
-async def _fetch(url: str) -> dict[str, Any]:
-    async with aiohttp.ClientSession() as session, session.get(url, timeout=aiohttp.ClientTimeout(60)) as answer:
-        answer.raise_for_status()
-        body: dict[str, Any] = await answer.json()
-        return body
+def _token(plan: Plan, bearer: str) -> str:
+    return read_token(plan.run_dir.token(bearer), "token")

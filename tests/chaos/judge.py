@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from tests.chaos.callers import Told, Transition
     from tests.chaos.storm import Blow
 
-__all__ = ["Contract", "Verdict", "contracts_of", "first_orders_ms", "judge", "percentile", "spread", "waits_of"]
+__all__ = [
+    "Contract",
+    "Verdict",
+    "chance_of_more",
+    "contracts_of",
+    "first_orders_ms",
+    "judge",
+    "percentile",
+    "spread",
+    "waits_of",
+]
 
 UNKNOWN, SETTLED = orders_pb2.ORDER_STATE_UNKNOWN, orders_pb2.ORDER_STATE_SETTLED
 CONFIRMED, NOT_FOUND = orders_pb2.ORDER_STATE_CONFIRMED, orders_pb2.ORDER_STATE_NOT_FOUND
@@ -97,57 +107,68 @@ def judge(
     orders: Iterable[orders_pb2.Order],
     contracts: Iterable[Contract],
     told: Iterable[Told],
-    transitions: Iterable[Transition],
+    transitions: Iterable[Transition] | None,
+    unique_from: Decimal = FIRST_STAKE,
 ) -> Verdict:
-    """Compare all orders of the journal with all contracts of the ledger, and both with what bots were told."""
+    """Compare all orders of the journal with all contracts of the ledger, and both with what bots were told.
+
+    ``transitions`` None: the feed was not followed. Stakes from ``unique_from`` on belong to one order each.
+    """
     by_id = {order.order_id: order for order in orders}
     ledger = {contract.contract_id: contract for contract in contracts}
     verdict = Verdict(len(by_id), len(ledger), sum(order.reconciled for order in by_id.values()))
-    _compare_contracts(verdict, by_id, ledger)
-    _compare_stakes(verdict, by_id, ledger)
+    _compare_states(verdict, by_id)
+    _compare_contracts(verdict, by_id, ledger, unique_from)
+    _compare_stakes(verdict, by_id, ledger, unique_from)
     _compare_told(verdict, by_id, told)
-    _compare_feed(verdict, by_id, transitions)
+    if transitions is not None:
+        _compare_feed(verdict, by_id, transitions)
     return verdict
 
 
-def _compare_contracts(verdict: Verdict, by_id: Mapping[str, orders_pb2.Order], ledger: Mapping[int, Contract]) -> None:
+def _compare_states(verdict: Verdict, by_id: Mapping[str, orders_pb2.Order]) -> None:
+    for order in by_id.values():
+        if order.state in (UNKNOWN, CONFIRMED):
+            verdict.add("unresolved", f"{order.order_id} is in state {order.state} still ({order.error_code})")
+        elif order.state not in FINAL:
+            verdict.add("silently_unknown", f"{order.order_id} is left in state {order.state}")
+
+
+def _compare_contracts(
+    verdict: Verdict, by_id: Mapping[str, orders_pb2.Order], ledger: Mapping[int, Contract], unique_from: Decimal
+) -> None:
     claims: dict[int, list[str]] = defaultdict(list)
     for order in by_id.values():
         if order.contract_id:
             claims[order.contract_id].append(order.order_id)
-        if order.state == UNKNOWN:
-            verdict.add("unresolved", f"{order.order_id} is unknown still ({order.error_code})")
-        elif order.state == CONFIRMED:
-            verdict.add("unresolved", f"{order.order_id} is not settled (contract {order.contract_id})")
-        elif order.state not in FINAL:
-            verdict.add("silently_unknown", f"{order.order_id} is left in state {order.state}")
     for contract_id, names in claims.items():
         if len(names) > 1:
             verdict.add("silently_unknown", f"contract {contract_id} is claimed by {', '.join(names)}")
         contract = ledger.get(contract_id)
         if contract is None:
             verdict.add("lost", f"{names[0]}: the ledger has no contract {contract_id}")
-            continue
-        order = by_id[names[0]]
-        if order.state == SETTLED and (Decimal(order.profit), Decimal(order.sell_price), Decimal(order.buy_price)) != (
-            contract.profit,
-            contract.sell_price,
-            contract.stake,
-        ):
-            line = f"{order.order_id}: {order.buy_price}, {order.sell_price}, {order.profit} is not {contract}"
-            verdict.add("wrong_profit", line)
+        elif by_id[names[0]].state == SETTLED:
+            _compare_money(verdict, by_id[names[0]], contract)
     for contract_id, contract in ledger.items():
-        if contract_id not in claims and contract.stake < FIRST_STAKE:
+        if contract_id not in claims and contract.stake < unique_from:
             verdict.add("duplicates", f"no order has contract {contract_id} (stake {contract.stake})")
 
 
-def _compare_stakes(verdict: Verdict, by_id: Mapping[str, orders_pb2.Order], ledger: Mapping[int, Contract]) -> None:
+def _compare_money(verdict: Verdict, order: orders_pb2.Order, contract: Contract) -> None:
+    believed = tuple(map(Decimal, (order.buy_price, order.sell_price, order.profit)))
+    if believed != (contract.stake, contract.sell_price, contract.profit):
+        verdict.add("wrong_profit", f"{order.order_id}: {', '.join(map(str, believed))} is not {contract}")
+
+
+def _compare_stakes(
+    verdict: Verdict, by_id: Mapping[str, orders_pb2.Order], ledger: Mapping[int, Contract], unique_from: Decimal
+) -> None:
     """The callers' orders: one stake is one order, whatever the journal says of contracts."""
     bought: dict[Decimal, list[int]] = defaultdict(list)
     for contract in ledger.values():
-        if contract.stake >= FIRST_STAKE:
+        if contract.stake >= unique_from:
             bought[contract.stake].append(contract.contract_id)
-    wanted = {stake: order for order in by_id.values() if (stake := Decimal(order.terms.stake)) >= FIRST_STAKE}
+    wanted = {stake: order for order in by_id.values() if (stake := Decimal(order.terms.stake)) >= unique_from}
     for stake, contract_ids in bought.items():
         for contract_id in contract_ids[1:]:
             verdict.add("duplicates", f"stake {stake} was bought again as contract {contract_id}")
@@ -217,11 +238,12 @@ def first_orders_ms(blows: Iterable[Blow], transitions: Sequence[Transition], sp
 def waits_of(transitions: Sequence[Transition], troubles_ns: Iterable[int], until_ns: int) -> dict[str, Any]:
     """Whether a bot waits longer for an order to be sent while another bot's order is unknown.
 
-    The wait of an order is the fleet time from its being written down to its frame. Orders of bots that have an unknown
-    order themselves are left out, and so are those with a cut, kill or pause (``troubles_ns``) in the two seconds
-    before them or before their frame, for those wait for a socket. The rest is divided by whether any other bot had an unknown
-    order when they were written down. ``greater`` is the chance that a wait with is longer than one without (ties count
-    half; 0.5 means no difference), and ``greater_low`` the lower end of its 99 % interval (Mann–Whitney).
+    The wait of an order is the fleet time from its being written down to its frame. Orders of bots that have an
+    unknown order themselves are left out, and so are those with a cut, kill or pause (``troubles_ns``) in the two
+    seconds before them or before their frame, for those wait for a socket. The rest is divided by whether any other
+    bot had an unknown order when they were written down. ``greater`` is the chance that a wait with is longer than
+    one without (ties count half; 0.5 means no difference), and ``greater_low`` the lower end of its 99 % interval
+    (Mann–Whitney).
     """
     troubles = sorted(troubles_ns)
     spans = _unknown_spans(transitions, until_ns)
@@ -237,7 +259,7 @@ def waits_of(transitions: Sequence[Transition], troubles_ns: Iterable[int], unti
         unsure = {bot for bot, of_bot in spans.items() if any(low <= step.intended_ns < high for low, high in of_bot)}
         if step.bot not in unsure:
             groups[bool(unsure)].append((step.sent_ns - step.intended_ns) / 1e6)
-    greater, low = _greater(groups[True], groups[False])
+    greater, low = chance_of_more(groups[True], groups[False])
     enough = min(len(groups[True]), len(groups[False])) >= FEWEST_WAITS
     more_ms = percentile(groups[True], 0.5) - percentile(groups[False], 0.5)
     return {
@@ -268,7 +290,7 @@ def _unknown_spans(transitions: Sequence[Transition], until_ns: int) -> dict[str
     return dict(spans)
 
 
-def _greater(these: Sequence[float], those: Sequence[float]) -> tuple[float, float]:
+def chance_of_more(these: Sequence[float], those: Sequence[float]) -> tuple[float, float]:
     """The chance that one of these exceeds one of those, and the lower end of its 99 % interval."""
     if not these or not those:
         return 0.5, 0.0

@@ -61,7 +61,8 @@ class Link:
 
     def hit(self, cut: Cut, delay_s: float = 0.0, part: float = 0.5, lasts_s: float = 10.0) -> None:
         """Let it happen. ``part`` is how much of the bytes that are cut in the middle is delivered; a cut that does not
-        end the link at once ends it after ``lasts_s``, if nobody else has."""
+        end the link at once ends it after ``lasts_s``, if nobody else has.
+        """
         self.cut, self.delay_s, self._part = cut, delay_s, part
         match cut:
             case Cut.RESET:
@@ -174,7 +175,7 @@ class Proxy:
         pumps = (link.pump(near_reader, upwards=True), link.pump(far_reader, upwards=False))
         try:
             await asyncio.gather(*pumps)
-            while link.cut is Cut.SILENT and not link.is_over:
+            while link.cut is Cut.SILENT and not link.is_over:  # noqa: ASYNC110 - ends rarely, and nobody hurries
                 await asyncio.sleep(0.1)
         finally:
             link.end(reset=True)

@@ -143,7 +143,7 @@ class Hunt:
         names = list(shares)
         lanes: list[_Lane] = []
         for index in range(self.jobs):
-            at: Any = context.Array("q", [0, index, 0, *(0 for _ in names)], lock=False)
+            at: Any = context.Array("q", [0, index, 0] + [0] * len(names), lock=False)
             lanes.append(_Lane(index, at, self._process(context, shares, index, at, out), time.monotonic()))
         under_way = set(range(self.jobs))
         while under_way:
@@ -157,7 +157,7 @@ class Hunt:
                 if lane.process.exitcode == 0:
                     under_way.discard(lane.index)
                 elif lane.process.exitcode is not None:
-                    target, number = lane.at[_TARGET], lane.at[_NUMBER]
+                    target, number = int(lane.at[_TARGET]), int(lane.at[_NUMBER])
                     kind = "hang" if stands else "death"
                     what = "stood still" if stands else f"ended with {lane.process.exitcode}"
                     self._fail(Failure(names[target], number, kind, f"its process {what}", f"{kind} {number}"))
@@ -172,7 +172,8 @@ class Hunt:
 
     def _process(self, context: SpawnContext, shares: dict[str, int], index: int, at: Any, out: Any) -> SpawnProcess:
         arguments = (shares, self.seed, index, self.jobs, at, out)
-        process = context.Process(target=_play_lane, args=arguments, name=f"lane {index}", daemon=True)
+        work: Any = _play_lane
+        process = context.Process(target=work, args=arguments, name=f"lane {index}", daemon=True)
         process.start()
         return process
 

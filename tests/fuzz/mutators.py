@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,13 +19,16 @@ LITERALS = (
     "00", "1.", "'x'", "0x10", "1_000", "{}", "[]", "null", "true", "",
 )  # fmt: skip
 VALUES: tuple[Any, ...] = (
-    None, True, False, 0, 1, -1, 2**31, 2**63, -(2**63) - 1, 10**30, 0.1, 1e16, 1e300, "", " ", "0", "1e5", "1e99999999",
+    None, True, False, 0, 1, -1, 2**31, 2**63, -(2**63) - 1, 10**30, 0.1, 1e16, 1e300, "", " ", "0", "1e5",
+    "1e99999999",
     "NaN", "sNaN", "-Infinity", "1e-99999999", "9" * 40, "9" * 5000, "1_0", "٣", "\x00", "\ud800", "é" * 50, "x" * 5000,
     [], {}, [[]], [None], {"": None}, {"error": {"code": 1}}, [1, "1"], "<not shown>", "2026-13-45", "1/0",
 )  # fmt: skip
 PIECES = (
-    b"\xff", b"\xc3\x28", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\x00", b"\r\n", b'"', b"\\", b"\\u0000", b"\\ud800", b"{", b"}",
-    b"[", b"]", b",", b":", b"- ", b"&a ", b"*a", b"!!python/object:x ", b"%", b"'", b"---\n", b"1e999", b"-", b"~", b"? ",
+    b"\xff", b"\xc3\x28", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\x00", b"\r\n", b'"', b"\\", b"\\u0000",
+    b"\\ud800", b"{", b"}",
+    b"[", b"]", b",", b":", b"- ", b"&a ", b"*a", b"!!python/object:x ", b"%", b"'", b"---\n", b"1e999", b"-",
+    b"~", b"? ",
 )  # fmt: skip
 MOST_DEEP = 20_000
 HUGE = 200_000
@@ -87,28 +91,34 @@ def garbage(chance: Random) -> bytes:
 def _paths(document: Any, limit: int = 400) -> list[tuple[Any, Any]]:
     """(container, key) of the values within, as far as ``limit``."""
     found: list[tuple[Any, Any]] = []
-    todo = [document]
+    todo: list[Any] = [document]
     while todo and len(found) < limit:
-        one = todo.pop(0)
+        one: Any = todo.pop(0)
         pairs: list[tuple[Any, Any]] = []
+        at: Any = one
         if isinstance(one, dict):
             pairs = list(one.items())  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - JSON
         elif isinstance(one, list):
             pairs = list(enumerate(one))  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] - JSON
         for key, value in pairs:
-            found.append((one, key))
+            found.append((at, key))
             todo.append(value)
     return found
+
+
+def _value(chance: Random) -> Any:
+    """One of its own, for it may be changed in turn."""
+    return deepcopy(chance.choice(VALUES))
 
 
 def _changed(chance: Random, document: Any, others: Sequence[str]) -> Any:
     paths = _paths(document)
     if not paths:
-        return chance.choice(VALUES)
+        return _value(chance)
     container, key = chance.choice(paths)
     match chance.randrange(10):
         case 0 | 1 | 2:
-            container[key] = chance.choice(VALUES)
+            container[key] = _value(chance)
         case 3 | 4:
             container[key] = RAW + chance.choice(LITERALS) + RAW
         case 5:
@@ -121,7 +131,7 @@ def _changed(chance: Random, document: Any, others: Sequence[str]) -> Any:
             container[key] = [container[key]] * chance.choice((1, 2, 200))
         case 8 if isinstance(container, dict):
             # The same key twice, with different values.
-            container[f"{RAW}{key}"] = chance.choice(VALUES)
+            container[f"{RAW}{key}"] = _value(chance)
         case _:
             value = container[key]
             container[key] = _other_type(chance, value)

@@ -1,4 +1,4 @@
-"""What is thrown at in this process: decoding, a connection, a fleet file. A target raises what should not have been."""
+"""What is thrown at in this process: decoding, a connection, a fleet file. A target raises what should not be."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ from tests.fuzz.mutators import broken_bytes, broken_json, broken_text, garbage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping, Sequence
-    from types import TracebackType
 
     from websockets.asyncio.client import ClientConnection
 
@@ -78,9 +77,7 @@ class Target(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
     def make(self, chance: Random) -> bytes:
         """A case."""
@@ -345,8 +342,10 @@ class FleetTarget:
 
 
 _WORDS = (
-    "null", "~", "yes", "0x1F", "0o17", "1:99:99", "2026-13-45", "2026-01-01", ".nan", ".inf", "-.inf", "1e999", "[]", "{}",
-    "''", "!!int x", "!!binary x", "!!set {a}", "!!python/object:os.system x", "&x [*x]", "*x", "<<: *x", "|", ">", "9" * 30,
+    "null", "~", "yes", "0x1F", "0o17", "1:99:99", "2026-13-45", "2026-01-01", ".nan", ".inf", "-.inf",
+    "1e999", "[]", "{}",
+    "''", "!!int x", "!!binary x", "!!set {a}", "!!python/object:os.system x", "&x [*x]", "*x", "<<: *x", "|",
+    ">", "9" * 30,
     "-1", "0", "0.355", "1e-9", "operator", "1HZ100V", "a.b", "\u0661", "{a: {a: {a: 1}}}", "[[[[[[]]]]]]", "? a", "'",
 )  # fmt: skip
 
