@@ -32,7 +32,7 @@ __all__ = ["SHARES", "TARGETS", "Failure", "Figures", "Hunt", "play_one", "share
 
 TARGETS: dict[str, Callable[[], Target]] = {"frames": FrameTarget, "connection": ConnectionTarget, "fleet": FleetTarget}
 CALLS = CallTarget.name
-SHARES = {"frames": 60, "connection": 22, "fleet": 14, CALLS: 4}
+SHARES = {"frames": 66, "connection": 20, "fleet": 10, CALLS: 4}
 """Of a hundred cases."""
 CPU_S = 2.0
 """How much of a processor one case may take."""
