@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from tests.fuzz.accounts import AccountTarget
 from tests.fuzz.calls import CallTarget
 from tests.fuzz.shrink import shrunk
 from tests.fuzz.targets import EAR, ConnectionTarget, FleetTarget, FrameTarget, chance_of
@@ -30,9 +31,14 @@ if TYPE_CHECKING:
 
 __all__ = ["SHARES", "TARGETS", "Failure", "Figures", "Hunt", "play_one", "shares_of"]
 
-TARGETS: dict[str, Callable[[], Target]] = {"frames": FrameTarget, "connection": ConnectionTarget, "fleet": FleetTarget}
+TARGETS: dict[str, Callable[[], Target]] = {
+    "frames": FrameTarget,
+    "connection": ConnectionTarget,
+    "account": AccountTarget,
+    "fleet": FleetTarget,
+}
 CALLS = CallTarget.name
-SHARES = {"frames": 66, "connection": 20, "fleet": 10, CALLS: 4}
+SHARES = {"frames": 65, "connection": 20, "account": 1, "fleet": 10, CALLS: 4}
 """Of a hundred cases."""
 CPU_S = 2.0
 """How much of a processor one case may take."""

@@ -12,7 +12,6 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self, cast
 
 import structlog
-from websockets.exceptions import ConnectionClosedError
 
 from derivfleet.common.clock import FleetClock
 from derivfleet.common.errors import ConfigurationError
@@ -26,6 +25,7 @@ from derivfleet.gateway.rpc import messages
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError, Connection
 from tests.fuzz import corpus
 from tests.fuzz.mutators import broken_bytes, broken_json, broken_text, garbage
+from tests.fuzz.sockets import Socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping, Sequence
@@ -34,7 +34,16 @@ if TYPE_CHECKING:
 
     from derivfleet.deriv.dialects import Codec, Frame
 
-__all__ = ["EAR", "ConnectionTarget", "FleetTarget", "FrameTarget", "Target", "WrongError", "chance_of"]
+__all__ = [
+    "EAR",
+    "GARBAGE_SHARE",
+    "ConnectionTarget",
+    "FleetTarget",
+    "FrameTarget",
+    "Target",
+    "WrongError",
+    "chance_of",
+]
 
 GARBAGE_SHARE = 0.02
 
@@ -146,41 +155,6 @@ class FrameTarget(_Plain):
             message.SerializeToString()
 
 
-class _Socket:
-    """What a websocket is to its client; the other side is the target."""
-
-    def __init__(self) -> None:
-        self.close_code: int | None = None
-        self.transport = self
-        self.sent: list[dict[str, Any]] = []
-        self._inbox: asyncio.Queue[str | None] = asyncio.Queue()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> str:
-        text = await self._inbox.get()
-        if text is None:
-            raise StopAsyncIteration
-        return text
-
-    async def send(self, text: str) -> None:
-        if self.close_code is not None:
-            raise ConnectionClosedError(None, None)
-        self.sent.append(json.loads(text))
-
-    async def close(self) -> None:
-        self.abort()
-
-    def abort(self) -> None:
-        if self.close_code is None:
-            self.close_code = 1006
-            self._inbox.put_nowait(None)
-
-    def put(self, text: str) -> None:
-        self._inbox.put_nowait(text)
-
-
 class ConnectionTarget(_Plain):
     """A connection with a call and a stream open is sent something; then it must take what is whole.
 
@@ -194,7 +168,9 @@ class ConnectionTarget(_Plain):
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._codec = dialect(Dialect.OPTIONS)
-        self._socket = _Socket()
+        self._sent: list[dict[str, Any]] = []
+        """Frames of the connection's that were not answered yet."""
+        self._socket = Socket(self._take)
         self._connection: Connection | None = None
         self._cases = 0
 
@@ -218,7 +194,7 @@ class ConnectionTarget(_Plain):
         self._cases = 0
         self._connection = None
         if again:
-            self._socket = _Socket()
+            self._socket = Socket(self._take)
             self._connection = Connection("fuzz", cast("ClientConnection", self._socket), self._codec, FleetClock())
 
     async def _throw(self, case: bytes) -> None:
@@ -235,18 +211,18 @@ class ConnectionTarget(_Plain):
             raise
 
     async def _play(self, connection: Connection, case: bytes) -> None:
-        self._socket.sent.clear()
+        self._sent.clear()
         opening = asyncio.ensure_future(
             connection.subscribe(requests.Ticks(ticks="R_100", subscribe=1), 60, self._decode_tick)
         )
-        await self._turns(lambda: bool(self._socket.sent))
+        await self._turns(lambda: bool(self._sent))
         stream_id = self._answer("tick", {"subscription": {"id": "0b1c2d3e-0000-4000-8000-000000000010"}})
         await self._turns(opening.done)
         stream = opening.result()
         calling = asyncio.ensure_future(connection.call(requests.Time(time=1), 60, lambda _: None))
-        await self._turns(lambda: bool(self._socket.sent))
+        await self._turns(lambda: bool(self._sent))
         to, _, text = case.partition(b"\n")
-        req_id = {b"CALL": self._socket.sent[-1]["req_id"], b"STREAM": stream_id}.get(to, 0)
+        req_id = {b"CALL": self._sent[-1]["req_id"], b"STREAM": stream_id}.get(to, 0)
         self._socket.put(text.replace(b"4242424242", str(req_id).encode()).decode(errors="replace"))
         for _ in range(6):
             await asyncio.sleep(0)
@@ -255,7 +231,7 @@ class ConnectionTarget(_Plain):
         self._answer("time", {"time": 1})
         await self._ended(calling)
         again = asyncio.ensure_future(connection.call(requests.Time(time=1), 60))
-        await self._turns(lambda: bool(self._socket.sent))
+        await self._turns(lambda: bool(self._sent))
         self._answer("time", {"time": 1})
         if (await self._ended(again) or {}).get("time") != 1:
             raise WrongError("the next call was not answered")
@@ -264,10 +240,13 @@ class ConnectionTarget(_Plain):
         if connection.open_calls or connection.stream_count:
             raise WrongError(f"{connection.open_calls} calls and {connection.stream_count} streams stayed behind")
 
+    def _take(self, text: str) -> None:
+        self._sent.append(json.loads(text))
+
     def _answer(self, msg_type: str, body: dict[str, Any]) -> int:
         """A proper answer to the call that was sent last; its id."""
-        asked = self._socket.sent[-1]
-        self._socket.sent.clear()
+        asked = self._sent[-1]
+        self._sent.clear()
         answer = {"msg_type": msg_type, "req_id": asked["req_id"], "echo_req": asked, **body}
         self._socket.put(json.dumps(answer))
         return int(asked["req_id"])
