@@ -26,8 +26,8 @@ def chaos(
     speed: Annotated[float, typer.Option(min=1, max=30, help="Fleet seconds a second.")] = 10,
     bots: Annotated[int, typer.Option(min=1, max=20, help="Bots with a process of their own.")] = 4,
     callers: Annotated[int, typer.Option(min=1, max=20, help="Bots whose every stake is another.")] = 4,
-    kill_every: Annotated[float, typer.Option(min=0.5, help="Wall seconds between kills, at most.")] = 4.0,
-    cut_every: Annotated[float, typer.Option(min=0.05, help="Wall seconds between cuts, on average.")] = 0.4,
+    kill_every: Annotated[float, typer.Option(min=0.5, help="Wall seconds between kills, at most.")] = 3.0,
+    cut_every: Annotated[float, typer.Option(min=0.05, help="Wall seconds between cuts, on average.")] = 0.3,
     dialect: Annotated[Dialect, typer.Option(help="Which of Deriv's APIs.")] = Dialect.OPTIONS,
     target: Annotated[Path, typer.Option(help="The JSON file.")] = TARGET,
     folder: Annotated[Path, typer.Option(help="Where logs, journal and tokens go.")] = FOLDER,
@@ -48,7 +48,7 @@ def chaos(
         task = progress.add_task("chaos", total=kills + cuts / 10, state="")
 
         def show(look: Look) -> None:
-            state = f"{look.stage}: {look.kills}/{kills} kills, {look.cuts}/{cuts} cuts, {look.orders} transitions"
+            state = f"{look.stage}: {look.kills}/{kills} kills, {look.cuts}/{cuts} cuts, {look.transitions} transitions"
             progress.update(task, completed=look.kills + look.cuts / 10, state=state)
 
         journey = Journey(kills, cuts, seed, speed, bots, callers, kill_every, cut_every, dialect, folder, show)

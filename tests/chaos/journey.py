@@ -45,8 +45,10 @@ class Look:
     stage: str
     kills: int = 0
     cuts: int = 0
-    orders: int = 0
+    transitions: int = 0
+    """Of orders, as the feed told them."""
     served: int = 0
+    """Gateways that took over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +182,7 @@ class Journey:
                     if task.done():
                         task.result()
                 served = sum(blow.served_ms is not None for blow in storm.blows)
-                orders = sum(step.contract_id > 0 for step in feed.transitions[-1:]) and len(feed.transitions)
-                self.show(Look("storm", storm.kills, len(storm.cut_ns), orders, served))
+                self.show(Look("storm", storm.kills, len(storm.cut_ns), len(feed.transitions), served))
                 if all(part.done() for part in parts):
                     return
                 await asyncio.sleep(0.3)

@@ -63,6 +63,8 @@ class Link:
         """Let it happen. ``part`` is how much of the bytes that are cut in the middle is delivered; a cut that does not
         end the link at once ends it after ``lasts_s``, if nobody else has.
         """
+        if self._timer is not None:
+            self._timer.cancel()
         self.cut, self.delay_s, self._part = cut, delay_s, part
         match cut:
             case Cut.RESET:
@@ -152,8 +154,9 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def lasting(self) -> list[Link]:
-        """Links that nothing has happened to, and over which more has gone than one question and answer."""
-        return [link for link in self.links.values() if link.cut is None and not link.is_over and link.up_bytes > 0]
+        """Links that carry what they are given, be it slowly, and have carried something."""
+        carry = (None, Cut.SLOW, Cut.DRIBBLE)
+        return [link for link in self.links.values() if link.cut in carry and not link.is_over and link.up_bytes > 0]
 
     def silent(self) -> int:
         """How many links nobody has heard the end of."""

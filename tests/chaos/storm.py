@@ -39,6 +39,7 @@ CALM_AFTER_SERVED_S = 1.0
 """How long a gateway may work before it is killed again: else the fleet would never trade."""
 DISK_FULL_S = (0.1, 1.0)
 PAUSE_S = (0.1, 2.0)
+LOOK_EVERY_S = 0.05
 SLOW_S = (0.02, 0.5)
 SILENT_LASTS_S = 12.0
 REFUSED_WITHIN_S = 10.0
@@ -65,8 +66,8 @@ class Storm:
     bots: tuple[str, ...]
     now_ns: Callable[[], int]
     seed: int
-    kill_every_s: float = 4.0
-    cut_every_s: float = 0.4
+    kill_every_s: float = 3.0
+    cut_every_s: float = 0.3
     blows: list[Blow] = field(default_factory=list[Blow])
     cuts: dict[str, int] = field(default_factory=dict[str, int])
     cut_ns: list[int] = field(default_factory=list[int])
@@ -93,9 +94,8 @@ class Storm:
         done = 0
         while done < cuts:
             await asyncio.sleep(self.cut_every_s * chance.uniform(0.5, 1.5))
-            links = self.proxy.lasting()
-            if not links:
-                continue
+            while not (links := self.proxy.lasting()):  # noqa: ASYNC110 - the gateway comes back when it does
+                await asyncio.sleep(LOOK_EVERY_S)
             cut = Cut(_drawn(chance, {str(cut): weight for cut, weight in CUTS.items()}))
             if cut in (Cut.SILENT, Cut.DEAF) and self.proxy.silent():
                 cut = Cut.RESET

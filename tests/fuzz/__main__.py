@@ -63,9 +63,10 @@ def fuzz(
 ) -> None:
     """Throw broken input at the gateway: frames from Deriv, calls from bots, fleet files.
 
-    Targets: frames (reading every answer in both dialects), connection (a socket with a call and a stream open), fleet
-    (fleet.yaml), calls (every method over gRPC, at a gateway's own process). Exit code 0: nothing crashed, hung, or
-    grew; 1: something did, and the seed and number that show it again are printed.
+    Targets: frames (reading every answer in both dialects), connection (a socket with a call and a stream open),
+    account (an order's life with one broken answer), fleet (fleet.yaml), calls (every method over gRPC, at a gateway's
+    own process). Exit code 0: nothing crashed, hung, or grew; 1: something did, and the seed and number that show it
+    again are printed.
 
       python -m tests.fuzz -n 1000000 --jobs 2
 
