@@ -179,7 +179,7 @@ class AccountTarget:
         self._orders += 1
         order_id = f"o-{self._orders}"
         deadline_ns = self._clock.now_ns() + 60 * 10**9
-        buying = asyncio.ensure_future(room.desk.buy("one", order_id, TERMS, deadline_ns, {}, lambda: True))
+        buying = asyncio.ensure_future(room.desk.buy("one", order_id, TERMS, deadline_ns, "", lambda: True))
         for _ in range(PATIENCE_S):
             await self._clock.advance(1.0)
             self._hall.advance()
