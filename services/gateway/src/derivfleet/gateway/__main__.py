@@ -51,6 +51,8 @@ async def _serve(
     rooms = {account.key: AccountRoom(account, fleet, settings, clock, telemetry, feed) for account in fleet.accounts}
     for room in rooms.values():
         room.recover()
+    for room in rooms.values():
+        telemetry.vitals.add(lambda room=room: {f"{room.key}_{name}": count for name, count in room.held.items()})
     server = Server(
         settings.listen,
         "DERIVFLEET_GATEWAY_LISTEN",

@@ -102,6 +102,11 @@ class Journal:
             raise ConfigurationError(key, f"cannot open {path}: {error}") from None
         self._checkpoints = Checkpoints(path)
 
+    @property
+    def remembered(self) -> int:
+        """Orders kept in memory."""
+        return len(self._recent)
+
     def write(self, order: Order, time_ns: int) -> int:
         """Write down an order's newest transition; returns its position in the feed. Raises JournalError."""
         body = _ORDER.dump_json(order).decode()

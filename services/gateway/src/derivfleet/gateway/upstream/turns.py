@@ -46,6 +46,11 @@ class Turns:
         self._timer: asyncio.Task[None] | None = None
         self._timer_ns = 0
 
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for their turn."""
+        return len(self._waiting)
+
     async def wait(self, bot: str, call: Call, deadline_ns: int | None, rank: Rank | None = None) -> Ticket | Refusal:
         """Wait for a turn; a refusal comes at once if it is sure, else at the deadline. Cancelling costs nothing."""
         ticket = self.ask(bot, call, deadline_ns, rank)
