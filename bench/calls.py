@@ -20,7 +20,7 @@ from derivfleet.common.telemetry import Telemetry
 from derivfleet.gateway.accounts import AccountRoom
 from derivfleet.gateway.core.orders import Order, OrderTerms, State
 from derivfleet.gateway.journal.feed import Feed
-from derivfleet.gateway.journal.sqlite import Journal
+from derivfleet.gateway.journal.journal import Journal
 from derivfleet.gateway.rpc.trading import TradingServicer
 from derivfleet.gateway.settings import GatewaySettings
 from derivfleet.v1 import trading_pb2, trading_pb2_grpc

@@ -24,7 +24,7 @@ from derivfleet.gateway.core.schedule import Refusal, Schedule
 from derivfleet.gateway.desk import Desk
 from derivfleet.gateway.feeds import Feeds
 from derivfleet.gateway.journal.feed import Feed
-from derivfleet.gateway.journal.sqlite import Journal
+from derivfleet.gateway.journal.journal import Journal
 from derivfleet.gateway.reads import Reads
 from derivfleet.gateway.upstream.connection import Connection
 from derivfleet.gateway.upstream.entrance import AccountFacts, EntryError

@@ -11,7 +11,7 @@ import pytest
 from derivfleet.deriv import requests
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway.core.orders import Settled, State
-from derivfleet.gateway.journal.sqlite import JournalError
+from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.reconciler import Reconciler
 from derivfleet.gateway.refusals import DeskClosedError
 from derivfleet.gateway.upstream.connection import AnswerLostError

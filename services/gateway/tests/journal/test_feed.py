@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from derivfleet.gateway.core.orders import Order, OrderTerms, State
 from derivfleet.gateway.journal.feed import EVERYBODY, Feed
-from derivfleet.gateway.journal.sqlite import Journal, JournalEvent
+from derivfleet.gateway.journal.journal import Journal
+from derivfleet.gateway.journal.records import JournalEvent
 
 TERMS = OrderTerms("DIGITOVER", "1HZ100V", Decimal("0.35"), 1, "t", "4")
 BOTS = ("one", "two", EVERYBODY)

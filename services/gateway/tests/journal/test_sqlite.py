@@ -11,7 +11,7 @@ import pytest
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.gateway.core.orders import Confirmed, Order, OrderTerms, Sent, Settled, State, advance
 from derivfleet.gateway.journal.feed import Feed
-from derivfleet.gateway.journal.sqlite import Journal
+from derivfleet.gateway.journal.journal import Journal
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.orders import FINAL, State
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from derivfleet.gateway.core.orders import Order
 
-__all__ = ["BotTally", "Tallies"]
+__all__ = ["BotTally", "Past", "Tallies"]
 
 TELL_EVERY_NS = 10 * 10**9
 """Refusals of one bot are spoken of this often: one that floods is refused thousands of times a second."""
@@ -34,6 +36,18 @@ class BotTally:
     refused: int = 0
     """Orders refused before they were written down, since that was last spoken of."""
     refused_told_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Orders of one bot that stand alike, with or without a contract (``bought``); what the settled ones brought."""
+
+    bot: str
+    state: State
+    bought: bool
+    orders: int
+    wins: int
+    profit: Decimal
 
 
 @dataclass(slots=True)
@@ -85,10 +99,16 @@ class Tallies:
             case _:
                 return
 
-    def replay(self, order: Order) -> None:
-        """Count an order of an earlier run, as it stands now."""
-        self.count(None, replace(order, state=State.INTENDED))
-        if order.contract_id and order.state is not State.CONFIRMED:
-            self.of(order.bot).confirmed += 1
-        if order.state is not State.INTENDED:
-            self.count(State.INTENDED, order)
+    def replay(self, pasts: Iterable[Past]) -> None:
+        """Count orders of an earlier run, as they stand now."""
+        for past in pasts:
+            tally = self.of(past.bot)
+            tally.buys += past.orders
+            tally.confirmed += past.orders * past.bought
+            tally.open += past.orders * (past.state not in FINAL)
+            tally.unknown += past.orders * (past.state is State.UNKNOWN)
+            tally.errors += past.orders * (past.state in (State.DENIED, State.REJECTED))
+            if past.state is State.SETTLED:
+                tally.settled += past.orders
+                tally.wins += past.wins
+                tally.profit += past.profit
