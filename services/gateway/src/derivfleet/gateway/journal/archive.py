@@ -24,6 +24,11 @@ __all__ = ["tallies", "tidying"]
 BATCH = 200
 """Orders that are moved at once: a few milliseconds."""
 _COLUMNS = "first_position, account, order_id, bot, state, contract_id, profit, ended_ns, body"
+_KEEP_TALLY = (
+    "INSERT INTO tallies (account, bot, state, bought, orders, wins, profit) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (account, bot, state, bought)"
+    " DO UPDATE SET orders = excluded.orders, wins = excluded.wins, profit = excluded.profit"
+)
 Group = tuple[str, str, str, int]
 
 
@@ -78,9 +83,4 @@ def _counted(store: Store, ended: list[Row]) -> Iterator[Step]:
         )
         orders, wins, profit = rows[0] if rows else (0, 0, "0")
         wins += sum(one > 0 for one in profits)
-        yield (
-            "INSERT INTO tallies (account, bot, state, bought, orders, wins, profit) VALUES (?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (account, bot, state, bought)"
-            " DO UPDATE SET orders = excluded.orders, wins = excluded.wins, profit = excluded.profit",
-            (*group, orders + len(profits), wins, str(sum(profits, Decimal(profit)))),
-        )
+        yield _KEEP_TALLY, (*group, orders + len(profits), wins, str(sum(profits, Decimal(profit))))

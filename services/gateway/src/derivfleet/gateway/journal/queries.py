@@ -1,4 +1,4 @@
-"""What the journal's tables are asked. Orders are in one of two: ``orders``, or ``archive`` some days after their end."""
+"""What the journal is asked. Orders are in one of two tables: ``orders``, or ``archive`` some days after their end."""
 
 from __future__ import annotations
 
@@ -44,8 +44,9 @@ def all_orders(store: Store, account: str) -> Iterator[Order]:
     while rows := _both(
         store, "account = ? AND first_position > ? ORDER BY first_position", (account, position), _PAGE
     ):
-        rows.sort()
-        for position, body in rows[:_PAGE]:
+        rows = sorted(rows)[:_PAGE]
+        position = rows[-1][0]
+        for _, body in rows:
             yield ORDER.validate_json(body)
 
 
