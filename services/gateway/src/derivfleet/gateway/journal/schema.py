@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from derivfleet.gateway.core.tally import kind
 from derivfleet.gateway.journal.records import ORDER, ended_ns_of, profit_of
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ _ORDERS = """(
     order_id TEXT NOT NULL,
     bot TEXT NOT NULL,
     state TEXT NOT NULL,
+    kind TEXT NOT NULL,
     contract_id {int} NOT NULL,
     profit TEXT NOT NULL,
     ended_ns {int} NOT NULL,
@@ -63,7 +65,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         f"CREATE TABLE orders_3 {_ORDERS}",
         """INSERT INTO orders_3
-            SELECT first_position, account, order_id, bot, state, contract_id, '', 0, body FROM orders""",
+            SELECT first_position, account, order_id, bot, state, state, contract_id, '', 0, body FROM orders""",
         "DROP TABLE orders",
         "ALTER TABLE orders_3 RENAME TO orders",
         """CREATE INDEX orders_open ON orders (account, state)
@@ -76,12 +78,11 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE tallies (
             account TEXT NOT NULL,
             bot TEXT NOT NULL,
-            state TEXT NOT NULL,
-            bought {int} NOT NULL,
+            kind TEXT NOT NULL,
             orders {int} NOT NULL,
             wins {int} NOT NULL,
             profit TEXT NOT NULL,
-            PRIMARY KEY (account, bot, state, bought)
+            PRIMARY KEY (account, bot, kind)
         )""",
     ),
 )
@@ -107,16 +108,11 @@ def prepare(store: Store) -> None:
 
 
 def _ends(store: Store) -> list[Step]:
-    """When the orders of an older journal ended, and with what profit."""
+    """What the orders of an older journal count as, when they ended, and with what profit."""
     steps: list[Step] = []
     for first_position, body in store.read("SELECT first_position, body FROM orders"):
         order = ORDER.validate_json(body)
         ended_ns = ended_ns_of(order, order.settled_time_ns or order.answered_time_ns)
-        if ended_ns:
-            steps.append(
-                (
-                    "UPDATE orders SET profit = ?, ended_ns = ? WHERE first_position = ?",
-                    (profit_of(order), ended_ns, first_position),
-                )
-            )
+        row = (kind(order), profit_of(order), ended_ns, first_position)
+        steps.append(("UPDATE orders SET kind = ?, profit = ?, ended_ns = ? WHERE first_position = ?", row))
     return steps
