@@ -13,6 +13,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from derivfleet.common.errors import ConfigurationError
+from derivfleet.gateway.journal.checkpoints import Checkpoints
 from derivfleet.gateway.journal.store import ContractTakenError, JournalError
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from derivfleet.gateway.journal.store import Row, Step
 
 __all__ = ["SqliteStore"]
+
+MOST_PAGES = 10_000
+"""Of 4 kB, in the write-ahead log before a commit tidies it up itself: see ``checkpoints``, which does that aside."""
 
 
 class SqliteStore:
@@ -40,9 +44,11 @@ class SqliteStore:
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute(f"PRAGMA wal_autocheckpoint={MOST_PAGES}")
         except sqlite3.Error as error:
             os.close(self._lock)
             raise ConfigurationError(key, f"cannot open {path}: {error}") from None
+        self._checkpoints = Checkpoints(path)
 
     def version(self) -> int:
         ((version,),) = self.read("PRAGMA user_version")
@@ -77,6 +83,7 @@ class SqliteStore:
         """A file is always there, or its directory is gone for good."""
 
     def close(self) -> None:
+        self._checkpoints.stop()
         self._db.close()
         os.close(self._lock)
 
