@@ -85,8 +85,10 @@ def test_one_contract_belongs_to_one_order(place: str) -> None:
         found = journal.order("demo", "b")
         assert (journal.last_position(), journal.unwritten, found and found.state) == (2, 0, State.SENT), memory
         forget(journal)
+    with pytest.raises(ContractTakenError):
+        journal.write(order("b", State.CONFIRMED, 8), 2)
     assert journal.claimed("demo", [8, 18, 0]) == {8}
-    journal.write(order("c", State.DENIED), 3)
+    journal.write(order("a", State.SETTLED, 8), 3)  # its own order's it still is
     assert journal.last_position() == 3
     journal.close()
 

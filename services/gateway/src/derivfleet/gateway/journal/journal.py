@@ -197,6 +197,7 @@ class Journal:
                     raise taken from None
                 self._forget_first()
                 self._recent.clear()  # it was remembered as if it had been written
+                self._claims.clear()
                 raise
             for _ in batch:
                 self._forget_first()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -45,9 +46,8 @@ class Keeper:
         while True:
             more = False
             try:
-                more = await self._turn()
-            except JournalError:
-                pass  # the journal has said so, once
+                with suppress(JournalError):  # the journal has said so, once
+                    more = await self._turn()
             except ContractTakenError as error:
                 _log.error("two orders claim a contract", problem=str(error))
             except Exception as error:  # noqa: BLE001 - without this task nothing that was missed is ever written
