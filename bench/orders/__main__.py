@@ -17,7 +17,7 @@ from rich.table import Table
 
 from bench.gateway.figures import machine
 from bench.gateway.processes import Helper
-from bench.orders.world import BOTS, World, fill
+from bench.orders.world import BOTS, CHUNK, World, fill
 from bench.postgres import Postgres
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ ORDERS = 100_000
 RATE = 40.0
 """Purchases a second."""
 ROUNDS = 5
-ROUND_S = 3.0
+ROUND_S = 2.0
 NONE, SQLITE, POSTGRES = "none", "SQLite", "PostgreSQL"
 MOST_ADDED_MS = 2.0
 LONGEST_START_S = 3.0
@@ -81,7 +81,7 @@ def main() -> int:
     )
     orders: int = parser.parse_args().orders
     console = Console(width=None if sys.stdout.isatty() else 120)
-    steps = 1 + 3 * ROUNDS + 3 + 2 * -(-orders // 500)
+    steps = 1 + 3 * ROUNDS + 3 + 2 * -(-orders // CHUNK)
     columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with (
         tempfile.TemporaryDirectory() as folder,
