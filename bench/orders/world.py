@@ -127,10 +127,8 @@ def fill(place: str, orders: int, step: Callable[[int], None]) -> None:
     store = open_store(place, "journal")
     for first in range(1, orders, CHUNK):
         after = min(first + CHUNK, orders)
-        numbers = f"(WITH RECURSIVE n (i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i < {after - 1})"  # noqa: S608 - texts and numbers of ours
-        store.commit(
-            [(f"{copy} {numbers} SELECT i FROM n) AS numbers {WHICH[copy]}", ()) for copy in WHICH],
-            durable=True,  # noqa: S608 - texts and numbers of ours
-        )
+        counted = f"(WITH RECURSIVE n (i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i < {after - 1})"  # noqa: S608 - numbers of ours
+        numbers = counted + " SELECT i FROM n) AS numbers"  # noqa: S608 - as above
+        store.commit([(f"{copy} {numbers} {which}", ()) for copy, which in WHICH.items()], durable=True)
         step(after)
     store.close()

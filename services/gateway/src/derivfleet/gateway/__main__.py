@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -55,7 +54,7 @@ async def serve(
     """Open the journal, listen, connect to Deriv, serve until told to stop, drain."""
     hide(settings.token, settings.journal_password.get_secret_value())
     fleet = load_fleet(settings.fleet)
-    store = await _store(settings, stop, open_store)
+    store = await _store(settings, clock, stop, open_store)
     if store is not None:
         journal = Journal(settings.journal, JOURNAL, sync=settings.journal_sync, store=store)
         async with identities_of(settings, clock) as identities:
@@ -63,16 +62,16 @@ async def serve(
 
 
 async def _store(
-    settings: GatewaySettings, stop: asyncio.Event, open_store: Callable[[str, str, str], Store]
+    settings: GatewaySettings, clock: Clock, stop: asyncio.Event, open_store: Callable[[str, str, str], Store]
 ) -> Store | None:
     """The journal's database, as soon as it is free; None if it is time to stop before."""
-    end_s = time.monotonic() + settings.journal_wait_s
+    end_s = clock.now_s() + clock.fleet_s(settings.journal_wait_s)
     is_said = False
     while True:
         try:
             return open_store(settings.journal, JOURNAL, settings.journal_password.get_secret_value())
         except InUseError as error:
-            if time.monotonic() > end_s:
+            if clock.now_s() > end_s:
                 raise
             if not is_said:
                 _log.info("waiting for the journal", problem=error.problem, patience_s=settings.journal_wait_s)
