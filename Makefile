@@ -63,15 +63,14 @@ format: setup ## let ruff rewrite the code
 typecheck: setup ## pyright alone
 	@$(BIN)/pyright --warnings
 
-bench: setup ## measure; figures go to build/bench/
-	@$(BIN)/python -m bench
+bench: bench-gateway bench-quota ## measure what takes minutes; figures go to build/bench/
 
 each = $(foreach value,$(2),--$(1) $(value))
 bench-quota: setup ## play virtual days against the limits (HOURS=24 BOTS="10 1000" DEMAND=burst CLASS=trade DESIGN=fleet narrow it)
 	@$(BIN)/python -m bench.quota $(call each,hours,$(HOURS)) $(call each,bots,$(BOTS)) $(call each,demand,$(DEMAND)) \
 	  $(call each,class,$(CLASS)) $(call each,design,$(DESIGN)) $(call each,jobs,$(JOBS))
 
-bench-gateway: setup ## measure the gateway's process beside a bare gRPC echo (PART="cheap full many bad" narrows it)
+bench-gateway: setup ## measure the gateway beside a bare gRPC echo and a direct client (PART="cheap full many bad" narrows it)
 	@$(BIN)/python -m bench.gateway $(PART)
 
 bench-orders: setup ## measure what the order journal costs, in SQLite and in PostgreSQL (FLAGS=--help)

@@ -227,7 +227,7 @@ class Account:
     def buying(self, order_id: str, bot: str = "one", deadline_s: float = 30) -> asyncio.Task[Any]:
         terms = OrderTerms("DIGITOVER", "1HZ100V", Decimal("0.35"), 1, "t", "4")
         deadline_ns = self.clock.now_ns() + round(deadline_s * 1e9)
-        return asyncio.ensure_future(self.desk.buy(bot, order_id, terms, deadline_ns, {}, lambda: self.has_lease))
+        return asyncio.ensure_future(self.desk.buy(bot, order_id, terms, deadline_ns, "", lambda: self.has_lease))
 
     def state(self, order_id: str) -> str:
         order = self.desk.find(order_id)

@@ -42,7 +42,7 @@ LOAN_EASE = 1.1
 nothing for a while. The ease lets the calls that return decide in the end, not the pace."""
 EXITS_PART = 0.1
 """Part of every limit that exits and reconciling are expected to need."""
-RETURNING_PART = 0.05
+RETURNING_PART = 0.04
 """Part of every limit that bots are expected to need who come back for a share that is lent."""
 
 
