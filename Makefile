@@ -13,7 +13,7 @@ SERVICES := common deriv gateway bot metrics simulator cli
 STUBS := services/common/src/derivfleet/v1
 PROTOS := $(wildcard proto/derivfleet/v1/*.proto)
 
-.PHONY: help setup run test lint format typecheck proto dashboards bench bench-quota bench-gateway bench-speedup lock clean
+.PHONY: help setup run test lint format typecheck proto dashboards bench bench-quota bench-gateway bench-orders bench-speedup lock clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -72,6 +72,9 @@ bench-quota: setup ## play virtual days against the limits (HOURS=24 BOTS="10 10
 
 bench-gateway: setup ## measure the gateway beside a bare gRPC echo and a direct client (PART="cheap full many bad" narrows it)
 	@$(BIN)/python -m bench.gateway $(PART)
+
+bench-orders: setup ## measure what the order journal costs, in SQLite and in PostgreSQL (FLAGS=--help)
+	@$(BIN)/python -m bench.orders $(FLAGS)
 
 bench-speedup: setup ## trade one hour under a global lock, over four sockets, and with the fleet (20 minutes; FLAGS=--help)
 	@$(BIN)/python -m bench.speedup $(FLAGS)

@@ -24,7 +24,8 @@ from derivfleet.gateway.core.schedule import Refusal, Schedule
 from derivfleet.gateway.desk import Desk
 from derivfleet.gateway.feeds import Feeds
 from derivfleet.gateway.journal.feed import Feed
-from derivfleet.gateway.journal.sqlite import Journal
+from derivfleet.gateway.journal.journal import Journal
+from derivfleet.gateway.journal.sqlite import SqliteStore
 from derivfleet.gateway.reads import Reads
 from derivfleet.gateway.upstream.connection import Connection
 from derivfleet.gateway.upstream.entrance import AccountFacts, EntryError
@@ -191,14 +192,15 @@ class Door:
 class Account:
     """The gateway's parts for one account, wired as in the service."""
 
-    def __init__(self, deriv: Deriv, clock: ManualClock, journal: Journal) -> None:
+    def __init__(self, deriv: Deriv, clock: ManualClock, store: SqliteStore) -> None:
         self.spans = InMemorySpanExporter()
         telemetry = self.telemetry = Telemetry("gateway", clock, processors=[SimpleSpanProcessor(self.spans)])
         self.clock = clock
         self.deriv = deriv
         self.schedule = Schedule(OPTIONS_LIMITS, 1.0, {"one": 1.0, "two": 1.0})
         self.pool = Pool("demo", Door(deriv, clock), clock, self._count_entry)
-        self.journal = journal
+        self.store = store
+        journal = self.journal = Journal("", "JOURNAL", store=store)
         turns = Turns(self.schedule, clock, lambda blocks: journal.write_blocks("demo", blocks))
         self.line = Line(self.pool, turns, clock, telemetry)
         self.has_lease = True
@@ -239,8 +241,7 @@ def opened(tmp_path: Path) -> Callable[[], AbstractAsyncContextManager[Account]]
     @asynccontextmanager
     async def make() -> AsyncGenerator[Account, None]:
         clock = ManualClock()
-        journal = Journal(tmp_path / "journal.sqlite", "JOURNAL")
-        account = Account(Deriv(clock), clock, journal)
+        account = Account(Deriv(clock), clock, SqliteStore(tmp_path / "journal.sqlite", "JOURNAL"))
         await account.started()
         try:
             yield account
@@ -249,7 +250,7 @@ def opened(tmp_path: Path) -> Callable[[], AbstractAsyncContextManager[Account]]
             await account.feeds.stop()
             await account.pool.close()
             await account.desk.close()
-            journal.close()
+            account.journal.close()
 
     return make
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from derivfleet.gateway.core.schedule import Refusal, Ticket, TicketState
-from derivfleet.gateway.journal.sqlite import JournalError
+from derivfleet.gateway.journal.store import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
