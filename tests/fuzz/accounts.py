@@ -17,7 +17,7 @@ from derivfleet.deriv.vocabulary import Call, Dialect
 from derivfleet.gateway.accounts import AccountRoom
 from derivfleet.gateway.core.orders import FINAL, OrderTerms
 from derivfleet.gateway.journal.feed import Feed
-from derivfleet.gateway.journal.sqlite import Journal
+from derivfleet.gateway.journal.journal import Journal
 from derivfleet.gateway.refusals import DerivSickError
 from derivfleet.gateway.settings import GatewaySettings
 from derivfleet.gateway.upstream.connection import Connection
