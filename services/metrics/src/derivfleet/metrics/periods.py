@@ -12,7 +12,7 @@ from derivfleet.metrics.cells import HOUR_S, MINUTE_S, WINDOW_S
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-__all__ = ["MOST_PERIOD_S", "FieldError", "Kind", "Period", "aligned", "day_before", "period_at", "within"]
+__all__ = ["MOST_PERIOD_S", "FieldError", "Kind", "Period", "aligned", "day_before", "noon_of", "period_at", "within"]
 
 MOST_PERIOD_S = 86_400
 _SKEW_S = 300
@@ -90,6 +90,15 @@ def _midnight_s(ordinal: int, zone: ZoneInfo) -> int:
     """When a date begins; where the clocks jump over midnight, that is the first instant after the jump."""
     # Python reads a time that the clocks skip with the offset before the jump, which is that very instant.
     return int(datetime.fromordinal(ordinal).replace(tzinfo=zone).timestamp())
+
+
+def noon_of(date: str, zone: ZoneInfo) -> int:
+    """The middle of a date like 2026-11-21. Raises FieldError."""
+    try:
+        midnight = datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=zone)
+    except ValueError:
+        raise FieldError("date", f"must be like 2026-11-21, not {date!r}") from None
+    return int(midnight.replace(hour=12).timestamp())
 
 
 def day_before(period: Period, zone: ZoneInfo) -> Period:

@@ -15,7 +15,7 @@ from derivfleet.metrics.aggregate import figures_of
 from derivfleet.metrics.cells import MINUTE_S
 from derivfleet.metrics.ingest import IngestCounts
 from derivfleet.metrics.messages import report_message, trace_message
-from derivfleet.metrics.periods import FieldError, Kind, Period, aligned, day_before, period_at, within
+from derivfleet.metrics.periods import FieldError, Kind, Period, aligned, day_before, noon_of, period_at, within
 from derivfleet.metrics.quota import limits_of
 from derivfleet.metrics.status import counted_between
 from derivfleet.metrics.store import StoreError
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Reports", "ReportsServicer"]
 
+_HALF_DAY_S = 43_200
 _ORDERS_TRIED = 200
 """How many settled orders are looked at for a complete trace: the newest spans are still on their way."""
 _MOST_SPANS = 1_000
@@ -117,6 +118,10 @@ class Reports:
     def _asked(self, request: reports_pb2.GetReportRequest) -> _Asked:
         account = self.account_of(request.account)
         at_s = within(request.at_epoch_s, self._clock.now_s())
+        if request.date:
+            if request.kind != Kind.DAY or request.at_epoch_s:
+                raise FieldError("date", "goes with kind day and without a time")
+            at_s = within(noon_of(request.date, self.zone), self._clock.now_s() + _HALF_DAY_S)
         if request.back < 0:
             raise FieldError("back", f"must not be negative, not {request.back}")
         if request.kind:
