@@ -10,6 +10,7 @@ import sys
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue
 from rich.progress import track
 
 from derivfleet.common.spans import Attribute, SpanName
@@ -37,6 +38,17 @@ _STATES = ("", "ot=th:8", "ot=th:", "ot=th:ffffffffffffff", "a=b,ot=rv:1;th:c", 
 _ODD_NUMBERS = (0, 1, 2**31, 2**63 - 1, 2**63, 2**64 - 1)
 
 
+def _value(draw: random.Random) -> AnyValue:
+    odd = (
+        AnyValue(int_value=draw.choice((-1, 2**62))),
+        AnyValue(bool_value=True),
+        AnyValue(double_value=draw.choice((float("nan"), float("inf"), 0.5))),
+        AnyValue(array_value=ArrayValue(values=[AnyValue(string_value=draw.choice(_TEXTS))])),
+        AnyValue(bytes_value=draw.randbytes(4)),
+    )
+    return draw.choice((*odd, *(AnyValue(string_value=draw.choice(_TEXTS)) for _ in range(4))))
+
+
 def _payload(draw: random.Random) -> bytes:
     """An export that is odd in what it says, and in every second case broken in how it is written."""
     request = ExportTraceServiceRequest()
@@ -57,20 +69,7 @@ def _payload(draw: random.Random) -> bytes:
                 end_time_unix_nano=draw.choice((end_ns, end_ns, end_ns, *_ODD_NUMBERS)),
             )
             for key in draw.sample([*Attribute, "odd", ""], draw.randrange(6)):
-                value = span.attributes.add(key=key).value
-                match draw.randrange(8):
-                    case 0:
-                        value.int_value = draw.choice((-1, 2**62))
-                    case 1:
-                        value.bool_value = True
-                    case 2:
-                        value.double_value = draw.choice((float("nan"), float("inf"), 0.5))
-                    case 3:
-                        value.array_value.values.add().string_value = draw.choice(_TEXTS)
-                    case 4:
-                        value.bytes_value = draw.randbytes(4)
-                    case _:
-                        value.string_value = draw.choice(_TEXTS)
+                span.attributes.add(key=key).value.CopyFrom(_value(draw))
     raw = bytearray(request.SerializeToString())
     if raw and draw.random() < 0.5:
         for _ in range(draw.randrange(1, 6)):

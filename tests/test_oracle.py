@@ -24,7 +24,10 @@ async def test_every_figure_of_two_days_equals_the_oracles(tmp_path: Path) -> No
     assert judge.revised > 20
     assert judge.figures > 10_000
     # The judge is no rubber stamp: one cent or one span beside the truth, and it objects.
-    world.record.execute("UPDATE orders SET profit = profit + 1 WHERE id = (SELECT MAX(id) FROM orders WHERE told)")
+    world.record.execute(
+        "UPDATE orders SET profit = profit + 1 "
+        "WHERE id = (SELECT id FROM orders WHERE told AND NOT denied ORDER BY settled_ns LIMIT 1)"
+    )
     with pytest.raises(AssertionError):
         await Judge(world, service).judge()
     await service.store.close()

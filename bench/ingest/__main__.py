@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 from rich.console import Console
@@ -56,7 +56,7 @@ async def send(port: int, requests: Sequence[bytes], bar: Progress) -> float:
             bar.advance(task)
 
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        call: Any = channel.unary_unary(_METHOD)
+        call = cast("Any", channel).unary_unary(_METHOD)
         began_s = time.perf_counter()
         await asyncio.gather(*(work(call) for _ in range(AT_ONCE)))
         return time.perf_counter() - began_s
@@ -139,7 +139,8 @@ def main() -> int:
     TARGET.write_text(json.dumps(figures, indent=2) + "\n")
     table = Table("of", "figure", "value", title=str(TARGET))
     for name, value in figures.items():
-        for figure, number in value.items() if isinstance(value, dict) else [("", value)]:
+        parts: dict[str, Any] = value if isinstance(value, dict) else {"": value}
+        for figure, number in parts.items():
             table.add_row(name, figure, str(number) if isinstance(number, bool) else f"{number:,.2f}")
     console.print(table)
     return 0

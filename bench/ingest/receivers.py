@@ -58,7 +58,8 @@ def _free_port() -> int:
 def _running(command: Sequence[str], port: int, log: Path, own: Mapping[str, str]) -> Generator[Receiver, None, None]:
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("DERIVFLEET_", "SPEED"))}
     with log.open("wb") as output:
-        process = subprocess.Popen(list(command), env={**inherited, **own}, stdout=output, stderr=output)  # noqa: S603 - ours
+        environment = {**inherited, **own}
+        process = subprocess.Popen(list(command), env=environment, stdout=output, stderr=output)  # noqa: S603 - ours
     try:
         os.sched_setaffinity(process.pid, {_CORE})
         deadline = time.monotonic() + _READY_S

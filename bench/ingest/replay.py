@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from opentelemetry.proto.trace.v1.trace_pb2 import Span
+    from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
 
 __all__ = ["EXPORT_SPANS", "exports", "flat"]
 
@@ -90,7 +90,7 @@ def _again(
 
 def _serialized(batch: list[tuple[str, Span]]) -> bytes:
     request = ExportTraceServiceRequest()
-    scopes = {}
+    scopes: dict[str, ScopeSpans] = {}
     for service, span in batch:
         if service not in scopes:
             resource = request.resource_spans.add()

@@ -1,4 +1,4 @@
-"""``python -m tests.oracle``: a virtual week, judged to the cent. ``--hours``, ``--orders`` and ``--seed`` change it."""
+"""``python -m tests.oracle``: a virtual week, judged to the cent (``--help`` tells what can be changed)."""
 
 from __future__ import annotations
 

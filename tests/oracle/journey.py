@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import random
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -21,14 +20,16 @@ from derivfleet.metrics.publisher import Publisher
 from derivfleet.metrics.reports import Reports
 from derivfleet.metrics.store import Store
 from derivfleet.v1 import control_pb2, orders_pb2
-from oracle.world import ACCOUNT, BOTS, NS, START_S, ZONE
+
+from .world import ACCOUNT, BOTS, NS, START_S, ZONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     import grpc
 
-    from oracle.world import Made, Span, World
+    from .world import Made, Span, World
 
 __all__ = ["Journey", "Service"]
 
@@ -72,8 +73,9 @@ class Journey:
         self.resent = self.late = 0
 
     async def travel(self, progress: Callable[[int], None] = lambda _hour: None) -> Service:
-        """Let all hours pass, and then as long as the latest news takes. Two restarts: after one third by a crash, after
-        two thirds in order.
+        """Let all hours pass, and then as long as the latest news takes.
+
+        There are two restarts: after one third by a crash, after two thirds in order.
         """
         issue_tokens({"metrics": Role.OBSERVER}, self._folder)
         for made in self._world.orders():

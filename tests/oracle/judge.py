@@ -7,15 +7,17 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from derivfleet.metrics.periods import Kind, period_at
-from oracle.world import ACCOUNT, NS, START_S
+
+from .world import ACCOUNT, NS, START_S
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
     from derivfleet.v1 import reports_pb2
-    from oracle.journey import Service
-    from oracle.world import World
+
+    from .journey import Service
+    from .world import World
 
 __all__ = ["Judge"]
 
@@ -78,6 +80,8 @@ class Judge:
         assert seen.orders_traced == self._value(f"SELECT SUM(traced) {fed}", *at), where
         assert _cents(seen.profit_untraced) == self._value(f"SELECT SUM(profit) {fed} AND NOT traced", *at), where
         assert _cents(seen.staked_untraced) == self._value(f"SELECT SUM(stake) {fed} AND NOT traced", *at), where
+        strays = "FROM orders WHERE proven AND NOT told AND named_ns >= ? AND named_ns < ?"
+        assert seen.traces_without_order == self._value(f"SELECT COUNT(*) {strays}", *at), where
         assert seen.spans == self._value(
             "SELECT COUNT(*) FROM spans WHERE end_ns >= ? AND end_ns < ? AND NOT lost", *at
         )
@@ -117,7 +121,7 @@ class Judge:
         assert _cents(line.staked) == self._value(f"SELECT SUM(stake) {settled}", *own), where
         assert line.buys == self._value(f"SELECT COUNT(*) {orders} AND bought_ns >= ? AND bought_ns < ?", *own), where
         assert _cents(line.drawdown) == self._value(
-            f"WITH run AS (SELECT SUM(profit) OVER sofar AS total, ROW_NUMBER() OVER sofar AS n {settled} "
+            f"WITH run AS (SELECT SUM(profit) OVER sofar AS total, ROW_NUMBER() OVER sofar AS n {settled} "  # noqa: S608 - ours
             "WINDOW sofar AS (ORDER BY settled_ns, id ROWS UNBOUNDED PRECEDING)) "
             "SELECT MAX(MAX(0, (SELECT MAX(total) FROM run AS earlier WHERE earlier.n <= run.n)) - total) FROM run",
             *own,

@@ -70,7 +70,8 @@ class World:
         self._orders_an_hour = orders_an_hour
         self.record = sqlite3.connect(":memory:")
         self.record.execute(
-            "CREATE TABLE orders (id, bot, symbol, strategy, stake, profit, bought_ns, settled_ns, denied, told, traced)"
+            "CREATE TABLE orders "
+            "(id, bot, symbol, strategy, stake, profit, bought_ns, settled_ns, denied, told, traced, proven, named_ns)"
         )
         self.record.execute("CREATE TABLE spans (name, bot, call, cause, start_ns, end_ns, code, lost)")
 
@@ -125,15 +126,10 @@ class World:
         at, ns = made.intended_ns, made.bought_ns
         code = {"error_code": "QUOTA_DEADLINE"} if made.denied else {}
         state = {} if made.denied else {"state": "confirmed"}
+        end_ns = ns if made.denied else made.settled_ns + 5_000_000
         money = {"stake": f"{made.stake / 100:.2f}", "profit": f"{made.profit / 100:.2f}"}
         rows = [
-            (
-                "trade",
-                "",
-                at,
-                ns if made.denied else made.settled_ns + 5_000_000,
-                order | ({} if made.denied else money),
-            ),
+            ("trade", "", at, end_ns, order | ({} if made.denied else money)),
             ("trade.decide", "trade", at, at + 400_000, {"bot": made.bot}),
             ("trade.buy", "trade", at + 500_000, ns + 300_000, order | code),
             ("gateway.buy", "trade.buy", at + 1_000_000, ns, order | state | code),
@@ -165,8 +161,9 @@ class World:
 
     def _write_down(self, made: Made) -> None:
         arrived = [span for span in made.spans if not span.lost]
+        telling = [span for span in arrived if span.name in ("gateway.buy", "order.settle")]
         self.record.execute(
-            "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 made.order_id,
                 made.bot,
@@ -178,7 +175,9 @@ class World:
                 made.settled_ns,
                 made.denied,
                 made.told,
-                any(span.name in ("gateway.buy", "order.settle") for span in arrived),
+                bool(telling),
+                bool(telling) and not made.denied,
+                max((span.end_ns for span in arrived if "order_id" in span.attributes), default=0),
             ),
         )
         reached = any(span.name == "gateway.buy" for span in arrived)

@@ -9,7 +9,7 @@ import socket
 import sqlite3
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -57,7 +57,7 @@ class Load:
     async def send(self) -> None:
         options = [("grpc.max_reconnect_backoff_ms", 200), ("grpc.initial_reconnect_backoff_ms", 100)]
         async with grpc.aio.insecure_channel(f"127.0.0.1:{self._port}", options=options) as channel:
-            call: Any = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
+            call = cast("Any", channel).unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
             while not self.ending:
                 self._number += 1
                 raw = export_of(self._number, self._now_ns)
@@ -71,7 +71,7 @@ class Load:
 
 
 async def test_what_is_acknowledged_outlives_a_kill_and_counts_once(settings: MetricsSettings) -> None:
-    draw = random.Random(5)
+    draw = random.Random(5)  # noqa: S311 - reproducible on purpose
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -94,7 +94,7 @@ async def test_what_is_acknowledged_outlives_a_kill_and_counts_once(settings: Me
         process = await start()
         before = load.acknowledged
         async with asyncio.timeout(30):
-            while load.acknowledged < before + draw.randrange(5, 60):
+            while load.acknowledged < before + draw.randrange(5, 60):  # noqa: ASYNC110 - at any moment
                 await asyncio.sleep(0.005)
         with suppress(ProcessLookupError):
             process.kill()

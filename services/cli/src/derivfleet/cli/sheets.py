@@ -178,8 +178,8 @@ def _unseen(report: reports_pb2.Report) -> list[str]:
     orders = (
         f"seen: {seen.orders_in_feed} settled orders, {seen.orders_traced} of them traced, profit of the others "
         f"{seen.profit_untraced or '0'} (staked {seen.staked_untraced or '0'}); {seen.traces_without_order} traces "
-        f"without order, profit {seen.profit_without_order or '0'} (staked {seen.staked_without_order or '0'}), which is "
-        f"not in the sums; order feed {state}, {seen.feed_lag_s:.1f} s behind"
+        f"without order, profit {seen.profit_without_order or '0'} (staked {seen.staked_without_order or '0'}), "
+        f"which is not in the sums; order feed {state}, {seen.feed_lag_s:.1f} s behind"
     )
     spans = (
         f"{seen.spans} spans, {seen.spans_late} of them late, {seen.spans_ahead} from clocks ahead "
@@ -283,11 +283,12 @@ def csv_of(report: reports_pb2.Report) -> str:
             )
         ]
         is_fleet = bot is report.fleet
+        errors = sum(error.count for error in bot.errors)
         writer.writerow([
             report.account, report.kind, report.start_epoch_s, report.end_epoch_s, report.state, report.revision,
             "" if is_fleet else bot.bot, bot.ops, bot.buys, bot.settled, bot.wins, f"{bot.win_rate:.4f}",
             f"{one.win_rate_low:.4f}", f"{one.win_rate_high:.4f}", bot.staked, bot.profit, one.profit_per_hour,
-            one.drawdown, one.mean_exposure, one.peak_exposure, f"{bot.uptime:.4f}", sum(error.count for error in bot.errors),
+            one.drawdown, one.mean_exposure, one.peak_exposure, f"{bot.uptime:.4f}", errors,
             *times,
             *((seen.orders_in_feed, seen.orders_traced, seen.traces_without_order) if is_fleet else ("", "", "")),
         ])  # fmt: skip
