@@ -139,7 +139,7 @@ def main() -> int:
     TARGET.write_text(json.dumps(figures, indent=2) + "\n")
     table = Table("of", "figure", "value", title=str(TARGET))
     for name, value in figures.items():
-        parts: dict[str, Any] = value if isinstance(value, dict) else {"": value}
+        parts = cast("dict[str, Any]", value) if isinstance(value, dict) else {"": value}
         for figure, number in parts.items():
             table.add_row(name, figure, str(number) if isinstance(number, bool) else f"{number:,.2f}")
     console.print(table)
