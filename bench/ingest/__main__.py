@@ -97,7 +97,7 @@ def main() -> int:
     parser.add_argument("--week-spans", type=int, default=1_000_000, help="how many to spread over the virtual week")
     parser.add_argument("--bots", type=int, default=1_000)
     parser.add_argument(
-        "--seconds", type=int, default=20, help="of the real run that is recorded, if there is none yet"
+        "--seconds", type=int, default=30, help="of the real run that is recorded, if there is none yet"
     )
     parser.add_argument("--collector", type=Path, help="the binary of an OpenTelemetry Collector with span_metrics")
     given = parser.parse_args()

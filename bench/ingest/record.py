@@ -28,7 +28,7 @@ def record(target: Path, seconds: int) -> int:
         done = subprocess.run(  # noqa: S603 - our own command
             [*program, "--duration", str(seconds), "--run-dir", folder], capture_output=True, text=True, check=False
         )
-        stores = list(Path(folder).rglob("metrics.sqlite"))
+        stores = list(Path(folder).glob("metrics*.sqlite"))
         if not stores:
             raise RuntimeError(f"the run left no spans:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         store = sqlite3.connect(stores[0])
