@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import sys
+from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -17,8 +18,13 @@ from derivfleet.common.spans import Attribute, SpanName
 from derivfleet.metrics.cells import Cell, Cells
 from derivfleet.metrics.otlp import count_spans, received_rows, records_of, rows_of
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 __all__ = ["fuzz"]
 
+T = TypeVar("T")
+_ODD = 0.08
 _SECOND_NS = 1_000_000_000
 _NOW_NS = 1_795_161_600 * _SECOND_NS
 _TEXTS = (
@@ -38,6 +44,10 @@ _STATES = ("", "ot=th:8", "ot=th:", "ot=th:ffffffffffffff", "a=b,ot=rv:1;th:c", 
 _ODD_NUMBERS = (0, 1, 2**31, 2**63 - 1, 2**63, 2**64 - 1)
 
 
+def _mostly(draw: random.Random, usual: T, odd: Sequence[T]) -> T:
+    return draw.choice(odd) if draw.random() < _ODD else usual
+
+
 def _value(draw: random.Random) -> AnyValue:
     odd = (
         AnyValue(int_value=draw.choice((-1, 2**62))),
@@ -46,7 +56,7 @@ def _value(draw: random.Random) -> AnyValue:
         AnyValue(array_value=ArrayValue(values=[AnyValue(string_value=draw.choice(_TEXTS))])),
         AnyValue(bytes_value=draw.randbytes(4)),
     )
-    return draw.choice((*odd, *(AnyValue(string_value=draw.choice(_TEXTS)) for _ in range(4))))
+    return _mostly(draw, AnyValue(string_value=draw.choice(_TEXTS)), odd)
 
 
 def _payload(draw: random.Random) -> bytes:
@@ -60,13 +70,13 @@ def _payload(draw: random.Random) -> bytes:
         for _ in range(draw.choice((0, 1, 2, 4))):
             end_ns = _NOW_NS + draw.randrange(-(10**13), 10**13)
             span = scope.spans.add(
-                trace_id=draw.randbytes(draw.choice((16, 16, 16, 0, 8, 40))),
-                span_id=draw.randbytes(draw.choice((8, 8, 8, 0, 16))),
-                parent_span_id=draw.randbytes(draw.choice((0, 8, 8, 3))),
-                name=draw.choice((*SpanName, *_TEXTS)),
+                trace_id=draw.randbytes(_mostly(draw, 16, (0, 8, 40))),
+                span_id=draw.randbytes(_mostly(draw, 8, (0, 16))),
+                parent_span_id=draw.randbytes(_mostly(draw, 8, (0, 3))),
+                name=_mostly(draw, draw.choice([*SpanName]), _TEXTS),
                 trace_state=draw.choice(_STATES),
-                start_time_unix_nano=draw.choice((end_ns - 10**6, end_ns - 10**6, *_ODD_NUMBERS)),
-                end_time_unix_nano=draw.choice((end_ns, end_ns, end_ns, *_ODD_NUMBERS)),
+                start_time_unix_nano=_mostly(draw, end_ns - 10**6, _ODD_NUMBERS),
+                end_time_unix_nano=_mostly(draw, end_ns, _ODD_NUMBERS),
             )
             for key in draw.sample([*Attribute, "odd", ""], draw.randrange(6)):
                 span.attributes.add(key=key).value.CopyFrom(_value(draw))
