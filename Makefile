@@ -13,7 +13,7 @@ SERVICES := common deriv gateway bot metrics simulator cli
 STUBS := services/common/src/derivfleet/v1
 PROTOS := $(wildcard proto/derivfleet/v1/*.proto)
 
-.PHONY: help setup run test lint format typecheck proto dashboards bench bench-quota bench-gateway bench-orders bench-speedup lock clean
+.PHONY: help setup run test lint format typecheck proto dashboards bench bench-quota bench-gateway bench-orders bench-speedup bench-ingest oracle lock clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -94,6 +94,12 @@ soak: setup ## trade for hours and see that nothing piles up (HOURS=1 SPEED=1; F
 
 fuzz: setup ## throw broken frames, calls and fleet files at the gateway (N=20000 SEED=1 JOBS=2; FLAGS=--help)
 	@$(BIN)/python -m tests.fuzz -n $(N) --seed $(SEED) $(JOBS_OR_ALL) $(FLAGS)
+
+bench-ingest: setup ## measure how many spans a second are taken, beside a Collector (FLAGS=--help)
+	@$(BIN)/python -m bench.ingest $(FLAGS)
+
+oracle: setup ## compare every report of a virtual week with an independent oracle (FLAGS=--help)
+	@$(BIN)/python -m tests.oracle $(FLAGS)
 
 IMAGES := gateway bot metrics simulator cli
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \

@@ -1,14 +1,14 @@
 {{/* The fleet file; the services read the same model that `derivfleet up` reads. */}}
 {{- define "derivfleet.fleet" -}}
 {{- $name := default (.Release.Name | replace "." "-" | trunc 40 | trimSuffix "-") .Values.fleet -}}
-{{- toYaml (dict "fleet" $name "accounts" .Values.accounts "bots" .Values.bots) }}
+{{- toYaml (dict "fleet" $name "time_zone" .Values.time_zone "accounts" .Values.accounts "bots" .Values.bots) }}
 {{- end }}
 
 {{/* What restarts gateway and metrics when it changes: all of the fleet but how many replicas there are. */}}
 {{- define "derivfleet.fleetChecksum" -}}
 {{- $bots := list -}}
 {{- range .Values.bots }}{{ $bots = append $bots (omit . "replicas") }}{{ end -}}
-{{- toYaml (dict "accounts" .Values.accounts "bots" $bots) | sha256sum -}}
+{{- toYaml (dict "time_zone" .Values.time_zone "accounts" .Values.accounts "bots" $bots) | sha256sum -}}
 {{- end }}
 
 {{/*

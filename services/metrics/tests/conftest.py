@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,19 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from derivfleet.common.clock import NS_PER_S, FleetClock, ManualClock
 from derivfleet.common.rpc.identity import Role, issue_tokens
+from derivfleet.common.spans import Attribute
 from derivfleet.common.telemetry import Telemetry
 from derivfleet.metrics.orders import OrderRecord, OrderState
-from derivfleet.metrics.otlp import SpanRecord
+from derivfleet.metrics.otlp import Received, SpanRecord, received_rows
 from derivfleet.metrics.service import Ports, serve
 from derivfleet.metrics.settings import MetricsSettings
 from derivfleet.metrics.store import Store
 from derivfleet.v1 import control_pb2, control_pb2_grpc, orders_pb2, quota_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -288,6 +291,41 @@ def _span(number: int, name: str, **changes: Any) -> SpanRecord:
     return SpanRecord(**{**values, **changes})
 
 
+_APART = {
+    "account": Attribute.ACCOUNT,
+    "bot": Attribute.BOT,
+    "order_id": Attribute.ORDER_ID,
+    "call": Attribute.CALL,
+    "bucket": Attribute.BUCKET,
+    "state": Attribute.STATE,
+    "error_code": Attribute.ERROR_CODE,
+}
+
+
+def _export(spans: Sequence[SpanRecord]) -> Received:
+    """Spans as an exporter sends them, and as they are read then."""
+    request = ExportTraceServiceRequest()
+    for record in spans:
+        resource = request.resource_spans.add()
+        resource.resource.attributes.add(key="service.name").value.string_value = record.service
+        span = resource.scope_spans.add().spans.add(
+            trace_id=bytes.fromhex(record.trace_id),
+            span_id=bytes.fromhex(record.span_id),
+            parent_span_id=bytes.fromhex(record.parent_id),
+            name=record.name,
+            start_time_unix_nano=record.start_ns,
+            end_time_unix_nano=record.end_ns,
+        )
+        texts = {str(key): str(getattr(record, name)) for name, key in _APART.items()} | json.loads(record.attributes)
+        for key, text in texts.items():
+            if text:
+                span.attributes.add(key=key).value.string_value = text
+        if record.rate_refused:
+            span.attributes.add(key=Attribute.RATE_REFUSED).value.bool_value = True
+    raw = request.SerializeToString()
+    return received_rows(raw, request)
+
+
 def _order(position: int, order_id: str, profit: str = "0.33", **changes: Any) -> OrderRecord:
     """An order that settled ten seconds after START_S."""
     time_ns = (START_S + 10) * NS_PER_S
@@ -336,6 +374,12 @@ def make_status() -> Callable[..., control_pb2.GetStatusResponse]:
 def make_span() -> Callable[..., SpanRecord]:
     """``(number, name, **fields)``: a span for the store; the number makes its ids."""
     return _span
+
+
+@pytest.fixture
+def make_export() -> Callable[[Sequence[SpanRecord]], Received]:
+    """Spans in one export, for the store."""
+    return _export
 
 
 @pytest.fixture

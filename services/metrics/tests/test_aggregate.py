@@ -1,137 +1,163 @@
-"""Figures against two oracles that share nothing with them: SQL over the same rows, and the standard library."""
+"""Figures of sums, and sums of sums: pieces of time against the whole, counted by other means."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from decimal import Decimal
+from math import ceil
+from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from derivfleet.common.spans import SpanName
 from derivfleet.deriv.limits import OPTIONS_LIMITS
-from derivfleet.metrics.aggregate import PeriodRows, Settlement, SpanRow, figures_of, nearest_rank
+from derivfleet.metrics.aggregate import figures_of
+from derivfleet.metrics.cells import HOUR_S, LEVELS_S, MINUTE_S, WINDOW_S, Cell, Cells, SpanRow, pieces
 from derivfleet.metrics.quota import Limits
+from derivfleet.metrics.sketch import RELATIVE_ERROR, bin_of, quantile, value_of
 from derivfleet.metrics.status import Window
+from derivfleet.metrics.takings import BOT, FLEET, Takings
+
+if TYPE_CHECKING:
+    import random
 
 BOTS = ("over-4", "trend-75")
 LIMITS = Limits(OPTIONS_LIMITS, (Window("trade", 60, 0, 342, 360), Window("trade", 3600, 0, 13_680, 14_400)))
+START_NS = 1_795_161_600 * 10**9
+NOTHING_ELSE = SpanRow("", "demo", "over-4", "", "", "", "", "", False, 0, 0, 1, b"", b"", "", "")
 
 span_rows = st.builds(
-    SpanRow,
+    NOTHING_ELSE._replace,
     name=st.sampled_from([*SpanName, "a.stranger"]),
     bot=st.sampled_from(["", "gateway", *BOTS, "newcomer"]),
-    start_ns=st.just(0),
-    end_ns=st.integers(0, 10**10),
+    start_ns=st.integers(START_NS - 10**10, START_NS),
+    end_ns=st.integers(START_NS, START_NS + 2 * HOUR_S * 10**9),
     call=st.sampled_from(["", "buy", "proposal_open_contract", "ping", "unheard_of"]),
+    bucket=st.sampled_from(["trade", "trade/3600s", "cap/buy"]),
     error_code=st.sampled_from(["", "RateLimit", "QUOTA_DEADLINE"]),
     rate_refused=st.booleans(),
-    unanswered=st.booleans(),
-)
-cents = st.integers(-50_000, 50_000).map(lambda value: Decimal(value).scaleb(-2))
-settlements = st.builds(
-    Settlement,
-    bot=st.sampled_from([*BOTS, "newcomer"]),
-    profit=cents,
-    staked=st.integers(35, 100_000).map(lambda value: Decimal(value).scaleb(-2)),
-    traced=st.booleans(),
+    weight=st.sampled_from([1, 1, 1, 4]),
 )
 
 
-@given(st.lists(span_rows, max_size=60), st.lists(settlements, max_size=40))
-def test_figures_equal_sql_over_the_same_rows(spans: list[SpanRow], settled: list[Settlement]) -> None:
-    purchases = {"over-4": 3}
-    figures = figures_of(PeriodRows(iter(spans), settled, purchases, 7), 300, BOTS, LIMITS)
-    database = sqlite3.connect(":memory:")
-    database.execute("CREATE TABLE spans (name, bot, start_ns, end_ns, call, code, refused, unanswered)")
-    database.executemany("INSERT INTO spans VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [tuple(map(plain, row)) for row in spans])
-    database.execute("CREATE TABLE settled (bot, cents INTEGER, staked INTEGER, traced)")
-    database.executemany(
-        "INSERT INTO settled VALUES (?, ?, ?, ?)",
-        [(one.bot, int(one.profit * 100), int(one.staked * 100), one.traced) for one in settled],
-    )
+def cells_of(rows: list[SpanRow]) -> Cells:
+    cells = Cells()
+    for row in rows:
+        cells.add(row, START_NS + 2 * HOUR_S * 10**9)
+    return cells
 
-    def one(sql: str, *arguments: object) -> int:
-        return database.execute(sql, arguments).fetchone()[0] or 0
 
-    known = {bot.bot for bot in figures.bots}
-    named = database.execute("SELECT bot FROM spans WHERE bot NOT IN ('', 'gateway') UNION SELECT bot FROM settled")
-    assert known == {*BOTS, *(row[0] for row in named)}
+def by_bot(rows: list[SpanRow]) -> dict[str, Cell]:
+    found: dict[str, Cell] = {}
+    for _, _, bot, cell in cells_of(rows).rolled_up(HOUR_S):
+        found.setdefault(bot, Cell()).add(cell)
+    return found
+
+
+@given(st.lists(span_rows, max_size=60))
+def test_figures_are_the_counts_of_the_spans(rows: list[SpanRow]) -> None:
+    figures = figures_of(by_bot(rows), {}, 2 * HOUR_S, BOTS, LIMITS)
+    assert [bot.bot for bot in figures.bots][:2] == list(BOTS)
+    assert {bot.bot for bot in figures.bots} == {*BOTS} | {row.bot for row in rows} - {"", "gateway"}
     for bot in figures.bots:
-        assert bot.ops == one("SELECT COUNT(*) FROM spans WHERE bot = ? AND name GLOB 'gateway.*'", bot.bot)
-        assert bot.buys == purchases.get(bot.bot, 0)
-        assert bot.settled == one("SELECT COUNT(*) FROM settled WHERE bot = ?", bot.bot)
-        assert bot.wins == one("SELECT COUNT(*) FROM settled WHERE bot = ? AND cents > 0", bot.bot)
-        assert bot.profit * 100 == one("SELECT SUM(cents) FROM settled WHERE bot = ?", bot.bot)
-        assert bot.staked * 100 == one("SELECT SUM(staked) FROM settled WHERE bot = ?", bot.bot)
-        errors = database.execute(
-            "SELECT code, COUNT(*) FROM spans WHERE bot = ? AND code != '' AND (name GLOB 'gateway.*' OR unanswered) "
-            "GROUP BY code",
-            (bot.bot,),
-        )
-        assert dict(bot.errors) == dict(errors.fetchall())
-    assert figures.fleet.settled == len(settled)
-    assert figures.fleet.profit == sum((one.profit for one in settled), Decimal(0))
-    assert figures.fleet.ops == one(
-        "SELECT COUNT(*) FROM spans WHERE bot NOT IN ('', 'gateway') AND name GLOB 'gateway.*'"
-    )
-    assert figures.calls_refused == one("SELECT COUNT(*) FROM spans WHERE name = 'deriv.call' AND refused")
-    trade = one("SELECT COUNT(*) FROM spans WHERE name = 'deriv.call' AND call IN ('buy', 'proposal_open_contract')")
+        own = [row for row in rows if row.bot == bot.bot]
+        calls = [row for row in own if row.name.startswith("gateway.")]
+        assert bot.ops == sum(row.weight for row in calls)
+        expected: Counter[str] = Counter()
+        for row in calls:
+            expected[row.error_code] += row.weight
+        assert dict(bot.errors) == {code: count for code, count in expected.items() if code}
+        waits = [row for row in own if row.name == SpanName.QUOTA_WAIT]
+        assert {wait.cause: wait.count for wait in bot.waits} == {
+            cause: sum(row.weight for row in waits if row.bucket == cause) for cause in {row.bucket for row in waits}
+        }
+        waited_ns = sum((row.end_ns - row.start_ns) * row.weight for row in waits)
+        assert abs(sum(wait.total_s for wait in bot.waits) - waited_ns / 1e9) < 1e-3
+    calls = [row for row in rows if row.name == SpanName.DERIV_CALL]
+    assert figures.calls_refused == sum(row.weight for row in calls if row.rate_refused)
+    trade = sum(row.weight for row in calls if row.call in ("buy", "proposal_open_contract"))
     assert [quota.calls for quota in figures.quota if quota.bucket == "trade"] == [trade]
-    seen = figures.completeness
-    assert seen.orders_in_feed - seen.orders_traced == one("SELECT COUNT(*) FROM settled WHERE NOT traced")
-    assert seen.profit_untraced * 100 == one("SELECT SUM(cents) FROM settled WHERE NOT traced")
-    assert seen.profit_traced + seen.profit_untraced == figures.fleet.profit
-    assert seen.traces_without_order == 7
-    database.close()
+    assert figures.completeness.spans == len(rows)
+    assert figures.completeness.spans_sampled == sum(row.weight > 1 for row in rows)
 
 
-def plain(value: object) -> object:
-    return str(value) if isinstance(value, str) else value
+@given(st.lists(span_rows, max_size=60), st.randoms(use_true_random=False))
+def test_short_pieces_add_up_to_long_ones_in_any_order(rows: list[SpanRow], shuffle: random.Random) -> None:
+    whole = {(start_s, bot): cell.body() for start_s, _, bot, cell in cells_of(rows).rolled_up(HOUR_S)}
+    for level_s in (MINUTE_S, WINDOW_S):
+        parts: dict[tuple[int, str], Cell] = {}
+        found = list(cells_of(rows).rolled_up(level_s))
+        shuffle.shuffle(found)
+        for start_s, _, bot, cell in found:
+            stored = Cell.of(cell.body())
+            parts.setdefault((start_s - start_s % HOUR_S, bot), Cell()).add(stored)
+        assert {key: cell.body() for key, cell in parts.items()} == whole
 
 
-@given(st.lists(st.integers(0, 10**12), min_size=1, max_size=300), st.sampled_from([50, 95, 99]))
-def test_nearest_rank_is_the_smallest_value_that_enough_values_do_not_exceed(values: list[int], percent: int) -> None:
-    ordered = sorted(values)
-    found = nearest_rank(ordered, percent)
-    counted = Counter(values)
-    enough = [value for value in counted if 100 * sum(other <= value for other in values) >= percent * len(values)]
-    assert found == min(enough)
+@given(st.lists(st.integers(0, 10**13), min_size=1, max_size=300), st.sampled_from([1, 50, 95, 99, 100]))
+def test_a_quantile_is_within_the_stated_error_of_the_value_of_its_rank(values: list[int], percent: int) -> None:
+    true = sorted(values)[max(0, ceil(percent * len(values) / 100) - 1)]
+    found = quantile(Counter(map(bin_of, values)), percent)
+    assert abs(found - true) <= true * RELATIVE_ERROR * (1 + 1e-9)
 
 
-@given(st.lists(st.integers(0, 10**10), min_size=1, max_size=50))
-def test_phases_of_the_fleet_are_over_all_bots_together(durations_ns: list[int]) -> None:
-    spans = [SpanRow(SpanName.BUY, BOTS[index % 2], 0, duration) for index, duration in enumerate(durations_ns)]
-    figures = figures_of(PeriodRows(spans, [], {}, 0), 300, BOTS, None)
-    (phase,) = figures.fleet.phases
-    assert (phase.phase, phase.count) == ("buy", len(durations_ns))
-    assert phase.p50_ms == sorted(durations_ns)[(len(durations_ns) - 1) // 2] / 1e6
-    assert phase.p99_ms == max(durations_ns) / 1e6
+@given(st.integers(0, 2**63 - 1))
+def test_a_bin_is_near_what_it_holds(value: int) -> None:
+    assert abs(value_of(bin_of(value)) - value) <= value * RELATIVE_ERROR * (1 + 1e-9)
 
 
 def test_only_purchases_count_as_time_upstream() -> None:
-    spans = [
-        SpanRow(SpanName.DERIV_CALL, "over-4", 0, 1_000_000, call="buy"),
-        SpanRow(SpanName.DERIV_CALL, "over-4", 0, 9_000_000, call="proposal_open_contract"),
+    rows = [
+        NOTHING_ELSE._replace(name=SpanName.DERIV_CALL, call="buy", start_ns=START_NS, end_ns=START_NS + 10**6),
+        NOTHING_ELSE._replace(name=SpanName.DERIV_CALL, call="balance", start_ns=START_NS, end_ns=START_NS + 10**7),
     ]
-    figures = figures_of(PeriodRows(spans, [], {}, 0), 300, BOTS, LIMITS)
-    assert [(one.phase, one.count, one.p99_ms) for one in figures.bots[0].phases] == [("upstream", 1, 1.0)]
-    assert [one.calls for one in figures.quota if one.bucket == "trade"] == [2]
+    figures = figures_of(by_bot(rows), {}, 300, BOTS, LIMITS)
+    ((phase, count),) = [(one.phase, one.count) for one in figures.bots[0].phases]
+    assert (phase, count) == ("upstream", 1)
+    assert [one.phase for one in figures.bots[0].operations] == ["call balance", "call buy"]
 
 
 def test_a_silent_bot_has_a_line_of_zeros() -> None:
-    figures = figures_of(PeriodRows([], [], {}, 0), 300, BOTS, None)
+    figures = figures_of({}, {}, 300, BOTS, None)
     assert [bot.bot for bot in figures.bots] == list(BOTS)
     assert all((bot.ops, bot.settled, bot.win_rate, bot.profit) == (0, 0, 0.0, Decimal(0)) for bot in figures.bots)
-    assert figures.quota == ()
+    assert (figures.quota, figures.bottlenecks) == ((), ())
 
 
-def test_an_error_that_the_gateway_saw_is_counted_once() -> None:
-    seen = [
-        SpanRow(SpanName.GATEWAY_BUY, "over-4", 0, 1, error_code="QUOTA_DEADLINE"),
-        SpanRow(SpanName.BUY, "over-4", 0, 1, error_code="QUOTA_DEADLINE", unanswered=False),
-        SpanRow(SpanName.BUY, "over-4", 0, 1, error_code="UNAVAILABLE", unanswered=True),
+def test_the_bottleneck_is_named_with_its_part_of_the_time() -> None:
+    waited = NOTHING_ELSE._replace(name=SpanName.QUOTA_WAIT, start_ns=START_NS, end_ns=START_NS + 123 * 10**9)
+    rows = [
+        waited._replace(bucket="trade/3600s"),
+        waited._replace(bucket="cap/buy", bot="trend-75", end_ns=START_NS + 30 * 10**9),
+        NOTHING_ELSE._replace(name=SpanName.DERIV_CALL, call="buy", start_ns=START_NS, end_ns=START_NS + 6 * 10**9),
+        waited._replace(bucket="trade/60s", end_ns=START_NS + 10**9),
     ]
-    figures = figures_of(PeriodRows(seen, [], {}, 0), 300, BOTS, None)
-    assert dict(figures.bots[0].errors) == {"QUOTA_DEADLINE": 1, "UNAVAILABLE": 1}
+    figures = figures_of(by_bot(rows), {}, 300, BOTS, None)
+    assert [one.text for one in figures.bottlenecks] == [
+        "over-4 waits for the hour window of trade calls 41% of the time",
+        "trend-75 waits for its cap on buy calls 10% of the time",
+        "over-4 waits for Deriv's answers 2% of the time",
+    ]
+
+
+def test_money_comes_from_the_orders_and_bots_known_only_to_them_have_a_line() -> None:
+    takings = Takings(settled=3, wins=2, profit=Decimal("0.31"), untraced=1, untraced_profit=Decimal("-0.35"))
+    figures = figures_of({}, {(FLEET, ""): takings, (BOT, "newcomer"): takings}, 300, BOTS, None)
+    assert [bot.bot for bot in figures.bots] == [*BOTS, "newcomer"]
+    assert figures.bots[2].profit == figures.fleet.profit == Decimal("0.31")
+    assert (figures.completeness.orders_in_feed, figures.completeness.orders_traced) == (3, 2)
+    assert not figures.completeness.is_whole
+
+
+@given(st.integers(0, 5_000), st.integers(1, 5_000))
+def test_pieces_fill_a_run_without_gap_or_overlap(start_minute: int, minutes: int) -> None:
+    start_s, end_s = start_minute * 60, (start_minute + minutes) * 60
+    at_s = start_s
+    for level_s, first_s, last_s in pieces(start_s, end_s):
+        assert first_s == at_s
+        assert level_s in LEVELS_S
+        assert first_s % level_s == last_s % level_s == 0
+        at_s = last_s
+    assert at_s == end_s
+    assert len(pieces(start_s, end_s)) <= 5

@@ -82,8 +82,8 @@ def raw_span(number: int, **changes: Any) -> Span:
         "trace_id": bytes([number]) * 16,
         "span_id": bytes([number]) * 8,
         "name": "gateway.buy",
-        "start_time_unix_nano": 1_000_000_000,
-        "end_time_unix_nano": 2_000_000_000,
+        "start_time_unix_nano": FleetClock().now_ns() - 1_000_000_000,
+        "end_time_unix_nano": FleetClock().now_ns(),
     }
     return Span(**{**values, **changes})
 
@@ -264,7 +264,8 @@ async def test_a_disk_that_fails_sends_spans_away_and_takes_them_later(
     span.attributes.add(key="derivfleet.bot").value.string_value = "over-4"
     async with run_metrics() as service:
         damage = sqlite3.connect(settings.store, isolation_level=None)
-        damage.execute("ALTER TABLE spans RENAME TO hidden")
+        for table in ("parcels", "span_rollups"):
+            damage.execute(f"ALTER TABLE {table} RENAME TO hidden_{table}")
         with pytest.raises(grpc.aio.AioRpcError) as refusal:
             await export(service, span)
         assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
@@ -272,7 +273,8 @@ async def test_a_disk_that_fails_sends_spans_away_and_takes_them_later(
         with pytest.raises(grpc.aio.AioRpcError) as no_report:
             await report(service)
         assert problem_of(no_report.value).reason == "STORE_FAILED"
-        damage.execute("ALTER TABLE hidden RENAME TO spans")
+        for table in ("parcels", "span_rollups"):
+            damage.execute(f"ALTER TABLE hidden_{table} RENAME TO {table}")
         damage.close()
         await export(service, span)
         assert (await report(service, period_s=DAY_S)).fleet.ops == 1

@@ -9,12 +9,12 @@ from derivfleet.metrics.status import (
     Breaker,
     NextCall,
     QuotaNow,
-    RefusedCount,
+    RunningCount,
     Saving,
     Share,
     Window,
+    counted_between,
     quota_now,
-    refused_between,
     samples_of,
 )
 from derivfleet.v1 import control_pb2, quota_pb2
@@ -60,7 +60,7 @@ def test_who_uses_the_limits_is_told_as_the_gateway_told_it(make_status: MakeSta
 def test_refusals_are_counted_across_restarts_of_the_gateway(steps: list[tuple[int, int, bool]], start: int) -> None:
     """The oracle knows when each refusal came; the counts only know running sums since the gateway's last start."""
     now, started, running = 0, 0, 0
-    counts = [RefusedCount(now, started, running)]
+    counts = [RunningCount(now, started, running)]
     happened: list[tuple[int, int]] = []
     for wait, refusals, restarted in steps:
         if restarted:
@@ -68,16 +68,16 @@ def test_refusals_are_counted_across_restarts_of_the_gateway(steps: list[tuple[i
         now += wait + 1
         running += refusals
         happened.append((now, refusals))
-        counts.append(RefusedCount(now, started, running))
+        counts.append(RunningCount(now, started, running))
     expected = sum(refusals for time, refusals in happened if start < time)
-    assert refused_between(counts, start, now) == expected
+    assert counted_between(counts, start, now) == expected
 
 
 def test_counts_after_the_period_are_left_out() -> None:
-    counts = [RefusedCount(0, 0, 0), RefusedCount(10, 0, 2), RefusedCount(20, 0, 5)]
-    assert refused_between(counts, 0, 15) == 2
+    counts = [RunningCount(0, 0, 0), RunningCount(10, 0, 2), RunningCount(20, 0, 5)]
+    assert counted_between(counts, 0, 15) == 2
 
 
 def test_what_was_refused_before_anybody_looked_belongs_to_no_period() -> None:
-    assert refused_between([RefusedCount(50, 10, 9), RefusedCount(60, 10, 10)], 40, 100) == 1
-    assert refused_between([RefusedCount(50, 45, 9)], 40, 100) == 9
+    assert counted_between([RunningCount(50, 10, 9), RunningCount(60, 10, 10)], 40, 100) == 1
+    assert counted_between([RunningCount(50, 45, 9)], 40, 100) == 9

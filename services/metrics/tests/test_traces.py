@@ -20,16 +20,18 @@ from derivfleet.v1 import reports_pb2, reports_pb2_grpc
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from conftest import GatewayPeer, Running
 
     from derivfleet.metrics.orders import OrderRecord
+    from derivfleet.metrics.otlp import Received
     from derivfleet.metrics.store import Store
     from derivfleet.v1.orders_pb2 import OrderEvent
 
     MakeSpan = Callable[..., SpanRecord]
+    MakeExport = Callable[[Sequence[SpanRecord]], Received]
     MakeOrder = Callable[..., OrderRecord]
     MakeEvent = Callable[..., OrderEvent]
     RunMetrics = Callable[..., AbstractAsyncContextManager[Running]]
@@ -133,12 +135,12 @@ def test_attributes_are_put_together_again_as_text(make_span: MakeSpan) -> None:
 
 
 async def test_an_orders_spans_are_those_of_every_trace_that_names_it(
-    store: Store, make_span: MakeSpan, make_order: MakeOrder
+    store: Store, make_span: MakeSpan, make_export: MakeExport, make_order: MakeOrder
 ) -> None:
     spans = whole(make_span)
     asked = make_span(50, SpanName.GATEWAY_CHECK, trace_id="c" * 32, order_id="o1")
-    await store.keep_spans([*spans, asked, *whole(make_span, "d" * 32, "o2")])
-    await store.keep_spans([replace(asked, trace_id="e" * 32, account="other")])
+    await store.keep_spans([make_export([*spans, asked, *whole(make_span, "d" * 32, "o2")])], 0)
+    await store.keep_spans([make_export([replace(asked, trace_id="e" * 32, account="other")])], 0)
     await store.keep_orders([make_order(3, "o1"), make_order(5, "o2"), make_order(4, "o3")], await store.mark())
     found = await store.spans_of_order("demo", "o1", 100)
     assert {(span.trace_id, span.span_id) for span in found} == {

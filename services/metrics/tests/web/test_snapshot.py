@@ -11,9 +11,11 @@ import yaml
 from derivfleet.common.clock import NS_PER_S
 from derivfleet.common.fleet import Fleet
 from derivfleet.common.spans import SpanName
-from derivfleet.metrics.aggregate import PeriodRows, Settlement, SpanRow, figures_of
+from derivfleet.metrics.aggregate import figures_of
+from derivfleet.metrics.cells import ERROR, OPERATION, Cell
 from derivfleet.metrics.curve import Curve
 from derivfleet.metrics.status import quota_now, samples_of
+from derivfleet.metrics.takings import BOT, Settled, takings_of
 from derivfleet.metrics.web.snapshot import FeedView, View, order_json, snapshot
 from derivfleet.v1 import control_pb2, quota_pb2
 
@@ -42,19 +44,17 @@ bots:
 def view(make_order: MakeOrder, make_status: MakeStatus) -> View:
     curve = Curve(8, 86_400)
     curve.add(int(NOW_S), Decimal("0.33"))
-    rows = PeriodRows(
-        [SpanRow(SpanName.GATEWAY_BUY, "over-4", 0, 2_000_000, error_code="QUOTA_DEADLINE")],
-        [Settlement("over-4", Decimal("0.33"), Decimal("0.35"), traced=False)],
-        {"over-4": 1},
-        0,
-    )
+    cell = Cell(counts={OPERATION + SpanName.GATEWAY_BUY: 1, ERROR + "QUOTA_DEADLINE": 1})
+    takings = takings_of([Settled("over-4", "R_100", Decimal("0.33"), Decimal("0.35"), traced=False)], 1, [])
     return View(
         now_ns=round(NOW_S * NS_PER_S),
         speed=60.0,
         fleet=FLEET,
         account="demo",
         window_s=300,
-        figures=figures_of(rows, 300, ["over-4", "trend-75"], None),
+        figures=figures_of(
+            {"over-4": cell}, {("fleet", ""): takings, (BOT, "over-4"): takings}, 300, ["over-4", "trend-75"], None
+        ),
         fleet_curve=curve,
         bot_curves={"over-4": curve},
         orders=[make_order(1, "a")],

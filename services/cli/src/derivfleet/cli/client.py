@@ -109,6 +109,10 @@ class ControlClient(_Client):
                 return found[:limit] if limit else found
 
 
+_REPORT_WALL_S = 30.0
+"""A day of a large fleet takes longer than a look at the present."""
+
+
 class ReportsClient(_Client):
     """The metrics service's ReportsService. Every call raises CommandError if it fails."""
 
@@ -123,6 +127,10 @@ class ReportsClient(_Client):
         request = reports_pb2.GetReportRequest(at_epoch_s=at_epoch_s, period_s=period_s)
         answer = await self._ask(self._stub.GetReport(request, timeout=CALL_WALL_S, metadata=self._metadata))
         return answer.report
+
+    async def compared(self, request: reports_pb2.GetReportRequest) -> reports_pb2.GetReportResponse:
+        """Any report, and what it is compared with if that is asked for."""
+        return await self._ask(self._stub.GetReport(request, timeout=_REPORT_WALL_S, metadata=self._metadata))
 
     async def trace(self, order_id: str = "") -> reports_pb2.Trace:
         """The spans of an order; of the newest settled one with a complete trace if none is named."""

@@ -245,11 +245,12 @@ def problems_of(children: Iterable[ChildView]) -> list[str]:
 
 
 def period_over(start_s: int, end_s: int) -> int:
-    """The shortest length of an aligned period (in seconds) that holds both instants; a day if none does.
+    """The shortest aligned period (in seconds, whole minutes) that holds both instants; a day if none does.
 
     Periods begin at multiples of their length since 1970, so two instants can lie on two sides of a border.
     """
-    for length_s in range(max(_SHORTEST_PERIOD_S, end_s - start_s + 1), _LONGEST_PERIOD_S):
+    least_s = (end_s - start_s) // 60 * 60 + 60
+    for length_s in range(max(_SHORTEST_PERIOD_S, least_s), _LONGEST_PERIOD_S, 60):
         if start_s // length_s == end_s // length_s:
             return length_s
     return _LONGEST_PERIOD_S

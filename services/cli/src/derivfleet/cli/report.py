@@ -4,35 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from enum import StrEnum
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from google.protobuf.json_format import MessageToJson
-from rich.table import Table
 
 from derivfleet.cli.client import OPERATOR, ReportsClient
 from derivfleet.cli.rundir import DEFAULT_RUN_DIR, RunDir
-from derivfleet.cli.view import money, open_console
-from derivfleet.cli.watch import decimal_of
+from derivfleet.cli.sheets import csv_of, html_of, markdown_of, screen_of, sheets_of
+from derivfleet.cli.view import open_console
 from derivfleet.common.errors import ConfigurationError
+from derivfleet.v1 import reports_pb2
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+__all__ = ["Form", "epoch_of", "period_of", "report", "request_of"]
 
-    from rich.console import RenderableType
-
-    from derivfleet.v1 import reports_pb2
-
-__all__ = ["epoch_of", "period_of", "report"]
-
-PHASES = ("decide", "queue", "upstream", "buy", "settle")
-"""Where the time goes, as the contract names it."""
 _MOST_S = 86_400
-"""The metrics service reads every row of a period, so it sets an end to its length."""
-_PLAIN_MS = 10
-"""From here on, tenths of a millisecond tell nothing."""
+_LEAST_S = 60
 _PERIOD = re.compile(r"(\d+)([smhd]?)")
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -61,89 +51,111 @@ def period_of(text: str) -> int:
     seconds = int(match[1]) * _UNITS_S[match[2]]
     if seconds > _MOST_S:
         raise ConfigurationError("--period", f"must be at most a day, not {text!r}")
+    if seconds % _LEAST_S:
+        raise ConfigurationError("--period", f"must be whole minutes, not {text!r}")
     return seconds
+
+
+class Form(StrEnum):
+    """How a report is written down."""
+
+    TABLE = "table"
+    JSON = "json"
+    MARKDOWN = "markdown"
+    HTML = "html"
+    CSV = "csv"
+
+
+def request_of(
+    at: str = "", period: str = "", hour: str = "", day: str = "", compare: bool = False
+) -> reports_pb2.GetReportRequest:
+    """What the options ask for. Raises ConfigurationError."""
+    if sum(map(bool, (period, hour, day))) > 1:
+        raise ConfigurationError("--day", "goes without --hour and --period")
+    if at and (hour or day):
+        raise ConfigurationError("--at", "goes with --period; --hour and --day name their own time")
+    request = reports_pb2.GetReportRequest(at_epoch_s=epoch_of(at), period_s=period_of(period), compare=compare)
+    named = {"now": 0, "last": 1} if hour else {"today": 0, "yesterday": 1}
+    if hour or day:
+        request.kind = "hour" if hour else "day"
+        when = hour or day
+        if when in named:
+            request.back = named[when]
+        elif hour:
+            request.at_epoch_s = _time_of("--hour", hour, "now, last or a time like 2026-11-21T09")
+        else:
+            request.date = _date_of(day)
+    return request
+
+
+def _date_of(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise ConfigurationError("--day", "must be today, yesterday or a date like 2026-11-21") from None
+
+
+def _time_of(option: str, text: str, like: str) -> int:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(option, f"must be {like}") from None
+    return int((time if time.tzinfo is not None else time.replace(tzinfo=UTC)).timestamp())
 
 
 def report(
     json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
     at: Annotated[str, typer.Option(help="A time in the period: 2026-11-21T09:35 (UTC) or epoch seconds.")] = "",
     period: Annotated[str, typer.Option(help="Length of the period: 5m, 1h, 1d.")] = "",
+    hour: Annotated[str, typer.Option(help="An hour: now, last, or a time in it (UTC), as 2026-11-21T09.")] = "",
+    day: Annotated[str, typer.Option(help="A day of the fleet's time zone: today, yesterday, or its date.")] = "",
+    compare: Annotated[bool, typer.Option("--compare", help="Beside the period before, and the day before.")] = False,
+    form: Annotated[Form, typer.Option("--format", help="How it is written down.")] = Form.TABLE,
     run_dir: Annotated[Path, typer.Option(help="The folder of the run.")] = DEFAULT_RUN_DIR,
 ) -> None:
     """Print the report of the running five minutes, or of another period.
+
+    Five-minute, hourly and daily reports become final when everything has arrived, or after a grace; what late news
+    changes is told as a revision.
 
     For example:
 
       derivfleet report
 
+      derivfleet report --day yesterday --compare
+
       derivfleet report --period 1h --at 2026-11-21T09:35
+
+      derivfleet report --hour last --format html > hour.html
 
       derivfleet report --json | jq '.fleet.win_rate'
     """
-    at_epoch_s, period_s = epoch_of(at), period_of(period)
+    request = request_of(at, period, hour, day, compare)
     folder = RunDir(run_dir)
     run = folder.running()
-    if at_epoch_s > (now_s := run.clock.now_s()):
+    if request.at_epoch_s > (now_s := run.clock.now_s()):
+        option = "--hour" if hour else "--at"
         now = datetime.fromtimestamp(now_s, UTC)
-        raise ConfigurationError("--at", f"must not be in the future; the fleet's clock says {now:%Y-%m-%dT%H:%M:%S}")
+        raise ConfigurationError(option, f"must not be in the future; the fleet's clock says {now:%Y-%m-%dT%H:%M:%S}")
+    request.at_epoch_s = min(request.at_epoch_s, int(now_s))
 
-    async def ask() -> reports_pb2.Report:
+    async def ask() -> reports_pb2.GetReportResponse:
         async with ReportsClient(run.metrics, folder.token(OPERATOR)) as client:
-            return await client.report(at_epoch_s, period_s)
+            return await client.compared(request)
 
     answer = asyncio.run(ask())
-    if json:
-        typer.echo(MessageToJson(answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True))
-        return
-    console = open_console()
-    for part in screen_of(answer):
-        console.print(part, highlight=False)
-
-
-def screen_of(answer: reports_pb2.Report) -> Iterable[RenderableType]:
-    """A report for people."""
-    start, end, filled = (
-        datetime.fromtimestamp(epoch_s, UTC)
-        for epoch_s in (answer.start_epoch_s, answer.end_epoch_s, answer.filled_to_epoch_s)
-    )
-    to = "" if answer.filled_to_epoch_s >= answer.end_epoch_s else f", filled to {filled:%H:%M:%S}"
-    yield f"{answer.account}: {start:%Y-%m-%d %H:%M:%S} to {end:%H:%M:%S} UTC{to}"
-    table = Table(show_edge=False, pad_edge=False)
-    table.add_column("bot", overflow="fold")
-    for name in ("calls", "buys", "settled", "wins", "win rate", "staked", "profit"):
-        table.add_column(name, justify="right")
-    table.add_column("errors")
-    for bot in answer.bots:
-        table.add_row(bot.bot, *_cells(bot))
-    table.add_section()
-    table.add_row("fleet", *_cells(answer.fleet), style="bold")
-    yield table
-    yield ""
-    times = Table(show_edge=False, pad_edge=False)
-    times.add_column("p50/p95/p99 ms", overflow="fold")
-    for phase in PHASES:
-        times.add_column(phase, justify="right")
-    for bot in (*answer.bots, answer.fleet):
-        found = {one.phase: "/".join(map(_ms, (one.p50_ms, one.p95_ms, one.p99_ms))) for one in bot.phases if one.count}
-        if found:
-            times.add_row(bot.bot or "fleet", *(found.get(phase, "-") for phase in PHASES))
-    yield times
-    uses = ", ".join(f"{use.bucket} {use.calls} calls ({use.share_of_limit:.1%})" for use in answer.quota)
-    yield f"share of Deriv's limits: {uses or 'none used'}; refused by Deriv for rate: {answer.rejected_by_deriv}"
-    seen = answer.completeness
-    state = "connected" if seen.feed_connected else "NOT CONNECTED"
-    yield (
-        f"seen: {seen.orders_in_feed} settled orders, {seen.orders_traced} of them traced, profit of the others "
-        f"{seen.profit_untraced or '0'}; {seen.traces_without_order} traces without order; "
-        f"order feed {state}, {seen.feed_lag_s:.1f} s behind"
-    )
-
-
-def _ms(value: float) -> str:
-    return f"{value:.0f}" if value >= _PLAIN_MS or not value else f"{value:.1f}"
-
-
-def _cells(bot: reports_pb2.BotReport) -> list[RenderableType]:
-    counts = [str(value) for value in (bot.ops, bot.buys, bot.settled, bot.wins)]
-    errors = ", ".join(f"{error.code} {error.count}" for error in bot.errors)
-    return [*counts, f"{bot.win_rate:.0%}", f"{decimal_of(bot.staked):.2f}", money(decimal_of(bot.profit)), errors]
+    sheets = sheets_of(answer)
+    match Form.JSON if json else form:
+        case Form.JSON:
+            told = answer if compare else answer.report
+            typer.echo(MessageToJson(told, preserving_proto_field_name=True, always_print_fields_with_no_presence=True))
+        case Form.MARKDOWN:
+            typer.echo(markdown_of(sheets), nl=False)
+        case Form.HTML:
+            typer.echo(html_of(sheets), nl=False)
+        case Form.CSV:
+            typer.echo(csv_of(answer.report), nl=False)
+        case Form.TABLE:
+            console = open_console()
+            for part in screen_of(sheets):
+                console.print(part, highlight=False)

@@ -7,9 +7,19 @@ from __future__ import annotations
 
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
+from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.settings import first_problem
@@ -142,10 +152,20 @@ class Bot(_Part):
         return value
 
 
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError):
+        raise ValueError(f"unknown time zone {name!r}: must be like Europe/Berlin or UTC") from None
+    return name
+
+
 class Fleet(_Part):
     """The whole file."""
 
     fleet: Name = "fleet"
+    time_zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    """Whose midnight ends a day in reports: a name of the IANA database, as Europe/Berlin."""
     accounts: tuple[Account, ...] = Field(default=(Account(),), min_length=1, max_length=1)
     bots: tuple[Bot, ...] = Field(min_length=1)
 

@@ -1,94 +1,52 @@
-"""From the rows of one period to its figures: per bot, for the fleet, per limit, and what was not seen.
+"""From sums to figures: per bot, for the fleet, by symbol and strategy, per limit, and what was not seen.
 
-Pure: rows in, figures out. Which period a row belongs to is decided by the reader of the rows: a span by its end, a
+Pure: sums in, figures out. Which period something belongs to was decided when it was summed up: a span by its end, a
 purchase by its confirmation, money by its settlement.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from derivfleet.common.spans import SpanName
+from derivfleet.metrics.cells import CALL, ERROR, OPERATION, WAIT, Cell
 from derivfleet.metrics.quota import quota_figures
+from derivfleet.metrics.sketch import quantile
+from derivfleet.metrics.takings import BOT, FLEET, NOTHING, STRATEGY, SYMBOL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
+    from decimal import Decimal
 
     from derivfleet.metrics.quota import Limits, QuotaFigures
+    from derivfleet.metrics.takings import Sums, Takings
 
 __all__ = [
     "PHASES",
     "BotFigures",
+    "Bottleneck",
     "CompletenessFigures",
     "Figures",
-    "PeriodRows",
     "PhaseFigures",
-    "Settlement",
-    "SpanRow",
+    "Wait",
     "figures_of",
-    "nearest_rank",
 ]
 
 PHASES = ("decide", "queue", "upstream", "buy", "settle")
-_PHASE_OF: dict[str, str] = {
-    SpanName.DECIDE: "decide",
-    SpanName.QUOTA_WAIT: "queue",
-    SpanName.BUY: "buy",
-    SpanName.SETTLE: "settle",
-}
-_OPS: frozenset[str] = frozenset(name for name in SpanName if name.startswith("gateway."))
-"""One server span a call that the gateway took."""
 _NOT_BOTS = frozenset({"", "gateway"})
 """Whose spans are nobody's: the gateway's own calls (reconciling, balance) carry its name, which no bot may have."""
+_BUY_UPSTREAM = CALL + "buy"
 _NS_PER_MS = 1_000_000
-_ZERO = Decimal(0)
-
-
-class SpanRow(NamedTuple):
-    """A span that ended in the period; a tuple, for there are millions of them in a day.
-
-    ``unanswered``: a bot's purchase for which no span of the gateway exists, so that only the bot knows of its error.
-    """
-
-    name: str
-    bot: str
-    start_ns: int
-    end_ns: int
-    call: str = ""
-    error_code: str = ""
-    rate_refused: bool = False
-    unanswered: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """An order of the feed that settled in the period; ``traced``: a span of the gateway names it."""
-
-    bot: str
-    profit: Decimal
-    staked: Decimal
-    traced: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PeriodRows:
-    """All that is kept of one account and one period.
-
-    ``spans`` are read once; ``purchases`` counts the confirmed ones by bot.
-    """
-
-    spans: Iterable[SpanRow]
-    settlements: Sequence[Settlement]
-    purchases: Mapping[str, int]
-    traces_without_order: int
+_NS_PER_S = 1_000_000_000
+_LEAST_SHARE = 0.01
+_MOST_BOTTLENECKS = 5
+_PERCENTS = (50, 95, 99)
 
 
 @dataclass(frozen=True, slots=True)
 class PhaseFigures:
-    """Times of one phase in milliseconds, exact (nearest rank)."""
+    """Times of one phase or operation in milliseconds, to the sketch's relative error (nearest rank)."""
 
     phase: str
     count: int
@@ -98,18 +56,75 @@ class PhaseFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """How often and how long something made a bot's calls wait for their turn."""
+
+    cause: str
+    count: int
+    total_s: float
+    p50_ms: float
+    p95_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bottleneck:
+    """What held a bot up, as a part of the time there was; above 1 if its replicas waited at once."""
+
+    bot: str
+    cause: str
+    share: float
+
+    @property
+    def text(self) -> str:
+        name, _, window = self.cause.partition("/")
+        match name, window:
+            case "upstream", "":
+                what = "Deriv's answers"
+            case _, "3600s":
+                what = f"the hour window of {name} calls"
+            case _, "60s":
+                what = f"the minute window of {name} calls"
+            case "cap", _:
+                what = f"its cap on {window} calls"
+            case _, "refused":
+                what = f"the end of a pause that Deriv made {name} calls take"
+            case _:
+                what = f"its turn among {name} calls"
+        return f"{self.bot} waits for {what} {self.share:.0%} of the time"
+
+
+@dataclass(frozen=True, slots=True)
 class BotFigures:
-    """One bot, or (with the name "") the fleet."""
+    """One bot, or (with the name "") the fleet. ``heard_minutes``: those in which a span of it ended."""
 
     bot: str
     ops: int
-    buys: int
-    settled: int
-    wins: int
-    profit: Decimal
-    staked: Decimal
+    takings: Takings
     phases: tuple[PhaseFigures, ...]
     errors: tuple[tuple[str, int], ...]
+    operations: tuple[PhaseFigures, ...]
+    waits: tuple[Wait, ...]
+    heard_minutes: int
+
+    @property
+    def buys(self) -> int:
+        return self.takings.buys
+
+    @property
+    def settled(self) -> int:
+        return self.takings.settled
+
+    @property
+    def wins(self) -> int:
+        return self.takings.wins
+
+    @property
+    def profit(self) -> Decimal:
+        return self.takings.profit
+
+    @property
+    def staked(self) -> Decimal:
+        return self.takings.staked
 
     @property
     def win_rate(self) -> float:
@@ -119,13 +134,36 @@ class BotFigures:
 
 @dataclass(frozen=True, slots=True)
 class CompletenessFigures:
-    """Settled orders of the feed against those that traces tell of, with the money of each."""
+    """Settled orders of the feed against those that traces tell of, with the money of each, and how spans arrived."""
 
-    orders_in_feed: int
-    orders_traced: int
-    traces_without_order: int
-    profit_traced: Decimal
-    profit_untraced: Decimal
+    takings: Takings
+    spans: int
+    spans_sampled: int
+    spans_stood_for: int
+    spans_late: int
+    spans_ahead: int
+    most_ahead_s: float
+
+    @property
+    def orders_in_feed(self) -> int:
+        return self.takings.settled
+
+    @property
+    def orders_traced(self) -> int:
+        return self.takings.settled - self.takings.untraced
+
+    @property
+    def traces_without_order(self) -> int:
+        return self.takings.strays
+
+    @property
+    def profit_untraced(self) -> Decimal:
+        return self.takings.untraced_profit
+
+    @property
+    def is_whole(self) -> bool:
+        """Every order of the feed has a trace and every trace an order."""
+        return not self.takings.untraced and not self.takings.strays
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,126 +172,106 @@ class Figures:
 
     bots: tuple[BotFigures, ...]
     fleet: BotFigures
+    symbols: tuple[tuple[str, Takings], ...]
+    strategies: tuple[tuple[str, Takings], ...]
     quota: tuple[QuotaFigures, ...]
     completeness: CompletenessFigures
     calls_refused: int
+    bottlenecks: tuple[Bottleneck, ...]
 
 
-def nearest_rank(ordered: Sequence[int], percent: int) -> int:
-    """The smallest value that at least ``percent`` of 100 values do not exceed. ``ordered`` is ascending, not empty."""
-    return ordered[max(0, (percent * len(ordered) + 99) // 100 - 1)]
+def _times(name: str, bins: Mapping[int, int]) -> PhaseFigures:
+    p50, p95, p99 = (quantile(bins, percent) / _NS_PER_MS for percent in _PERCENTS)
+    return PhaseFigures(name, sum(bins.values()), p50, p95, p99)
 
 
-class _Tally:
-    """What is collected of one bot before it becomes figures."""
-
-    __slots__ = ("buys", "durations_ns", "errors", "ops", "profit", "settled", "staked", "wins")
-
-    def __init__(self) -> None:
-        self.ops = 0
-        self.buys = 0
-        self.settled = 0
-        self.wins = 0
-        self.profit = _ZERO
-        self.staked = _ZERO
-        self.durations_ns: defaultdict[str, list[int]] = defaultdict(list)
-        self.errors: Counter[str] = Counter()
-
-    def add(self, other: _Tally) -> None:
-        self.ops += other.ops
-        self.buys += other.buys
-        self.settled += other.settled
-        self.wins += other.wins
-        self.profit += other.profit
-        self.staked += other.staked
-        self.errors.update(other.errors)
-        for phase, durations in other.durations_ns.items():
-            self.durations_ns[phase].extend(durations)
-
-    def figures(self, bot: str) -> BotFigures:
-        return BotFigures(
-            bot=bot,
-            ops=self.ops,
-            buys=self.buys,
-            settled=self.settled,
-            wins=self.wins,
-            profit=self.profit,
-            staked=self.staked,
-            phases=tuple(_phase(phase, self.durations_ns[phase]) for phase in PHASES if self.durations_ns.get(phase)),
-            errors=tuple(sorted(self.errors.items(), key=lambda item: (-item[1], item[0]))),
-        )
+def _queue_of(cell: Cell) -> dict[int, int]:
+    queue: Counter[int] = Counter()
+    for name, bins in cell.bins.items():
+        if name.startswith(WAIT):
+            queue.update(bins)
+    return queue
 
 
-def _phase(phase: str, durations_ns: list[int]) -> PhaseFigures:
-    ordered = sorted(durations_ns)
-    p50, p95, p99 = (nearest_rank(ordered, percent) / _NS_PER_MS for percent in (50, 95, 99))
-    return PhaseFigures(phase, len(ordered), p50, p95, p99)
-
-
-def _phase_of(span: SpanRow) -> str | None:
-    if span.name == SpanName.DERIV_CALL:
-        return "upstream" if span.call == "buy" else None
-    return _PHASE_OF.get(span.name)
-
-
-def _tally_spans(spans: Iterable[SpanRow], tallies: defaultdict[str, _Tally]) -> tuple[Counter[str], int]:
-    """Add spans to their bots. Returns the calls that went to Deriv by name, and how many it refused for rate."""
-    calls: Counter[str] = Counter()
-    refused = 0
-    for span in spans:
-        if span.name == SpanName.DERIV_CALL:
-            calls[span.call] += 1
-            refused += span.rate_refused
-        if span.bot in _NOT_BOTS:
-            continue
-        tally = tallies[span.bot]
-        if span.name in _OPS:
-            tally.ops += 1
-        if span.error_code and (span.name in _OPS or span.unanswered):
-            tally.errors[span.error_code] += 1
-        phase = _phase_of(span)
-        if phase is not None:
-            tally.durations_ns[phase].append(span.end_ns - span.start_ns)
-    return calls, refused
-
-
-def figures_of(rows: PeriodRows, period_s: int, known_bots: Iterable[str], limits: Limits | None) -> Figures:
-    """Sum up a period.
-
-    Every bot of ``known_bots`` has a line, silent or not; bots that only the rows know follow. Errors are calls that
-    the gateway failed, and purchases that never reached it, by code. A win is an order with a profit above zero: a won
-    binary pays more than its stake, and an early sale won if it earned.
-    """
-    tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
-    for bot in known_bots:
-        tallies[bot] = _Tally()
-    calls, refused = _tally_spans(rows.spans, tallies)
-    for bot, count in rows.purchases.items():
-        tallies[bot].buys += count
-    for settlement in rows.settlements:
-        tally = tallies[settlement.bot]
-        tally.settled += 1
-        tally.wins += settlement.profit > 0
-        tally.profit += settlement.profit
-        tally.staked += settlement.staked
-    fleet = _Tally()
-    for tally in tallies.values():
-        fleet.add(tally)
-    return Figures(
-        bots=tuple(tally.figures(bot) for bot, tally in tallies.items()),
-        fleet=fleet.figures(""),
-        quota=quota_figures(calls, period_s, limits),
-        completeness=_completeness(rows),
-        calls_refused=refused,
+def _bot_figures(bot: str, cell: Cell, takings: Takings) -> BotFigures:
+    phase_bins = {**cell.bins, "queue": _queue_of(cell), "upstream": cell.bins.get(_BUY_UPSTREAM, {})}
+    return BotFigures(
+        bot=bot,
+        ops=sum(cell.named(OPERATION).values()),
+        takings=takings,
+        phases=tuple(_times(phase, bins) for phase in PHASES if (bins := phase_bins.get(phase))),
+        errors=tuple(sorted(cell.named(ERROR).items(), key=lambda item: (-item[1], item[0]))),
+        operations=tuple(
+            _times(name.removeprefix(OPERATION), bins)
+            for name, bins in sorted(cell.bins.items())
+            if name.startswith((OPERATION, CALL))
+        ),
+        waits=tuple(
+            Wait(
+                name.removeprefix(WAIT),
+                sum(bins.values()),
+                cell.sums_ns[name] / _NS_PER_S,
+                quantile(bins, 50) / _NS_PER_MS,
+                quantile(bins, 95) / _NS_PER_MS,
+            )
+            for name, bins in sorted(cell.bins.items(), key=lambda item: -cell.sums_ns[item[0]])
+            if name.startswith(WAIT)
+        ),
+        heard_minutes=cell.counts.get("minutes", 0),
     )
 
 
-def _completeness(rows: PeriodRows) -> CompletenessFigures:
-    traced = [settlement for settlement in rows.settlements if settlement.traced]
-    return CompletenessFigures(
-        orders_in_feed=len(rows.settlements),
-        orders_traced=len(traced),
-        traces_without_order=rows.traces_without_order,
-        profit_traced=sum((one.profit for one in traced), _ZERO),
-        profit_untraced=sum((one.profit for one in rows.settlements if not one.traced), _ZERO),
+def _bottlenecks(cells: Mapping[str, Cell], passed_s: float) -> tuple[Bottleneck, ...]:
+    found = [
+        Bottleneck(bot, "upstream" if name == _BUY_UPSTREAM else name.removeprefix(WAIT), sum_ns / _NS_PER_S / passed_s)
+        for bot, cell in cells.items()
+        for name, sum_ns in cell.sums_ns.items()
+        if name.startswith(WAIT) or name == _BUY_UPSTREAM
+    ]
+    worth = sorted((one for one in found if one.share >= _LEAST_SHARE), key=lambda one: (-one.share, one.bot))
+    return tuple(worth[:_MOST_BOTTLENECKS])
+
+
+def figures_of(
+    cells: Mapping[str, Cell],
+    sums: Sums,
+    period_s: int,
+    known_bots: Iterable[str],
+    limits: Limits | None,
+    passed_s: float | None = None,
+) -> Figures:
+    """What a period's sums say; ``cells`` are by bot, ``passed_s`` is how much of the period is over (all, if None).
+
+    Every bot of ``known_bots`` has a line, silent or not; bots that only the sums know follow. Errors are calls that
+    the gateway failed, and purchases that never reached it, by code. A win is an order with a profit above zero: a won
+    binary pays more than its stake, and an early sale won if it earned.
+    """
+    names = dict.fromkeys(known_bots)
+    names |= dict.fromkeys(sorted(name for name in cells if name not in _NOT_BOTS))
+    names |= dict.fromkeys(sorted(name for scope, name in sums if scope == BOT))
+    own = {bot: cells.get(bot) or Cell() for bot in names}
+    fleet, everything = Cell(), Cell()
+    for cell in own.values():
+        fleet.add(cell)
+    for cell in cells.values():
+        everything.add(cell)
+    takings = sums.get((FLEET, ""), NOTHING)
+    counts = everything.counts
+    return Figures(
+        bots=tuple(_bot_figures(bot, cell, sums.get((BOT, bot), NOTHING)) for bot, cell in own.items()),
+        fleet=_bot_figures("", fleet, takings),
+        symbols=tuple((name, one) for (scope, name), one in sorted(sums.items()) if scope == SYMBOL),
+        strategies=tuple((name, one) for (scope, name), one in sorted(sums.items()) if scope == STRATEGY),
+        quota=quota_figures(everything.named(CALL), period_s, limits),
+        completeness=CompletenessFigures(
+            takings=takings,
+            spans=counts.get("spans", 0),
+            spans_sampled=counts.get("sampled", 0),
+            spans_stood_for=counts.get("stood for", 0),
+            spans_late=counts.get("late", 0),
+            spans_ahead=counts.get("ahead", 0),
+            most_ahead_s=quantile(everything.bins.get("ahead", {}), 100) / _NS_PER_S,
+        ),
+        calls_refused=counts.get("refused", 0),
+        bottlenecks=_bottlenecks(own, max(1.0, period_s if passed_s is None else passed_s)),
     )

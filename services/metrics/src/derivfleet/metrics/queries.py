@@ -3,45 +3,44 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from derivfleet.common.spans import SpanName
-from derivfleet.metrics.aggregate import PeriodRows, Settlement, SpanRow
+from derivfleet.common.clock import NS_PER_S
 from derivfleet.metrics.orders import OrderRecord, OrderState
-from derivfleet.metrics.otlp import SpanRecord
-from derivfleet.metrics.status import Connection, RefusedCount, StatusSample, Window
+from derivfleet.metrics.status import Connection, RunningCount, Saving, StatusSample, Window
+from derivfleet.v1 import reports_pb2
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
 __all__ = [
     "FORGET_ORDERS",
     "FORGET_SAMPLES",
-    "FORGET_SPANS",
     "MONEY",
     "SettledRow",
+    "amended",
+    "first_seen_s",
+    "keep_report",
+    "last_final",
+    "last_report",
+    "looked_at",
     "mark",
     "open_orders",
     "orders",
-    "period",
     "refused_counts",
+    "saved_counts",
     "settled_orders",
     "settlements",
-    "spans_of_order",
     "status",
+    "times_of",
 ]
-
-T = TypeVar("T")
 
 MONEY = ("stake", "buy_price", "payout", "sell_price", "profit")
 """The columns of an order that hold amounts, as decimal strings."""
 
-FORGET_SPANS = (
-    "DELETE FROM spans WHERE (trace_id, span_id) IN (SELECT trace_id, span_id FROM spans WHERE end_ns < ? LIMIT ?)"
-)
 FORGET_SAMPLES = (
     "DELETE FROM status_samples WHERE (account, time_ns) IN "
     "(SELECT account, time_ns FROM status_samples WHERE time_ns < ? LIMIT ?)"
@@ -53,40 +52,6 @@ DELETE FROM orders WHERE (account, order_id) IN (
     COALESCE((SELECT position FROM orders WHERE changed_ns >= ? ORDER BY position LIMIT 1), 9223372036854775807) LIMIT ?
 )
 """
-
-# Spans that do not name their account (a strategy's thinking) belong to the only one.
-_SPANS = f"""
-SELECT name, bot, start_ns, end_ns, call, error_code, rate_refused,
-  CASE WHEN name = '{SpanName.BUY}' AND error_code != '' THEN NOT EXISTS (
-    SELECT 1 FROM spans AS child WHERE child.trace_id = spans.trace_id AND child.parent_id = spans.span_id
-  ) ELSE 0 END
-FROM spans WHERE end_ns >= ? AND end_ns < ? AND account IN (?, '')
-"""  # noqa: S608 - the name is our own constant
-_SETTLED = f"""
-SELECT bot, profit, COALESCE(buy_price, '0'), EXISTS (
-  SELECT 1 FROM spans WHERE spans.order_id = orders.order_id AND spans.order_id != ''
-    AND spans.name IN ('{SpanName.GATEWAY_BUY}', '{SpanName.SETTLE}') AND spans.account IN (orders.account, '')
-)
-FROM orders WHERE account = ? AND settled_ns >= ? AND settled_ns < ? AND settled_ns != 0
-"""  # noqa: S608 - as above
-_PURCHASES = """
-SELECT bot, COUNT(*) FROM orders WHERE account = ? AND bought_ns >= ? AND bought_ns < ? AND bought_ns != 0 GROUP BY bot
-"""
-# A purchase that was answered with a state, or a settlement, proves that an order exists.
-_WITHOUT_ORDER = f"""
-SELECT COUNT(DISTINCT order_id) FROM spans
-WHERE end_ns >= ? AND end_ns < ? AND account IN (?, '') AND order_id != ''
-  AND (name = '{SpanName.SETTLE}' OR (name = '{SpanName.GATEWAY_BUY}' AND state != ''))
-  AND NOT EXISTS (SELECT 1 FROM orders WHERE orders.account = ? AND orders.order_id = spans.order_id)
-"""  # noqa: S608 - as above
-_SPAN_COLUMNS = ", ".join(field.name for field in fields(SpanRecord))
-# The trace that the order itself names, and those of every span that names the order.
-_SPANS_OF_ORDER = f"""
-SELECT {_SPAN_COLUMNS} FROM spans WHERE account IN (?1, '') AND trace_id IN (
-  SELECT trace_id FROM spans WHERE order_id = ?2 AND order_id != '' AND account IN (?1, '')
-  UNION SELECT trace_id FROM orders WHERE account = ?1 AND order_id = ?2
-) ORDER BY start_ns LIMIT ?3
-"""  # noqa: S608 - names of our own fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,29 +72,6 @@ def mark(connection: sqlite3.Connection, source: str) -> tuple[int, int, int, in
     return row or (0, 0, 0, 0, "")
 
 
-def period(
-    connection: sqlite3.Connection, account: str, start_ns: int, end_ns: int, sum_up: Callable[[PeriodRows], T]
-) -> T:
-    """Hand the rows of an account in [start, end), all of one moment of the store, to a function."""
-    connection.execute("BEGIN")
-    try:
-        settled = connection.execute(_SETTLED, (account, start_ns, end_ns)).fetchall()
-        bought = connection.execute(_PURCHASES, (account, start_ns, end_ns)).fetchall()
-        (without_order,) = connection.execute(_WITHOUT_ORDER, (start_ns, end_ns, account, account)).fetchone()
-        rows = PeriodRows(
-            spans=map(SpanRow._make, connection.execute(_SPANS, (start_ns, end_ns, account))),
-            settlements=[
-                Settlement(bot, Decimal(profit), Decimal(staked), bool(traced))
-                for bot, profit, staked, traced in settled
-            ],
-            purchases=dict(bought),
-            traces_without_order=without_order,
-        )
-        return sum_up(rows)
-    finally:
-        connection.execute("COMMIT")
-
-
 _SAMPLE_COLUMNS = ", ".join(field.name for field in fields(StatusSample))
 
 
@@ -143,15 +85,29 @@ def status(connection: sqlite3.Connection, account: str, at_ns: int) -> StatusSa
     return None if row is None else _sample(row)
 
 
-def refused_counts(connection: sqlite3.Connection, account: str, start_ns: int, end_ns: int) -> list[RefusedCount]:
+def refused_counts(connection: sqlite3.Connection, account: str, start_ns: int, end_ns: int) -> list[RunningCount]:
     """The running counts of refused calls in (start, end], oldest first, after the last one before."""
-    rows = connection.execute(
-        "SELECT time_ns, started_ns, rejected_by_deriv FROM status_samples WHERE account = ?1 AND time_ns <= ?3 AND "
+    return [RunningCount(*row) for row in _since(connection, "rejected_by_deriv", account, start_ns, end_ns)]
+
+
+def saved_counts(
+    connection: sqlite3.Connection, account: str, start_ns: int, end_ns: int
+) -> dict[str, list[RunningCount]]:
+    """The running counts of saved calls by kind, as :func:`refused_counts` gives those of refused ones."""
+    found: dict[str, list[RunningCount]] = {}
+    for time_ns, started_ns, savings in _since(connection, "savings", account, start_ns, end_ns):
+        for saving in json.loads(savings):
+            found.setdefault(saving["kind"], []).append(RunningCount(time_ns, started_ns, saving["calls"]))
+    return found
+
+
+def _since(connection: sqlite3.Connection, column: str, account: str, start_ns: int, end_ns: int) -> list[Any]:
+    return connection.execute(
+        f"SELECT time_ns, started_ns, {column} FROM status_samples WHERE account = ?1 AND time_ns <= ?3 AND "  # noqa: S608 - a column of ours
         "time_ns >= COALESCE((SELECT MAX(time_ns) FROM status_samples WHERE account = ?1 AND time_ns <= ?2), 0) "
         "ORDER BY time_ns",
         (account, start_ns, end_ns),
-    )
-    return [RefusedCount(*row) for row in rows]
+    ).fetchall()
 
 
 def _sample(row: tuple[Any, ...]) -> StatusSample:
@@ -159,6 +115,7 @@ def _sample(row: tuple[Any, ...]) -> StatusSample:
     values["is_demo"] = bool(values["is_demo"])
     values["windows"] = tuple(Window(**window) for window in json.loads(values["windows"]))
     values["connections"] = tuple(Connection(**one) for one in json.loads(values["connections"]))
+    values["savings"] = tuple(Saving(**one) for one in json.loads(values["savings"]))
     return StatusSample(**values)
 
 
@@ -183,6 +140,19 @@ def _order(row: tuple[Any, ...]) -> OrderRecord:
     for name in MONEY:
         values[name] = None if values[name] is None else Decimal(values[name])
     return OrderRecord(**values)
+
+
+def times_of(connection: sqlite3.Connection, found: Sequence[OrderRecord]) -> dict[str, tuple[int, int]]:
+    """When those of these orders that are kept were bought and settled, by id."""
+    times: dict[str, tuple[int, int]] = {}
+    for order in found:
+        row = connection.execute(
+            "SELECT bought_ns, settled_ns FROM orders WHERE account = ? AND order_id = ?",
+            (order.account, order.order_id),
+        ).fetchone()
+        if row is not None:
+            times[order.order_id] = row
+    return times
 
 
 def open_orders(connection: sqlite3.Connection, account: str) -> dict[str, int]:
@@ -218,7 +188,60 @@ def settled_orders(connection: sqlite3.Connection, account: str, limit: int) -> 
     return [order_id for (order_id,) in rows]
 
 
-def spans_of_order(connection: sqlite3.Connection, account: str, order_id: str, limit: int) -> list[SpanRecord]:
-    """The spans of every trace that tells of an order, oldest first."""
-    found = [SpanRecord(*row) for row in connection.execute(_SPANS_OF_ORDER, (account, order_id, limit))]
-    return [replace(span, rate_refused=bool(span.rate_refused)) for span in found]
+def last_report(connection: sqlite3.Connection, account: str, kind: str, start_s: int) -> reports_pb2.Report | None:
+    """The newest revision of a final report; None while it is not final."""
+    row = connection.execute(
+        "SELECT body FROM reports WHERE account = ? AND kind = ? AND start_s = ? ORDER BY revision DESC LIMIT 1",
+        (account, kind, start_s),
+    ).fetchone()
+    return reports_pb2.Report.FromString(row[0]) if row else None
+
+
+def last_final(connection: sqlite3.Connection, account: str, kind: str) -> int | None:
+    """When the newest period of a kind begins that is final."""
+    (start_s,) = connection.execute(
+        "SELECT MAX(start_s) FROM reports WHERE account = ? AND kind = ?", (account, kind)
+    ).fetchone()
+    return start_s
+
+
+def first_seen_s(connection: sqlite3.Connection, account: str) -> int | None:
+    """When the first order was bought or the hour of the first span begins."""
+    first_ns, first_s = connection.execute(
+        "SELECT (SELECT MIN(bought_ns) FROM orders WHERE account = ?1 AND bought_ns != 0), "
+        "(SELECT MIN(start_s) FROM span_rollups WHERE level_s = 3600 AND account IN (?1, ''))",
+        (account,),
+    ).fetchone()
+    known = [one for one in (first_ns and first_ns // NS_PER_S, first_s) if one is not None]
+    return min(known, default=None)
+
+
+def keep_report(connection: sqlite3.Connection, report: reports_pb2.Report) -> None:
+    """Keep one revision of a final report."""
+    connection.execute(
+        "INSERT INTO reports (account, kind, start_s, revision, end_s, made_ns, complete, body) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            report.account,
+            report.kind,
+            report.start_epoch_s,
+            report.revision,
+            report.end_epoch_s,
+            report.made_time_ns,
+            report.completeness.complete,
+            report.SerializeToString(),
+        ),
+    )
+
+
+def amended(connection: sqlite3.Connection, account: str, limit: int) -> list[int]:
+    """When the windows begin whose final reports may have changed, oldest first."""
+    rows = connection.execute(
+        "SELECT start_s FROM amended WHERE account = ? ORDER BY start_s LIMIT ?", (account, limit)
+    )
+    return [start_s for (start_s,) in rows]
+
+
+def looked_at(connection: sqlite3.Connection, account: str, start_s: int) -> None:
+    """Forget that a window was amended."""
+    connection.execute("DELETE FROM amended WHERE account = ? AND start_s = ?", (account, start_s))

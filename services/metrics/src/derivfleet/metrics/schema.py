@@ -66,7 +66,68 @@ ALTER TABLE feeds ADD COLUMN base INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE feeds ADD COLUMN journal TEXT NOT NULL DEFAULT '';
 """
 
-_MIGRATIONS: tuple[str, ...] = (_VERSION_1, _FEED_JOURNALS)
+# Raw spans lie in parcels (what one commit brought, compressed, as OTLP); what is asked of them is summed up while
+# they come in. `span_keys` says which spans are there already; it is ordered by the window of a span's end, so that
+# what comes in touches only the newest pages, and a span that is sent again finds itself. A parcel is in the rollups
+# if its id is at most the mark `rolled_parcel`; later ones are summed up again after a crash. `span_rollups` and
+# `order_rollups` hold one row for each piece of time (`level_s` long) and each bot or other name; the pieces of a
+# level add up to those of the next. A row of `order_pieces` says that its piece is true as of `at_ns`: it goes when
+# an order of the piece changes, and the piece is made anew when somebody asks. `traced` holds what spans say of
+# orders (`proven`: the gateway tells that it exists), `answered` which purchases of bots reached the gateway,
+# `unanswered` which failed and did not. A row of `reports` is one revision of one report (revision 1 is the first
+# final one); `body` is a serialized derivfleet.v1.Report, so a report's key is account, kind, start_s, revision, and
+# a line's that and the bot.
+_SUMS = """
+DROP TABLE spans;
+CREATE TABLE parcels (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, received_ns INTEGER NOT NULL,
+  first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL,
+  spans INTEGER NOT NULL, body BLOB NOT NULL
+);
+CREATE INDEX parcels_by_end ON parcels (last_ns);
+CREATE TABLE span_keys (
+  window INTEGER NOT NULL, key BLOB NOT NULL,
+  PRIMARY KEY (window, key)
+) WITHOUT ROWID;
+CREATE TABLE marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE span_rollups (
+  level_s INTEGER NOT NULL, start_s INTEGER NOT NULL, account TEXT NOT NULL, bot TEXT NOT NULL, body BLOB NOT NULL,
+  PRIMARY KEY (level_s, start_s, account, bot)
+) WITHOUT ROWID;
+CREATE TABLE traced (
+  account TEXT NOT NULL, order_id TEXT NOT NULL, proven INTEGER NOT NULL,
+  first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL, stake TEXT NOT NULL, profit TEXT NOT NULL,
+  PRIMARY KEY (account, order_id)
+) WITHOUT ROWID;
+CREATE INDEX traced_by_end ON traced (last_ns);
+CREATE TABLE answered (key BLOB PRIMARY KEY, end_ns INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE unanswered (
+  key BLOB PRIMARY KEY, end_ns INTEGER NOT NULL, account TEXT NOT NULL, bot TEXT NOT NULL, code TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE order_rollups (
+  level_s INTEGER NOT NULL, start_s INTEGER NOT NULL, account TEXT NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL,
+  body TEXT NOT NULL,
+  PRIMARY KEY (level_s, start_s, account, scope, name)
+) WITHOUT ROWID;
+CREATE TABLE order_pieces (
+  level_s INTEGER NOT NULL, start_s INTEGER NOT NULL, account TEXT NOT NULL, at_ns INTEGER NOT NULL,
+  PRIMARY KEY (account, level_s, start_s)
+) WITHOUT ROWID;
+
+CREATE TABLE reports (
+  account TEXT NOT NULL, kind TEXT NOT NULL, start_s INTEGER NOT NULL, revision INTEGER NOT NULL,
+  end_s INTEGER NOT NULL, made_ns INTEGER NOT NULL, complete INTEGER NOT NULL, body BLOB NOT NULL,
+  PRIMARY KEY (account, kind, start_s, revision)
+) WITHOUT ROWID;
+CREATE TABLE amended (
+  account TEXT NOT NULL, start_s INTEGER NOT NULL,
+  PRIMARY KEY (account, start_s)
+) WITHOUT ROWID;
+ALTER TABLE status_samples ADD COLUMN savings TEXT NOT NULL DEFAULT '[]';
+"""
+
+_MIGRATIONS: tuple[str, ...] = (_VERSION_1, _FEED_JOURNALS, _SUMS)
 """Each brings a store from the version of its index to the next one. Never edit one that was released."""
 
 VERSION = len(_MIGRATIONS)

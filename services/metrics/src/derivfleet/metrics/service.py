@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
 
 from derivfleet.common.fleet import load_fleet
 from derivfleet.common.rpc.channel import open_channel
@@ -17,6 +16,7 @@ from derivfleet.common.rpc.identity import OwnToken, Role
 from derivfleet.common.rpc.server import Server
 from derivfleet.metrics.feed import OrderFeed, StatusPoll
 from derivfleet.metrics.ingest import TRACE_SERVICE, TraceReceiver
+from derivfleet.metrics.publisher import Publisher
 from derivfleet.metrics.reports import Reports, ReportsServicer
 from derivfleet.metrics.retention import Retention
 from derivfleet.metrics.settings import key_of
@@ -64,14 +64,14 @@ async def serve(
     token = OwnToken(settings.token_file, key_of("token_file"))
     async with AsyncExitStack() as ending:
         identities = await ending.enter_async_context(identities_of(settings, clock))
-        store = await Store.open(settings.store, key_of("store"))
+        account = fleet.accounts[0].key
+        store = await Store.open(settings.store, key_of("store"), account)
         ending.push_async_callback(store.close)
         channel = open_channel(settings.gateway)
         ending.push_async_callback(channel.close, None)
         feed = OrderFeed(channel, token, store, clock, await store.mark())
-        receiver = TraceReceiver(store, settings.queue_spans)
-        reports = Reports(store, feed, clock, fleet)
-        account = fleet.accounts[0].key
+        receiver = TraceReceiver(store, clock, settings.queue_spans, settings.span_days)
+        reports = Reports(store, feed, clock, fleet, receiver.counts)
         board = Board(store, clock, account, settings.page_hours * 3600)
         poll = StatusPoll(channel, token, store, clock, feed)
         live = Live(store, reports, feed, receiver.counts, board, clock, fleet, account, poll.quota)
@@ -83,7 +83,7 @@ async def serve(
             roles={_REPORTS: frozenset({Role.OBSERVER, Role.OPERATOR})},
             open_services=frozenset({TRACE_SERVICE}),
         )
-        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(receiver, server.grpc_server)  # pyright: ignore[reportUnknownMemberType] - generated without types
+        server.grpc_server.add_generic_rpc_handlers((receiver.handlers(),))
         reports_pb2_grpc.add_ReportsServiceServicer_to_server(ReportsServicer(reports), server.grpc_server)
         server.announce(TRACE_SERVICE, _REPORTS)
         ending.push_async_callback(server.stop, _GRACE_WALL_S)
@@ -101,6 +101,7 @@ async def serve(
             poll.run(),
             Retention(store, clock, settings.span_days, settings.order_days).run(),
             live.run(),
+            Publisher(store, reports, clock, account, settings.grace_s).run(),
         )
         _log.info("metrics drains")
         await server.set_serving(False)

@@ -50,9 +50,11 @@ class MetricsSettings(ServerSettings):
     queue_spans: int = Field(default=50_000, ge=1)
     """How many received spans may wait for the disk before senders are told to try again."""
     span_days: int = Field(default=7, ge=1, le=3650)
-    """How long spans and status samples are kept, in days of fleet time."""
+    """How long raw spans and status samples are kept, in days of fleet time; what was summed up stays."""
     order_days: int = Field(default=400, ge=1, le=36500)
     """How long settled orders are kept: longer than spans, for they are money."""
+    grace_s: float = Field(default=120.0, ge=0, le=86_400)
+    """How long after its end a report waits, in fleet time, for what is known to be missing before it is final."""
     page_hours: int = Field(default=24, ge=1, le=24 * 31)
     """How far back the page's profit curve reaches."""
 

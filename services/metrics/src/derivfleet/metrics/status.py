@@ -15,13 +15,13 @@ __all__ = [
     "Connection",
     "NextCall",
     "QuotaNow",
-    "RefusedCount",
+    "RunningCount",
     "Saving",
     "Share",
     "StatusSample",
     "Window",
+    "counted_between",
     "quota_now",
-    "refused_between",
     "samples_of",
 ]
 
@@ -53,6 +53,14 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True)
+class Saving:
+    """Calls of one kind that Deriv never saw, since the gateway started."""
+
+    kind: str
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
 class StatusSample:
     """What the gateway said of one account at one time.
 
@@ -72,6 +80,7 @@ class StatusSample:
     foreign_trades: int
     windows: tuple[Window, ...]
     connections: tuple[Connection, ...]
+    savings: tuple[Saving, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +109,6 @@ class NextCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Saving:
-    """Calls of one kind that Deriv never saw, since the gateway started."""
-
-    kind: str
-    calls: int
-
-
-@dataclass(frozen=True, slots=True)
 class Breaker:
     """Whether orders are opened (closed), refused (open) or tried (half_open); ``state`` is empty until it is told."""
 
@@ -128,12 +129,12 @@ class QuotaNow:
 
 
 @dataclass(frozen=True, slots=True)
-class RefusedCount:
-    """The gateway's running count of refused calls at one time, since it started."""
+class RunningCount:
+    """A running count of the gateway at one time, since it started: of calls refused by Deriv, or of calls saved."""
 
     time_ns: int
     started_ns: int
-    rejected_by_deriv: int
+    count: int
 
 
 def samples_of(response: GetStatusResponse) -> list[StatusSample]:
@@ -158,6 +159,7 @@ def samples_of(response: GetStatusResponse) -> list[StatusSample]:
             connections=tuple(
                 Connection(one.role, one.state, one.ping_ms, one.reconnects, one.problem) for one in status.connections
             ),
+            savings=tuple(Saving(one.kind, one.calls) for one in status.calls_saved),
         )
         for status in response.accounts
         if status.account
@@ -195,21 +197,21 @@ def quota_now(response: GetStatusResponse) -> dict[str, QuotaNow]:
     }
 
 
-def refused_between(counts: Sequence[RefusedCount], start_ns: int, end_ns: int) -> int:
-    """How many calls Deriv refused for rate in (start, end], as far as the gateway's running count tells.
+def counted_between(counts: Sequence[RunningCount], start_ns: int, end_ns: int) -> int:
+    """How much a running count of the gateway grew in (start, end].
 
     ``counts`` are one account's, oldest first, and may begin before ``start_ns``: the last one before it is where
     counting begins. A gateway that started within the period counts from zero.
     """
-    refused = 0
-    before: RefusedCount | None = None
+    grown = 0
+    before: RunningCount | None = None
     for count in counts:
         if count.time_ns > end_ns:
             break
         if count.time_ns > start_ns:
             if before is not None and before.started_ns == count.started_ns:
-                refused += max(0, count.rejected_by_deriv - before.rejected_by_deriv)
+                grown += max(0, count.count - before.count)
             elif before is not None or count.started_ns >= start_ns:
-                refused += count.rejected_by_deriv
+                grown += count.count
         before = count
-    return refused
+    return grown

@@ -1,8 +1,8 @@
 """The store: one SQLite file in WAL mode, one thread that writes, one that reads.
 
-Whoever awaits a write knows that it is committed when the call returns. A commit survives the end of the process; the
-last ones may be lost with the machine's power (``synchronous=NORMAL``), and then the order feed, whose position is
-kept in the same transaction as its orders, brings them again.
+Whoever awaits a write knows that it is on the disk when the call returns: exports that wait for it share one commit.
+Spans are summed up in memory beside their parcels and brought into the rollups now and then; after a crash the parcels
+that are not in them yet are summed up again.
 """
 
 from __future__ import annotations
@@ -12,28 +12,35 @@ import json
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, fields
-from operator import attrgetter
 from typing import TYPE_CHECKING, TypeVar
 
+import structlog
+
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.metrics import queries
+from derivfleet.metrics import order_sums, parcels, queries, rollups
 from derivfleet.metrics.orders import OrderRecord
-from derivfleet.metrics.otlp import SpanRecord
 from derivfleet.metrics.schema import ForeignDatabaseError, NewerStoreError, prepare
 from derivfleet.metrics.status import StatusSample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from typing import Self
 
-    from derivfleet.metrics.aggregate import PeriodRows
-    from derivfleet.metrics.status import RefusedCount
+    from derivfleet.metrics.cells import Cell
+    from derivfleet.metrics.otlp import Received, SpanRecord
+    from derivfleet.metrics.status import RunningCount
+    from derivfleet.metrics.takings import Sums
+    from derivfleet.v1 import reports_pb2
 
 __all__ = ["FeedMark", "Store", "StoreError"]
 
 T = TypeVar("T")
 
+_log = structlog.get_logger()
+_MOST_PENDING_SPANS = 200_000
+_MOST_PENDING_CELLS = 5_000
+"""What bounds the memory of sums that are not on disk yet, and the time that a start after a crash takes."""
 _CHUNK_ROWS = 5_000
 """Old rows go in pieces of this size, so that a clean-up never holds up what comes in."""
 
@@ -65,7 +72,7 @@ class FeedMark:
         )
 
 
-def _names(model: type[SpanRecord | OrderRecord | StatusSample]) -> tuple[str, ...]:
+def _names(model: type[OrderRecord | StatusSample]) -> tuple[str, ...]:
     return tuple(field.name for field in fields(model))
 
 
@@ -73,7 +80,6 @@ def _insert(table: str, columns: Sequence[str]) -> str:
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - names of our own fields, no input
 
 
-_KEEP_SPAN = f"{_insert('spans', _names(SpanRecord))} ON CONFLICT (trace_id, span_id) DO NOTHING"
 _KEEP_ORDER = (
     f"{_insert('orders', (*_names(OrderRecord), 'settled_position'))} ON CONFLICT (account, order_id) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in _names(OrderRecord) if name not in ("account", "order_id"))
@@ -90,32 +96,49 @@ _KEEP_MARK = (
     "refused = MAX(refused, excluded.refused), base = MAX(base, excluded.base), "
     "journal = CASE WHEN excluded.base >= base AND excluded.journal != '' THEN excluded.journal ELSE journal END"
 )
-_span_row = attrgetter(*_names(SpanRecord))
 
 
 class Store:
     """What the service has seen. Open with :meth:`open`; every method raises StoreError if the file fails it."""
 
-    def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection) -> None:
+    def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection, account: str) -> None:
         self._writer = writer
         self._reader = reader
+        self._account = account
+        self._pending = rollups.Pending()
         self._write_thread = ThreadPoolExecutor(1, "store-write")
         self._read_thread = ThreadPoolExecutor(1, "store-read")
 
     @classmethod
-    async def open(cls, path: Path, key: str) -> Self:
-        """Open or make the file. Raises ConfigurationError naming ``key`` if it cannot be used."""
-        return await asyncio.to_thread(cls._open, path, key)
+    async def open(cls, path: Path, key: str, account: str = "") -> Self:
+        """Open or make the file; ``account`` is that of spans that name none.
+
+        Raises ConfigurationError naming ``key`` if the file cannot be used.
+        """
+        store = await asyncio.to_thread(cls._open, path, key, account)
+        await store.catch_up()
+        return store
+
+    async def catch_up(self) -> None:
+        """Sum up the parcels that a crash left out of the rollups, a piece at a time."""
+        await self._run(self._write_thread, self._catch_up)
+
+    def _catch_up(self) -> None:
+        for parcel in parcels.parcels_after(self._reader, rollups.rolled_parcel(self._reader)):
+            self._pending.add(parcel)
+            if self._pending.cells.spans >= _MOST_PENDING_SPANS:
+                self._roll_up()
+        self._roll_up()
 
     @classmethod
-    def _open(cls, path: Path, key: str) -> Self:
+    def _open(cls, path: Path, key: str, account: str) -> Self:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Each connection is used by its one thread, which is not the one that opens it.
             writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
             try:
                 writer.execute("PRAGMA journal_mode = WAL")
-                writer.execute("PRAGMA synchronous = NORMAL")
+                writer.execute("PRAGMA synchronous = FULL")
                 prepare(writer)
                 reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
             except BaseException:
@@ -128,30 +151,49 @@ class Store:
             raise ConfigurationError(key, f"{path} is a database of another program") from None
         except (sqlite3.Error, OSError) as error:
             raise ConfigurationError(key, f"cannot use {path} as a store: {error}") from None
-        return cls(writer, reader)
+        return cls(writer, reader, account)
 
     async def close(self) -> None:
         """Finish what was asked for, then close the file."""
+        try:
+            await self.roll_up()
+        except StoreError as error:
+            _log.warning("the last spans are summed up at the next start", problem=str(error))
         await asyncio.to_thread(self._write_thread.shutdown)
         await asyncio.to_thread(self._read_thread.shutdown)
         self._reader.close()
         self._writer.close()
 
-    async def keep_spans(self, spans: Sequence[SpanRecord]) -> int:
-        """Keep spans and return how many are new; one that was there already (an exporter sent it again) stays."""
-        rows = [_span_row(span) for span in spans]
+    async def keep_spans(self, exports: Sequence[Received], received_ns: int) -> list[int]:
+        """Keep what exports brought, in one commit; returns how many spans of each are new. The others were there."""
 
-        def write(connection: sqlite3.Connection) -> int:
-            return max(0, connection.executemany(_KEEP_SPAN, rows).rowcount)
+        def write() -> list[int]:
+            parcel = self._transaction(lambda connection: parcels.keep(connection, exports, received_ns))
+            self._pending.add(parcel)
+            if self._pending.cells.spans >= _MOST_PENDING_SPANS or len(self._pending.cells) >= _MOST_PENDING_CELLS:
+                self._roll_up()
+            return parcel.kept
 
-        return await self._write(write)
+        return await self._run(self._write_thread, write)
+
+    async def roll_up(self) -> None:
+        """Bring the rollups up to date with the spans."""
+        if self._pending.parcel:
+            await self._run(self._write_thread, self._roll_up)
+
+    def _roll_up(self) -> None:
+        if self._pending.parcel:
+            self._transaction(lambda connection: rollups.write(connection, self._pending, self._account))
+            self._pending = rollups.Pending()
 
     async def keep_orders(self, orders: Sequence[OrderRecord], mark: FeedMark, source: str = "gateway") -> None:
         """Keep the latest state of each order, and how far the feed has come, in one transaction."""
         rows = [_order_row(order) for order in orders]
 
         def write(connection: sqlite3.Connection) -> None:
+            before = queries.times_of(connection, orders)
             connection.executemany(_KEEP_ORDER, rows)
+            order_sums.changed(connection, orders, before)
             connection.execute(_KEEP_MARK, (source, *astuple(mark)))
 
         await self._write(write)
@@ -162,10 +204,18 @@ class Store:
         await self._write(lambda connection: connection.executemany(_KEEP_SAMPLE, rows) and None)
 
     async def forget(self, spans_before_ns: int, orders_before_ns: int) -> int:
-        """Delete spans and status samples, and settled orders, that are older. Returns how many rows went."""
+        """Delete spans and status samples, and settled orders, that are older. Returns how many rows went.
+
+        What was summed up stays.
+        """
+        await self.roll_up()
         gone = 0
         for delete, before_ns in (
-            (queries.FORGET_SPANS, spans_before_ns),
+            (parcels.FORGET_PARCELS, spans_before_ns),
+            (parcels.FORGET_KEYS, spans_before_ns),
+            (rollups.FORGET_MINUTES, spans_before_ns),
+            (rollups.FORGET_ANSWERED, spans_before_ns),
+            (rollups.FORGET_TRACED, orders_before_ns),
             (queries.FORGET_SAMPLES, spans_before_ns),
             (queries.FORGET_ORDERS, orders_before_ns),
         ):
@@ -180,21 +230,56 @@ class Store:
                     break
         return gone
 
+    async def last_report(self, account: str, kind: str, start_s: int) -> reports_pb2.Report | None:
+        """The newest revision of a final report; None while it is not final."""
+        return await self._read(lambda connection: queries.last_report(connection, account, kind, start_s))
+
+    async def last_final(self, account: str, kind: str) -> int | None:
+        """When the newest period of a kind begins that is final; None if none is."""
+        return await self._read(lambda connection: queries.last_final(connection, account, kind))
+
+    async def first_seen_s(self, account: str) -> int | None:
+        """When the first order was bought or the first span ended, to the hour; None if nothing was seen."""
+        return await self._read(lambda connection: queries.first_seen_s(connection, account))
+
+    async def keep_report(self, report: reports_pb2.Report) -> None:
+        """Keep one revision of a final report. It never changes afterwards."""
+        await self._write(lambda connection: queries.keep_report(connection, report))
+
+    async def amended(self, account: str, limit: int) -> list[int]:
+        """When the windows begin whose final reports may have changed, oldest first."""
+        return await self._read(lambda connection: queries.amended(connection, account, limit))
+
+    async def looked_at(self, account: str, start_s: int) -> None:
+        """The final reports that hold this window say what is known again."""
+        await self._write(lambda connection: queries.looked_at(connection, account, start_s))
+
     async def mark(self, source: str = "gateway") -> FeedMark:
         """How far the feed has been kept."""
         return await self._read(lambda connection: FeedMark(*queries.mark(connection, source)))
 
-    async def period(self, account: str, start_ns: int, end_ns: int, sum_up: Callable[[PeriodRows], T]) -> T:
-        """Sum up the rows of an account in [start, end); ``sum_up`` runs in the reading thread."""
-        return await self._read(lambda connection: queries.period(connection, account, start_ns, end_ns, sum_up))
+    async def sums(
+        self, account: str, start_s: int, end_s: int, now_ns: int, strategies: Mapping[str, str]
+    ) -> tuple[dict[str, Cell], Sums]:
+        """What spans (by bot) and orders add up to over [start, end), whole minutes, as of this moment."""
+        await self.roll_up()
+        sums = await self._write(
+            lambda connection: order_sums.whole(connection, account, start_s, end_s, now_ns, strategies)
+        )
+        cells = await self._read(lambda connection: rollups.cells_of(connection, account, start_s, end_s))
+        return cells, sums
 
     async def status(self, account: str, at_ns: int) -> StatusSample | None:
         """The last status sample up to a time, or else the first after it."""
         return await self._read(lambda connection: queries.status(connection, account, at_ns))
 
-    async def refused_counts(self, account: str, start_ns: int, end_ns: int) -> list[RefusedCount]:
+    async def refused_counts(self, account: str, start_ns: int, end_ns: int) -> list[RunningCount]:
         """The running counts of refused calls in (start, end], oldest first, after the last one before."""
         return await self._read(lambda connection: queries.refused_counts(connection, account, start_ns, end_ns))
+
+    async def saved_counts(self, account: str, start_ns: int, end_ns: int) -> dict[str, list[RunningCount]]:
+        """The running counts of saved calls by kind, as :meth:`refused_counts` gives those of refused ones."""
+        return await self._read(lambda connection: queries.saved_counts(connection, account, start_ns, end_ns))
 
     async def orders(self, account: str, bot: str = "", state: str = "", limit: int = 100) -> list[OrderRecord]:
         """The orders that changed last, newest first; an empty ``bot`` or ``state`` matches all."""
@@ -218,20 +303,22 @@ class Store:
 
     async def spans_of_order(self, account: str, order_id: str, limit: int) -> list[SpanRecord]:
         """The spans of every trace that tells of an order, oldest first."""
-        return await self._read(lambda connection: queries.spans_of_order(connection, account, order_id, limit))
+        await self.roll_up()
+        return await self._read(lambda connection: parcels.spans_of_order(connection, account, order_id, limit))
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        def transaction() -> T:
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                result = work(self._writer)
-            except BaseException:
-                self._writer.execute("ROLLBACK")
-                raise
-            self._writer.execute("COMMIT")
-            return result
+        return await self._run(self._write_thread, lambda: self._transaction(work))
 
-        return await self._run(self._write_thread, transaction)
+    def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            result = work(self._writer)
+            self._writer.execute("COMMIT")
+        except BaseException:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            raise
+        return result
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await self._run(self._read_thread, lambda: work(self._reader))

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.metrics.orders import OrderState
-from derivfleet.metrics.reports import FieldError
+from derivfleet.metrics.periods import FieldError
 from derivfleet.metrics.settings import key_of, split_address
 from derivfleet.metrics.store import StoreError
 from derivfleet.metrics.web.live import Live, TooManyWatchersError

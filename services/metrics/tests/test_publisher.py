@@ -1,0 +1,145 @@
+"""When reports become final, and what late news makes of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from derivfleet.common.clock import NS_PER_S
+from derivfleet.common.fleet import Fleet
+from derivfleet.common.rpc.channel import open_channel
+from derivfleet.common.rpc.identity import OwnToken, Role, issue_tokens
+from derivfleet.common.spans import SpanName
+from derivfleet.metrics.feed import OrderFeed
+from derivfleet.metrics.periods import FieldError
+from derivfleet.metrics.publisher import Publisher
+from derivfleet.metrics.reports import Reports
+from derivfleet.metrics.store import FeedMark
+from derivfleet.v1 import reports_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
+    from pathlib import Path
+
+    from derivfleet.common.clock import ManualClock
+    from derivfleet.metrics.orders import OrderRecord
+    from derivfleet.metrics.otlp import Received, SpanRecord
+    from derivfleet.metrics.store import Store
+
+    MakeSpan = Callable[..., SpanRecord]
+    MakeExport = Callable[[Sequence[SpanRecord]], Received]
+    MakeOrder = Callable[..., OrderRecord]
+
+START_S = 1_795_161_600
+FLEET = Fleet.model_validate(
+    yaml.safe_load("{fleet: test, bots: [{name: over-4, strategy: digit_frequency, symbols: [1HZ100V]}]}")
+)
+
+
+@pytest.fixture
+async def reports(store: Store, clock: ManualClock, tmp_path: Path) -> AsyncGenerator[Reports, None]:
+    channel = open_channel("127.0.0.1:1")
+    issue_tokens({"metrics": Role.OBSERVER}, tmp_path)
+    seen = FeedMark(seen_to_ns=(START_S + 10**6) * NS_PER_S)
+    yield Reports(
+        store, OrderFeed(channel, OwnToken(tmp_path / "metrics.token", "t"), store, clock, seen), clock, FLEET
+    )
+    await channel.close(None)
+
+
+async def window(reports: Reports) -> reports_pb2.Report:
+    return await reports.report("demo", START_S, 300)
+
+
+async def test_a_report_is_final_when_nothing_is_missing_or_its_grace_is_over(
+    store: Store, reports: Reports, clock: ManualClock, make_order: MakeOrder
+) -> None:
+    publisher = Publisher(store, reports, clock, "demo", grace_s=120)
+    await store.keep_orders([make_order(1, "a")], FeedMark(1))
+    assert await publisher.publish() == 0
+    assert (await window(reports)).state == "running"
+    await clock.advance(320)
+    assert await publisher.publish() == 0, "an order has no trace yet"
+    assert (await window(reports)).state == "provisional"
+    await clock.advance(110)
+    assert await publisher.publish() == 1
+    final = await window(reports)
+    assert (final.state, final.revision, final.completeness.complete) == ("final", 1, False)
+    assert (final.completeness.orders_in_feed, final.completeness.orders_traced) == (1, 0)
+
+
+async def test_late_news_make_a_revision_and_the_same_news_again_none(
+    store: Store,
+    reports: Reports,
+    clock: ManualClock,
+    make_order: MakeOrder,
+    make_span: MakeSpan,
+    make_export: MakeExport,
+) -> None:
+    publisher = Publisher(store, reports, clock, "demo", grace_s=0)
+    await store.keep_orders([make_order(1, "a")], FeedMark(1))
+    await clock.advance(3_700)
+    while await publisher.publish():
+        pass
+    late = make_export([make_span(1, SpanName.SETTLE, order_id="a")])
+    for _ in range(2):
+        await store.keep_spans([late], clock.now_ns())
+        await publisher.publish()
+    revised = await window(reports)
+    assert (revised.revision, revised.completeness.orders_traced, revised.completeness.spans_late) == (2, 1, 1)
+    assert (await reports.report("demo", START_S, 0, "hour")).revision == 2
+    await store.keep_orders([make_order(2, "b", "-0.35")], FeedMark(2))
+    await publisher.publish()
+    assert ((await window(reports)).revision, (await window(reports)).fleet.profit) == (3, "-0.02")
+    assert await publisher.publish() == 0
+
+
+async def test_a_service_that_was_away_makes_up_for_it(
+    store: Store, reports: Reports, clock: ManualClock, make_order: MakeOrder
+) -> None:
+    await store.keep_orders([make_order(1, "a")], FeedMark(1))
+    await clock.advance(86_400 * 2)
+    publisher = Publisher(store, reports, clock, "demo", grace_s=120)
+    made = 0
+    while count := await publisher.publish():
+        made += count
+    day = await reports.report("demo", 0, 0, "day", 1)
+    assert (day.state, day.fleet.settled) == ("final", 0)
+    assert made == 2 * 288 - 1 + 47 + 2
+
+
+async def test_a_report_beside_the_one_before_and_the_day_before(
+    store: Store, reports: Reports, clock: ManualClock, make_order: MakeOrder
+) -> None:
+    earlier_ns = 86_400 * NS_PER_S
+    first = make_order(1, "a")
+    await store.keep_orders([first, make_order(2, "b", settled_ns=first.settled_ns - earlier_ns)], FeedMark(2))
+    request = reports_pb2.GetReportRequest(at_epoch_s=START_S, kind="window", compare=True)
+    answer = await reports.answer(request)
+    assert answer.before.start_epoch_s == START_S - 300
+    assert answer.day_before.start_epoch_s == START_S - 86_400
+    assert [one.fleet.settled for one in (answer.report, answer.before, answer.day_before)] == [1, 0, 1]
+    day = await reports.answer(reports_pb2.GetReportRequest(date="2026-11-20", kind="day", compare=True))
+    assert day.day_before == day.before
+    assert clock.now_s() == START_S
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        ({"kind": "year"}, "kind"),
+        ({"kind": "day", "period_s": 300}, "period_s"),
+        ({"kind": "day", "date": "20.11."}, "date"),
+        ({"kind": "hour", "date": "2026-11-20"}, "date"),
+        ({"back": -1}, "back"),
+        ({"kind": "day", "date": "2027-01-01"}, "at_epoch_s"),
+    ],
+)
+async def test_a_request_that_cannot_be_answered_names_its_field(
+    reports: Reports, request_: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(FieldError) as error:
+        await reports.answer(reports_pb2.GetReportRequest(**request_))
+    assert error.value.field == field

@@ -1,0 +1,54 @@
+"""``python -m tests.oracle``: a virtual week, judged to the cent (``--help`` tells what can be changed)."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from .journey import Journey
+from .judge import Judge
+from .world import World
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Compare every report of a virtual week with an independent oracle.")
+    parser.add_argument(
+        "--hours", type=int, default=169, help="how long it lasts (default: a week with 25 hours in a day)"
+    )
+    parser.add_argument("--orders", type=int, default=60, help="orders an hour, on average one and a half halves of it")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    return asyncio.run(run(given.hours, given.orders, given.seed))
+
+
+async def run(hours: int, orders: int, seed: int) -> int:
+    console = Console()
+    world = World(seed, hours, orders)
+    with tempfile.TemporaryDirectory() as folder, Progress(console=console, transient=True) as bar:
+        journey = Journey(world, Path(folder), seed)
+        travel = bar.add_task("hours", total=hours + 40)
+        service = await journey.travel(lambda hour: bar.update(travel, completed=hour))
+        judge = Judge(world, service)
+        judging = bar.add_task("reports", total=None)
+        try:
+            await judge.judge(lambda done: bar.update(judging, completed=done))
+        except AssertionError as error:
+            console.print(f"the oracle disagrees (seed {seed}): {error}")
+            return 1
+        await service.store.close()
+    (made, lost) = world.record.execute("SELECT COUNT(*), SUM(lost) FROM spans").fetchone()
+    console.print(
+        f"{judge.reports} reports, {judge.revised} of them revised, and {judge.figures} figures equal the oracle's: "
+        f"{made} spans made, {lost} lost, {journey.resent} sent again, {journey.late} late, two restarts"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
