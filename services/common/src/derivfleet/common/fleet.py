@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.settings import first_problem
 from derivfleet.common.strategies import STRATEGY_NAMES, StrategyParameters
+from derivfleet.common.watching import Alerts, Supabase
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,6 +147,8 @@ class Fleet(_Part):
     fleet: Name = "fleet"
     accounts: tuple[Account, ...] = Field(default=(Account(),), min_length=1, max_length=1)
     bots: tuple[Bot, ...] = Field(min_length=1)
+    alerts: Alerts = Alerts()
+    supabase: Supabase = Supabase()
 
     @model_validator(mode="after")
     def _names_fit(self) -> Fleet:
@@ -159,6 +162,7 @@ class Fleet(_Part):
             seen.add(bot.name)
             if bot.account and bot.account not in keys:
                 raise ValueError(f"bots: {bot.name}: account {bot.account!r} is not in accounts ({', '.join(keys)})")
+        self.alerts.check_bots(seen.__contains__)
         return self
 
     def account_of(self, bot: Bot) -> Account:

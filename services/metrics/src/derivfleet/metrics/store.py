@@ -210,6 +210,14 @@ class Store:
         """The spans of every trace that tells of an order, oldest first."""
         return await self._read(lambda connection: queries.spans_of_order(connection, account, order_id, limit))
 
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a room's own statements in one transaction of the writing thread."""
+        return await self._write(work)
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a room's own questions in the reading thread."""
+        return await self._read(work)
+
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         def transaction() -> T:
             self._writer.execute("BEGIN IMMEDIATE")
