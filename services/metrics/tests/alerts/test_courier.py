@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from derivfleet.common.clock import ManualClock
 from derivfleet.common.logs import hide
 from derivfleet.metrics.alerts import records
 from derivfleet.metrics.alerts.channels import ChannelError, Telegram, Webhook
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     import aiohttp
     from conftest import Receiver
 
+    from derivfleet.common.clock import ManualClock
     from derivfleet.metrics.alerts.channels import Channel
     from derivfleet.metrics.store import Store
 
