@@ -53,7 +53,7 @@ async def replicator_of(
     remote = Supabase(url, key)
     ending.push_async_callback(remote.close)
     introduction = {
-        "fleet": fleet.fleet,
+        "fleet": f"{fleet.fleet} ({settings.copied_as})" if settings.copied_as else fleet.fleet,
         "account": fleet.accounts[0].key,
         "bots": [bot.name for bot in fleet.bots],
     }

@@ -57,6 +57,8 @@ class MetricsSettings(ServerSettings):
     """How long settled orders are kept: longer than spans, for they are money."""
     page_hours: int = Field(default=24, ge=1, le=24 * 31)
     """How far back the page's profit curve reaches."""
+    copied_as: str = Field(default="", max_length=40)
+    """What is added to the fleet's name at Supabase, so that a simulated account is not taken for the real one."""
     supabase_url: Annotated[str, Field(validation_alias="SUPABASE_URL")] = ""
     """The project's address, as https://abcdefgh.supabase.co; with the key it turns replication on."""
     supabase_service_key: Annotated[SecretStr, Field(validation_alias="SUPABASE_SERVICE_KEY")] = SecretStr("")
