@@ -385,7 +385,7 @@ async def session() -> AsyncGenerator[aiohttp.ClientSession, None]:
 
 
 @pytest.fixture(scope="session")
-def programs() -> Path:
+def packages() -> Path:
     """The folder that has PostgREST."""
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         pytest.skip("npm has PostgREST for Linux on x86-64 only: here the copy at Supabase is not tested")
@@ -406,9 +406,9 @@ def database(migrated_database: Database) -> Database:
 
 
 @pytest.fixture
-async def pair(database: Database, programs: Path) -> AsyncGenerator[Pair, None]:
+async def pair(database: Database, packages: Path) -> AsyncGenerator[Pair, None]:
     """PostgREST before it, behind Supabase's front door."""
-    found = Pair(database, programs)
+    found = Pair(database, packages)
     await found.open()
     yield found
     await found.close()

