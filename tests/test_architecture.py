@@ -84,7 +84,6 @@ def test_no_service_imports_another(service: str) -> None:
 
 @pytest.mark.parametrize("room", PURE)
 def test_pure_rooms_import_nothing_that_does_input_or_output(room: str) -> None:
-    service = room.split("/")[1]
     own = (room.partition("/src/")[2].replace("/", "."), "derivfleet.deriv")
     impure: list[str] = []
     for path in sorted((ROOT / room).rglob("*.py")):
