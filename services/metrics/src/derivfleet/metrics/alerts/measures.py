@@ -34,6 +34,8 @@ _STATUS_FRESH_S = 30
 """An older answer of the gateway says nothing of its bots: that is the gateway's own alert."""
 _TRACES_LATE_S = 30
 """Orders may be known before their spans have arrived, so completeness is judged so much later."""
+_START_S = 30
+"""So long after its start the service may still be looking for the gateway, or reading what it missed."""
 _ROWS = 5_000
 
 
@@ -131,7 +133,7 @@ class Measures:
             case "quota_unused":
                 return await self._share_used(look, rule)
             case "gateway_down":
-                return Decimal(round(self._feed.lag_s(), 3)).quantize(Decimal("0.001"))
+                return None if self._is_starting(look) else Decimal(f"{self._feed.lag_s():.3f}")
             case "report_incomplete":
                 return await self._untraced(look, rule.window_s)
             case other:
@@ -179,10 +181,13 @@ class Measures:
         last_ns = seen.last_ns.get(bot)
         return None if last_ns is None else Decimal(max(0, seen.time_ns - last_ns)) / NS_PER_S
 
-    async def _untraced(self, look: _Look, window_s: int) -> Decimal:
+    def _is_starting(self, look: _Look) -> bool:
+        return look.now_ns - self._started_ns < self._clock.fleet_s(_START_S) * NS_PER_S
+
+    async def _untraced(self, look: _Look, window_s: int) -> Decimal | None:
         """The share of settled orders of the window without a trace; all of it while the order feed is cut."""
         if not self._feed.connected:
-            return _ONE
+            return None if self._is_starting(look) else _ONE
         seen = (await self._figures(look, window_s, _TRACES_LATE_S)).completeness
         missing = seen.orders_in_feed - seen.orders_traced + seen.traces_without_order
         whole = seen.orders_in_feed + seen.traces_without_order
