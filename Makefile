@@ -16,7 +16,7 @@ PROTOS := $(wildcard proto/derivfleet/v1/*.proto)
 .PHONY: help setup run test lint format typecheck proto dashboards bench bench-quota bench-gateway bench-orders bench-speedup bench-ingest oracle lock clean
 
 help: ## list the verbs
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: .venv/ready ## make .venv with everything in it (needs only python3 >= 3.11)
 
@@ -123,7 +123,7 @@ REGISTRY ?=
 BUILD_FLAGS ?=
 IMAGE_PREFIX := $(if $(REGISTRY),$(REGISTRY)/)derivfleet
 
-.PHONY: images chart e2e
+.PHONY: images chart supabase-check e2e
 images: ## build the container images (TAG=…, REGISTRY=…, BUILD_FLAGS=… for docker build) and print their sizes
 	@revision=$$(git describe --always --dirty --abbrev=40 --exclude '*' 2> /dev/null || echo unknown); \
 	for image in $(IMAGES); do \
@@ -135,6 +135,9 @@ images: ## build the container images (TAG=…, REGISTRY=…, BUILD_FLAGS=… fo
 
 chart: setup ## check the chart (needs helm; kubeconform and a cluster make it check more)
 	@$(BIN)/python tests/chart/check.py
+
+supabase-check: setup ## see Supabase's own command apply the migrations to a PostgreSQL (needs npm; Linux on x86-64)
+	@$(BIN)/python -W ignore services/metrics/tests/supabase_check.py
 
 e2e: setup ## see the chart work on the cluster of KUBECONFIG (kubectl and helm on the PATH, images loaded)
 	@$(BIN)/python tests/cluster/e2e.py

@@ -21,6 +21,7 @@ from kinds import LOCATION, Unreachable, write_schemas
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.fleet import CAPPED_CALLS, Account, Bot, Limits, load_fleet
 from derivfleet.common.strategies import STRATEGY_NAMES, DigitFrequency, MovingAverage
+from derivfleet.common.watching import AlertRule, Alerts, Supabase, Telegram
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.symbols import SYMBOLS
 from derivfleet.deriv.vocabulary import Dialect
@@ -169,6 +170,10 @@ def schema_is_the_model() -> str:
     account = schema["properties"]["accounts"]["items"]
     _compare("accounts", account, Account, apart=frozenset({"limits"}))
     _compare("accounts.limits", account["properties"]["limits"], Limits)
+    _compare("alerts", schema["properties"]["alerts"], Alerts, apart=frozenset({"rules", "telegram"}))
+    names_agree("alerts.telegram", schema["properties"]["alerts"]["properties"]["telegram"], Telegram.model_fields)
+    _compare("alerts.rules", definitions["alertRule"], AlertRule, apart=frozenset({"threshold", "clear", "bots"}))
+    _compare("supabase", schema["properties"]["supabase"], Supabase)
     names_agree("bots.caps", bot["properties"]["caps"], CAPPED_CALLS)
     buckets = {bucket for name in Dialect for bucket in dialect(name).limits.buckets}
     names_agree("accounts.limits.windows", account["properties"]["limits"]["properties"]["windows"], buckets)

@@ -121,7 +121,7 @@ class Judge:
         assert _cents(line.staked) == self._value(f"SELECT SUM(stake) {settled}", *own), where
         assert line.buys == self._value(f"SELECT COUNT(*) {orders} AND bought_ns >= ? AND bought_ns < ?", *own), where
         assert _cents(line.drawdown) == self._value(
-            f"WITH run AS (SELECT SUM(profit) OVER sofar AS total, ROW_NUMBER() OVER sofar AS n {settled} "  # noqa: S608 - ours
+            f"WITH run AS (SELECT SUM(profit) OVER sofar AS total, ROW_NUMBER() OVER sofar AS n {settled} "
             "WINDOW sofar AS (ORDER BY settled_ns, id ROWS UNBOUNDED PRECEDING)) "
             "SELECT MAX(MAX(0, (SELECT MAX(total) FROM run AS earlier WHERE earlier.n <= run.n)) - total) FROM run",
             *own,

@@ -1,7 +1,8 @@
 {{/* The fleet file; the services read the same model that `derivfleet up` reads. */}}
 {{- define "derivfleet.fleet" -}}
 {{- $name := default (.Release.Name | replace "." "-" | trunc 40 | trimSuffix "-") .Values.fleet -}}
-{{- toYaml (dict "fleet" $name "time_zone" .Values.time_zone "accounts" .Values.accounts "bots" .Values.bots) }}
+{{- toYaml (dict "fleet" $name "time_zone" .Values.time_zone "accounts" .Values.accounts "bots" .Values.bots
+      "alerts" .Values.alerts "supabase" .Values.supabase) }}
 {{- end }}
 
 {{/* What restarts gateway and metrics when it changes: all of the fleet but how many replicas there are. */}}

@@ -16,7 +16,16 @@ from derivfleet.cli.rundir import RunDir, RunFile
 from derivfleet.common.rpc.identity import Role, TokenFile, issue_tokens
 from derivfleet.common.rpc.server import Server
 from derivfleet.common.rpc.status import Problem, abort
-from derivfleet.v1 import control_pb2, control_pb2_grpc, orders_pb2, quota_pb2, reports_pb2, reports_pb2_grpc
+from derivfleet.v1 import (
+    control_pb2,
+    control_pb2_grpc,
+    orders_pb2,
+    quota_pb2,
+    reports_pb2,
+    reports_pb2_grpc,
+    watching_pb2,
+    watching_pb2_grpc,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -158,6 +167,47 @@ class Reports(reports_pb2_grpc.ReportsServiceServicer):
         return reports_pb2.GetTraceResponse(trace=self.trace)
 
 
+class Watching(watching_pb2_grpc.WatchingServiceServicer):
+    """The metrics service's WatchingService with what the test puts in."""
+
+    def __init__(self) -> None:
+        self.alerts = watching_pb2.ListAlertsResponse()
+        self.replication = watching_pb2.GetReplicationResponse()
+        self.silenced: list[watching_pb2.SilenceAlertsRequest] = []
+
+    async def ListAlerts(  # noqa: N802 - the contract's name
+        self,
+        request: watching_pb2.ListAlertsRequest,  # noqa: ARG002 - the contract's name
+        context: Context,  # noqa: ARG002 - the contract's name
+    ) -> watching_pb2.ListAlertsResponse:
+        return self.alerts
+
+    async def SilenceAlerts(  # noqa: N802 - the contract's name
+        self,
+        request: watching_pb2.SilenceAlertsRequest,
+        context: Context,  # noqa: ARG002 - the contract's name
+    ) -> watching_pb2.SilenceAlertsResponse:
+        self.silenced.append(request)
+        until_ns = T0_NS + request.duration_s * NS_PER_S
+        silence = watching_pb2.Silence(id=1, rule=request.rule, bot=request.bot, until_time_ns=until_ns)
+        return watching_pb2.SilenceAlertsResponse(silence=silence)
+
+    async def EndSilences(  # noqa: N802 - the contract's name
+        self,
+        request: watching_pb2.EndSilencesRequest,
+        context: Context,  # noqa: ARG002 - the contract's name
+    ) -> watching_pb2.EndSilencesResponse:
+        found = [one for one in self.silenced if (one.rule, one.bot) == (request.rule, request.bot)]
+        return watching_pb2.EndSilencesResponse(ended=len(found))
+
+    async def GetReplication(  # noqa: N802 - the contract's name
+        self,
+        request: watching_pb2.GetReplicationRequest,  # noqa: ARG002 - the contract's name
+        context: Context,  # noqa: ARG002 - the contract's name
+    ) -> watching_pb2.GetReplicationResponse:
+        return self.replication
+
+
 class Fleet:
     """A folder of a run whose services are the test's own."""
 
@@ -165,6 +215,7 @@ class Fleet:
         self.folder = folder
         self.control = control
         self.reports = reports
+        self.watching = Watching()
         self.server: Server | None = None
 
     async def start(self) -> None:
@@ -172,6 +223,7 @@ class Fleet:
         self.server = Server("127.0.0.1:0", "LISTEN", TokenFile(tokens, "TOKENS"))
         control_pb2_grpc.add_ControlServiceServicer_to_server(self.control, self.server.grpc_server)
         reports_pb2_grpc.add_ReportsServiceServicer_to_server(self.reports, self.server.grpc_server)
+        watching_pb2_grpc.add_WatchingServiceServicer_to_server(self.watching, self.server.grpc_server)
         address = f"127.0.0.1:{await self.server.start()}"
         await self.server.set_serving(serving=True)
         self.write(gateway=address, metrics=address)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from derivfleet.cli.environments import Credential, Plan, Simulated, environment_of, environment_of_probe
+from derivfleet.cli.environments import OUTSIDE, Credential, Plan, Simulated, environment_of, environment_of_probe
 from derivfleet.cli.ports import Ports
 from derivfleet.cli.rundir import RunDir
 
@@ -47,6 +47,13 @@ def test_only_the_gateway_gets_the_credential_of_a_real_account(service: str) ->
         assert "DERIV_TOKEN" not in environment
     else:
         assert ("DERIV_TOKEN" in environment, REAL_TOKEN in environment.values()) == ((service == "gateway",) * 2)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_only_the_metrics_service_gets_what_speaks_to_the_outside(service: str) -> None:
+    own = {name: f"canary-{name}" for name in OUTSIDE}
+    environment = environment_of(service, plan(simulated=True), INHERITED | own)
+    assert {name: environment[name] for name in OUTSIDE if name in environment} == (own if service == "metrics" else {})
 
 
 @pytest.mark.parametrize("service", SERVICES)

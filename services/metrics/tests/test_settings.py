@@ -41,3 +41,28 @@ def test_an_address_needs_host_and_port(monkeypatch: pytest.MonkeyPatch, text: s
 def test_an_address_is_split_at_its_last_colon(host: str, port: int) -> None:
     text = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     assert split_address(text) == (host, port)
+
+
+@pytest.mark.parametrize(
+    ("given_", "name", "problem"),
+    [
+        ({"SUPABASE_URL": "abcdefgh"}, "SUPABASE_URL", "must be like https://abcdefgh.supabase.co"),
+        ({"ALERT_WEBHOOK_URL": "canary-not-an-address"}, "ALERT_WEBHOOK_URL", "must begin with https:// or http://"),
+    ],
+)
+def test_an_address_outside_is_checked_and_never_shown(
+    monkeypatch: pytest.MonkeyPatch, given_: dict[str, str], name: str, problem: str
+) -> None:
+    for variable, value in given_.items():
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as error:
+        load_settings(MetricsSettings)
+    assert (error.value.key, error.value.problem) == (name, problem)
+
+
+def test_no_secret_is_in_what_settings_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SUPABASE_SERVICE_KEY", "TELEGRAM_BOT_TOKEN"):
+        monkeypatch.setenv(name, f"canary-{name}")
+    monkeypatch.setenv("ALERT_WEBHOOK_URL", "https://hooks.example/canary")
+    settings = load_settings(MetricsSettings)
+    assert "canary" not in repr(settings) + settings.model_dump_json()

@@ -12,15 +12,16 @@ from derivfleet.common.logs import hide
 from derivfleet.common.rpc.channel import bearer, open_channel
 from derivfleet.common.rpc.identity import read_token
 from derivfleet.common.rpc.status import problem_of
-from derivfleet.v1 import control_pb2, orders_pb2, reports_pb2
+from derivfleet.v1 import control_pb2, orders_pb2, reports_pb2, watching_pb2
 from derivfleet.v1.control_pb2_grpc import ControlServiceStub
 from derivfleet.v1.reports_pb2_grpc import ReportsServiceStub
+from derivfleet.v1.watching_pb2_grpc import WatchingServiceStub
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
     from pathlib import Path
 
-__all__ = ["OPERATOR", "ControlClient", "ReportsClient", "is_serving"]
+__all__ = ["OPERATOR", "ControlClient", "ReportsClient", "WatchingClient", "is_serving"]
 
 OPERATOR = "operator"
 """Whose token the command line uses."""
@@ -137,6 +138,37 @@ class ReportsClient(_Client):
         request = reports_pb2.GetTraceRequest(order_id=order_id)
         answer = await self._ask(self._stub.GetTrace(request, timeout=CALL_WALL_S, metadata=self._metadata))
         return answer.trace
+
+
+class WatchingClient(_Client):
+    """The metrics service's WatchingService. Every call raises CommandError if it fails."""
+
+    service = "metrics service"
+
+    def __init__(self, address: str, token_file: Path) -> None:
+        super().__init__(address, token_file)
+        self._stub = WatchingServiceStub(self._channel)
+
+    async def alerts(self, limit: int) -> watching_pb2.ListAlertsResponse:
+        """Alerts and silences."""
+        request = watching_pb2.ListAlertsRequest(limit=limit)
+        return await self._ask(self._stub.ListAlerts(request, timeout=CALL_WALL_S, metadata=self._metadata))
+
+    async def silence(self, rule: str, bot: str, duration_s: int, reason: str) -> watching_pb2.Silence:
+        """Tell nothing of a rule and a bot for a while."""
+        request = watching_pb2.SilenceAlertsRequest(rule=rule, bot=bot, duration_s=duration_s, reason=reason)
+        call = self._stub.SilenceAlerts(request, timeout=CALL_WALL_S, metadata=self._metadata)
+        return (await self._ask(call)).silence
+
+    async def unsilence(self, rule: str, bot: str) -> int:
+        """End silences; how many there were."""
+        request = watching_pb2.EndSilencesRequest(rule=rule, bot=bot)
+        return (await self._ask(self._stub.EndSilences(request, timeout=CALL_WALL_S, metadata=self._metadata))).ended
+
+    async def replication(self) -> watching_pb2.GetReplicationResponse:
+        """How far the copy at Supabase is."""
+        request = watching_pb2.GetReplicationRequest()
+        return await self._ask(self._stub.GetReplication(request, timeout=CALL_WALL_S, metadata=self._metadata))
 
 
 async def is_serving(address: str, wall_s: float = 2.0) -> bool:

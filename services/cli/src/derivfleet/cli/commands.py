@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from derivfleet.cli.alerts import alerts_app
 from derivfleet.cli.complaints import OneLineGroup
 from derivfleet.cli.doctor import doctor
 from derivfleet.cli.orders import orders
@@ -26,3 +27,4 @@ app = typer.Typer(
 )
 for command in (up, status, quota, orders, report, trace, doctor, probe):
     app.command()(command)
+app.add_typer(alerts_app, name="alerts")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CREDENTIALS",
+    "OUTSIDE",
     "Credential",
     "Plan",
     "Simulated",
@@ -27,6 +28,8 @@ __all__ = [
 ]
 
 CREDENTIALS = ("DERIV_TOKEN", "DERIV_APP_ID")
+OUTSIDE = ("SUPABASE_URL", "SUPABASE_SERVICE_KEY", "ALERT_WEBHOOK_URL", "TELEGRAM_BOT_TOKEN")
+"""Where the metrics service copies its store to and whom it tells, and the secrets that this takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +76,16 @@ def environment_of(service: str, plan: Plan, inherited: Mapping[str, str]) -> di
     """The whole environment of ``simulator``, ``metrics``, ``gateway`` or a bot's process (by its name).
 
     Only the gateway gets a credential, and with a simulator it is the simulator's: a real token never goes to a
-    simulator, nor into a process that has no use for it. Settings of ours that the shell still carries stay out.
+    simulator, nor into a process that has no use for it. Only the metrics service gets what it needs to copy its store
+    and to tell alerts. Settings of ours that the shell still carries stay out.
     """
     environment = _shared(plan, inherited)
     prefix, told = _told(service, plan)
     environment |= {f"{prefix}{name}": value for name, value in told.items()}
     if service == "gateway":
         environment |= _credential(plan)
+    if service == "metrics":
+        environment |= {name: inherited[name] for name in OUTSIDE if name in inherited}
     return environment
 
 
@@ -106,7 +112,7 @@ def _shared(plan: Plan, inherited: Mapping[str, str]) -> dict[str, str]:
     environment = {
         name: value
         for name, value in inherited.items()
-        if name not in (*CREDENTIALS, SPEED_VARIABLE) and not name.startswith("DERIVFLEET_")
+        if name not in (*CREDENTIALS, *OUTSIDE, SPEED_VARIABLE) and not name.startswith("DERIVFLEET_")
     }
     environment[SPEED_VARIABLE] = f"{plan.speed:g}"
     environment[ORIGIN_VARIABLE] = str(plan.origin_ns)
@@ -138,6 +144,8 @@ def _told(service: str, plan: Plan) -> tuple[str, dict[str, str]]:
                 "TOKENS": tokens,
                 "STORE": str(run_dir.record("metrics", simulated=simulated is not None)),
                 "FLEET": fleet,
+                # Its orders are play money: they must not be taken for the account's.
+                **({"COPIED_AS": "simulated"} if simulated is not None else {}),
             }
         case "gateway":
             told = {

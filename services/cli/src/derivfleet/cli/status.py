@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json as json_text
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import MessageToDict
 from rich.table import Table
 from rich.text import Text
 
-from derivfleet.cli.client import OPERATOR, ControlClient
+from derivfleet.cli.client import OPERATOR, ControlClient, WatchingClient
+from derivfleet.cli.complaints import CommandError
 from derivfleet.cli.gauges import quota_bars, quota_line, troubled_breaker
 from derivfleet.cli.rundir import DEFAULT_RUN_DIR, RunDir
 from derivfleet.cli.view import amount, money, open_console
@@ -21,9 +23,10 @@ from derivfleet.common.clock import NS_PER_S
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from google.protobuf.message import Message
     from rich.console import RenderableType
 
-    from derivfleet.v1 import control_pb2
+    from derivfleet.v1 import control_pb2, watching_pb2
 
 __all__ = ["status"]
 
@@ -43,18 +46,49 @@ def status(
     folder = RunDir(run_dir)
     run = folder.running()
 
-    async def ask() -> control_pb2.GetStatusResponse:
+    async def ask() -> tuple[control_pb2.GetStatusResponse, watching_pb2.GetReplicationResponse | None]:
         async with ControlClient(run.gateway, folder.token(OPERATOR)) as client:
-            return await client.status()
+            found = await client.status()
+        try:
+            async with WatchingClient(run.metrics, folder.token(OPERATOR)) as client:
+                return found, await client.replication()
+        except CommandError:
+            # The gateway's word is what was asked for; that the other one is silent is told beside it.
+            return found, None
 
-    answer = asyncio.run(ask())
+    answer, replication = asyncio.run(ask())
     if json:
-        typer.echo(MessageToJson(answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True))
+        told = {**_plain(answer), "replication": None if replication is None else _plain(replication)}
+        typer.echo(json_text.dumps(told, indent=2))
         return
     console = open_console()
     for part in screen_of(answer):
         console.print(part)
+    if line := copy_line(replication):
+        console.print(line, highlight=False)
     console.print(f"page: http://{run.web}", highlight=False)
+
+
+def _plain(answer: Message) -> dict[str, object]:
+    return MessageToDict(answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+
+
+def copy_line(replication: watching_pb2.GetReplicationResponse | None) -> Text | None:
+    """How far the copy at Supabase is, in a line; None if there is none to be."""
+    if replication is None:
+        return Text("the metrics service does not answer", style="yellow")
+    if not replication.enabled:
+        return None
+    behind = [
+        f"{one.table} {one.behind_rows} rows, {one.behind_s:.0f} s" for one in replication.replicas if one.behind_rows
+    ]
+    refused = sum(one.refused_rows for one in replication.replicas)
+    words = f"copy at Supabase: {'behind by ' + '; '.join(behind) if behind else 'up to date'}"
+    if refused:
+        words += f"; {refused} rows refused"
+    if replication.problem:
+        words += f"; {replication.problem}, trying again"
+    return Text(words, style="yellow" if replication.problem or refused else "")
 
 
 def screen_of(answer: control_pb2.GetStatusResponse) -> Iterable[RenderableType]:

@@ -24,6 +24,7 @@ from pydantic import (
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.settings import first_problem
 from derivfleet.common.strategies import STRATEGY_NAMES, StrategyParameters
+from derivfleet.common.watching import Alerts, Supabase
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -168,6 +169,8 @@ class Fleet(_Part):
     """Whose midnight ends a day in reports: a name of the IANA database, as Europe/Berlin."""
     accounts: tuple[Account, ...] = Field(default=(Account(),), min_length=1, max_length=1)
     bots: tuple[Bot, ...] = Field(min_length=1)
+    alerts: Alerts = Alerts()
+    supabase: Supabase = Supabase()
 
     @model_validator(mode="after")
     def _names_fit(self) -> Fleet:
@@ -181,6 +184,7 @@ class Fleet(_Part):
             seen.add(bot.name)
             if bot.account and bot.account not in keys:
                 raise ValueError(f"bots: {bot.name}: account {bot.account!r} is not in accounts ({', '.join(keys)})")
+        self.alerts.check_bots(seen.__contains__)
         return self
 
     def account_of(self, bot: Bot) -> Account:

@@ -13,7 +13,7 @@ from derivfleet.common.backoff import backoff_s
 from derivfleet.common.clock import NS_PER_S
 from derivfleet.common.rpc.status import problem_of
 from derivfleet.metrics.orders import MalformedOrderError, order_of
-from derivfleet.metrics.status import quota_now, samples_of
+from derivfleet.metrics.status import bots_seen, quota_now, samples_of
 from derivfleet.metrics.store import StoreError
 from derivfleet.v1 import control_pb2, control_pb2_grpc
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
     from derivfleet.common.rpc.identity import OwnToken
     from derivfleet.metrics.orders import OrderRecord
-    from derivfleet.metrics.status import QuotaNow
+    from derivfleet.metrics.status import BotsSeen, QuotaNow
     from derivfleet.metrics.store import FeedMark, Store
 
 __all__ = ["OrderFeed", "StatusPoll"]
@@ -242,6 +242,8 @@ class StatusPoll:
         self._said = ""
         self.quota: dict[str, QuotaNow] = {}
         """What the last answer said of each account's shares and savings."""
+        self.seen: dict[str, BotsSeen] = {}
+        """When the gateway last heard of each account's bots."""
 
     async def run(self) -> None:
         """Ask until cancelled."""
@@ -262,6 +264,7 @@ class StatusPoll:
                 control_pb2.GetStatusRequest(), metadata=self._token.metadata, timeout=_CALL_WALL_S
             )
             self.quota.update(quota_now(response))
+            self.seen.update(bots_seen(response))
             await self._store.keep_status(samples_of(response))
             await self._feed.confirm(self._clock.now_ns())
         except grpc.aio.AioRpcError as error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from derivfleet.common.clock import NS_PER_S
+from derivfleet.metrics.alerts.records import forget
 from derivfleet.metrics.store import StoreError
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ class Retention:
         while True:
             now_ns = self._clock.now_ns()
             try:
-                gone = await self._store.forget(now_ns - self._span_days * _DAY_NS, now_ns - self._order_days * _DAY_NS)
+                orders_before_ns = now_ns - self._order_days * _DAY_NS
+                gone = await self._store.forget(now_ns - self._span_days * _DAY_NS, orders_before_ns)
+                gone += await self._store.write(lambda connection, until=orders_before_ns: forget(connection, until))
             except StoreError as error:
                 _log.warning("old rows stay for now", problem=str(error))
             else:

@@ -127,7 +127,53 @@ CREATE TABLE amended (
 ALTER TABLE status_samples ADD COLUMN savings TEXT NOT NULL DEFAULT '[]';
 """
 
-_MIGRATIONS: tuple[str, ...] = (_VERSION_1, _FEED_JOURNALS, _SUMS)
+# `alerts.change` and `report_changes.change` grow with every change, so a replica can follow these tables by them as it
+# follows the orders by their position: that is its outbox, and `replicas` is how far each has been copied.
+# A row of `reports` is one revision of one report; `body` is a serialized derivfleet.v1.Report.
+# A notice is what one pass over the rules has to tell over one channel; it stays until it is sent.
+_WATCHING = """
+CREATE TABLE watches (
+  rule TEXT NOT NULL, bot TEXT NOT NULL, phase TEXT NOT NULL,
+  since_ns INTEGER NOT NULL, fired_ns INTEGER NOT NULL, told_fired_ns INTEGER NOT NULL,
+  PRIMARY KEY (rule, bot)
+) WITHOUT ROWID;
+CREATE TABLE alerts (
+  rule TEXT NOT NULL, bot TEXT NOT NULL, fired_ns INTEGER NOT NULL,
+  condition TEXT NOT NULL, threshold TEXT NOT NULL, value TEXT NOT NULL, cleared_ns INTEGER NOT NULL,
+  change INTEGER NOT NULL,
+  PRIMARY KEY (rule, bot, fired_ns)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX alerts_by_change ON alerts (change);
+CREATE TABLE silences (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, rule TEXT NOT NULL, bot TEXT NOT NULL,
+  until_ns INTEGER NOT NULL, reason TEXT NOT NULL
+);
+CREATE TABLE notices (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, channel TEXT NOT NULL, text TEXT NOT NULL,
+  made_ns INTEGER NOT NULL, ended_ns INTEGER NOT NULL, problem TEXT NOT NULL
+);
+CREATE INDEX notices_waiting ON notices (channel, id) WHERE ended_ns = 0;
+CREATE TABLE report_changes (
+  change INTEGER PRIMARY KEY AUTOINCREMENT,
+  account TEXT NOT NULL, kind TEXT NOT NULL, start_s INTEGER NOT NULL, revision INTEGER NOT NULL
+);
+INSERT INTO report_changes (account, kind, start_s, revision)
+  SELECT account, kind, start_s, revision FROM reports ORDER BY made_ns, account, kind, start_s, revision;
+CREATE TRIGGER reports_change AFTER INSERT ON reports BEGIN
+  INSERT INTO report_changes (account, kind, start_s, revision)
+    VALUES (NEW.account, NEW.kind, NEW.start_s, NEW.revision);
+END;
+CREATE TRIGGER reports_forgotten AFTER DELETE ON reports BEGIN
+  DELETE FROM report_changes WHERE account = OLD.account AND kind = OLD.kind AND start_s = OLD.start_s
+    AND revision = OLD.revision;
+END;
+CREATE INDEX report_changes_by_report ON report_changes (account, kind, start_s, revision);
+CREATE TABLE replicas (
+  name TEXT PRIMARY KEY, cursor INTEGER NOT NULL, rows INTEGER NOT NULL, refused INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
+_MIGRATIONS: tuple[str, ...] = (_VERSION_1, _FEED_JOURNALS, _SUMS, _WATCHING)
 """Each brings a store from the version of its index to the next one. Never edit one that was released."""
 
 VERSION = len(_MIGRATIONS)

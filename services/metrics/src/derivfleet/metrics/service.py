@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import aiohttp
 import structlog
 
 from derivfleet.common.fleet import load_fleet
@@ -14,17 +15,22 @@ from derivfleet.common.rpc.channel import open_channel
 from derivfleet.common.rpc.identities import identities_of
 from derivfleet.common.rpc.identity import OwnToken, Role
 from derivfleet.common.rpc.server import Server
+from derivfleet.metrics.alerts.alarm import Alarm
+from derivfleet.metrics.alerts.courier import Courier
+from derivfleet.metrics.alerts.measures import Measures
 from derivfleet.metrics.feed import OrderFeed, StatusPoll
 from derivfleet.metrics.ingest import TRACE_SERVICE, TraceReceiver
+from derivfleet.metrics.outside import channels_of, replicator_of
 from derivfleet.metrics.publisher import Publisher
 from derivfleet.metrics.reports import Reports, ReportsServicer
 from derivfleet.metrics.retention import Retention
 from derivfleet.metrics.settings import key_of
 from derivfleet.metrics.store import Store
+from derivfleet.metrics.watching import WatchingServicer, gauges
 from derivfleet.metrics.web.board import Board
 from derivfleet.metrics.web.live import Live
 from derivfleet.metrics.web.site import Site
-from derivfleet.v1 import reports_pb2, reports_pb2_grpc
+from derivfleet.v1 import reports_pb2, reports_pb2_grpc, watching_pb2, watching_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -38,6 +44,7 @@ __all__ = ["Ports", "serve"]
 _log = structlog.get_logger()
 _GRACE_WALL_S = 3.0
 _REPORTS = reports_pb2.DESCRIPTOR.services_by_name["ReportsService"].full_name
+_WATCHING = watching_pb2.DESCRIPTOR.services_by_name["WatchingService"].full_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +81,33 @@ async def serve(
         reports = Reports(store, feed, clock, fleet, receiver.counts)
         board = Board(store, clock, account, settings.page_hours * 3600)
         poll = StatusPoll(channel, token, store, clock, feed)
+        measures = Measures(store, reports, feed, clock, fleet, account, poll.seen)
+        channels = channels_of(settings, fleet)
+        alarm = Alarm(store, measures, clock, fleet, [channel.name for channel in channels])
+        session = await ending.enter_async_context(aiohttp.ClientSession())
+        couriers = [Courier(store, clock, channel, session) for channel in channels]
+        replicator = await replicator_of(settings, fleet, store, clock, ending)
         live = Live(store, reports, feed, receiver.counts, board, clock, fleet, account, poll.quota)
 
         server = Server(
             settings.listen,
             key_of("listen"),
             identities,
-            roles={_REPORTS: frozenset({Role.OBSERVER, Role.OPERATOR})},
+            roles={
+                _REPORTS: frozenset({Role.OBSERVER, Role.OPERATOR}),
+                _WATCHING: frozenset({Role.OPERATOR}),
+            },
             open_services=frozenset({TRACE_SERVICE}),
         )
         server.grpc_server.add_generic_rpc_handlers((receiver.handlers(),))
         reports_pb2_grpc.add_ReportsServiceServicer_to_server(ReportsServicer(reports), server.grpc_server)
-        server.announce(TRACE_SERVICE, _REPORTS)
+        watching = WatchingServicer(alarm, replicator, clock, fleet)
+        watching_pb2_grpc.add_WatchingServiceServicer_to_server(watching, server.grpc_server)
+        server.announce(TRACE_SERVICE, _REPORTS, _WATCHING)
         ending.push_async_callback(server.stop, _GRACE_WALL_S)
-        site = Site(settings.web, reports, store, feed, live, clock)
+        site = Site(
+            settings.web, reports, store, feed, live, clock, lambda: gauges(alarm, replicator, feed, receiver.counts)
+        )
         ending.push_async_callback(site.stop)
         ports = Ports(grpc=await server.start(), web=await site.start())
 
@@ -102,6 +122,9 @@ async def serve(
             Retention(store, clock, settings.span_days, settings.order_days).run(),
             live.run(),
             Publisher(store, reports, clock, account, settings.grace_s).run(),
+            alarm.run(),
+            *(courier.run() for courier in couriers),
+            *([replicator.run()] if replicator is not None else []),
         )
         _log.info("metrics drains")
         await server.set_serving(False)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from derivfleet.common.settings import ServerSettings
@@ -14,6 +15,7 @@ __all__ = ["PREFIX", "MetricsSettings", "key_of", "split_address"]
 
 PREFIX = "DERIVFLEET_METRICS_"
 _MAX_PORT = 65_535
+_URL = re.compile(r"https?://[^\s/@]+(/[^\s]*)?")
 
 
 def split_address(text: str) -> tuple[str, int]:
@@ -36,7 +38,7 @@ Address = Annotated[str, AfterValidator(_checked_address)]
 class MetricsSettings(ServerSettings):
     """Where to listen, whom to follow, where to keep what was seen."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, populate_by_name=True)
 
     listen: Address = "127.0.0.1:7600"
     """gRPC: the receiver of traces (for everybody) and the reports (for bearers of a token)."""
@@ -57,6 +59,30 @@ class MetricsSettings(ServerSettings):
     """How long after its end a report waits, in fleet time, for what is known to be missing before it is final."""
     page_hours: int = Field(default=24, ge=1, le=24 * 31)
     """How far back the page's profit curve reaches."""
+    copied_as: str = Field(default="", max_length=40)
+    """What is added to the fleet's name at Supabase, so that a simulated account is not taken for the real one."""
+    supabase_url: Annotated[str, Field(validation_alias="SUPABASE_URL")] = ""
+    """The project's address, as https://abcdefgh.supabase.co; with the key it turns replication on."""
+    supabase_service_key: Annotated[SecretStr, Field(validation_alias="SUPABASE_SERVICE_KEY")] = SecretStr("")
+    """Its service role's (or secret) key: it may write every table, so only this service gets it."""
+    webhook_url: Annotated[SecretStr, Field(validation_alias="ALERT_WEBHOOK_URL")] = SecretStr("")
+    """Where alerts are posted; whoever knows such an address can post there, so it is a secret."""
+    telegram_token: Annotated[SecretStr, Field(validation_alias="TELEGRAM_BOT_TOKEN")] = SecretStr("")
+    """Of the bot that tells alerts to `alerts.telegram` of the fleet file."""
+
+    @field_validator("supabase_url")
+    @classmethod
+    def _is_a_project(cls, value: str) -> str:
+        if value and not _URL.fullmatch(value):
+            raise ValueError("must be like https://abcdefgh.supabase.co")
+        return value.rstrip("/")
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _is_an_address(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not _URL.fullmatch(value.get_secret_value()):
+            raise ValueError("must begin with https:// or http://")
+        return value
 
 
 def key_of(field: str) -> str:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from derivfleet.v1.control_pb2 import GetStatusResponse
 
 __all__ = [
+    "BotsSeen",
     "Breaker",
     "Connection",
     "NextCall",
@@ -20,6 +21,7 @@ __all__ = [
     "Share",
     "StatusSample",
     "Window",
+    "bots_seen",
     "counted_between",
     "quota_now",
     "samples_of",
@@ -135,6 +137,27 @@ class RunningCount:
     time_ns: int
     started_ns: int
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class BotsSeen:
+    """When the gateway last heard of each bot, as of ``time_ns``; one that it has not heard of since its own start has
+    that start's time.
+    """
+
+    time_ns: int
+    last_ns: Mapping[str, int]
+
+
+def bots_seen(response: GetStatusResponse) -> dict[str, BotsSeen]:
+    """Of each account."""
+    return {
+        status.account: BotsSeen(
+            response.time_ns, {bot.bot: bot.last_seen_time_ns or response.started_time_ns for bot in status.bots}
+        )
+        for status in response.accounts
+        if status.account
+    }
 
 
 def samples_of(response: GetStatusResponse) -> list[StatusSample]:

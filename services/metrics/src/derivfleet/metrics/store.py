@@ -306,6 +306,14 @@ class Store:
         await self.roll_up()
         return await self._read(lambda connection: parcels.spans_of_order(connection, account, order_id, limit))
 
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a room's own statements in one transaction of the writing thread."""
+        return await self._write(work)
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a room's own questions in the reading thread."""
+        return await self._read(work)
+
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await self._run(self._write_thread, lambda: self._transaction(work))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 from google.protobuf.message import Message
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.metrics.orders import OrderState
@@ -20,6 +21,8 @@ from derivfleet.metrics.web.live import Live, TooManyWatchersError
 from derivfleet.metrics.web.snapshot import order_json
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from aiohttp.typedefs import Handler
 
     from derivfleet.common.clock import Clock
@@ -59,13 +62,23 @@ def message_json(message: Message) -> dict[str, object]:
 class Site:
     """Serves one account's page. It asks for no token and only reads."""
 
-    def __init__(self, address: str, reports: Reports, store: Store, feed: OrderFeed, live: Live, clock: Clock) -> None:
+    def __init__(
+        self,
+        address: str,
+        reports: Reports,
+        store: Store,
+        feed: OrderFeed,
+        live: Live,
+        clock: Clock,
+        gauges: Callable[[], Awaitable[bytes]],
+    ) -> None:
         self._address = address
         self._reports = reports
         self._store = store
         self._feed = feed
         self._live = live
         self._clock = clock
+        self._gauges = gauges
         self._files = {
             entry.name: entry.read_bytes()
             for entry in files(__package__ or "").joinpath("page").iterdir()
@@ -82,6 +95,7 @@ class Site:
         app.router.add_get("/api/report", self._report)
         app.router.add_get("/api/orders", self._orders)
         app.router.add_get("/healthz", self._health)
+        app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/{name}", self._page)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_WALL_S)
         await self._runner.setup()
@@ -143,6 +157,9 @@ class Site:
             raise FieldError("state", f"{state!r} is none of {', '.join(_STATES)}")
         orders = await self._store.orders(account, request.query.get("bot", ""), state, limit)
         return web.json_response({"orders": [order_json(order) for order in orders]})
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=await self._gauges(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
     async def _health(self, _request: web.Request) -> web.Response:
         await self._store.mark()

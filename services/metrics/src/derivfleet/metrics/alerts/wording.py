@@ -1,0 +1,72 @@
+"""Alerts in words: one short text for all that changed at one look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from derivfleet.common.clock import NS_PER_S
+from derivfleet.metrics.alerts.core.notices import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from decimal import Decimal
+
+    from derivfleet.metrics.alerts.records import Alert
+
+__all__ = ["UNITS", "Change", "text_of"]
+
+UNITS = {
+    "error_rate": "of calls failed",
+    "drawdown": "below the highest profit",
+    "fleet_drawdown": "below the highest profit",
+    "no_trades": "minutes without a purchase",
+    "quota_unused": "of the limit used",
+    "unknown_orders": "orders unknown",
+    "bot_down": "s without a sign of life",
+    "gateway_down": "s behind the gateway",
+    "report_incomplete": "of orders without a trace",
+}
+"""What the number of a condition counts."""
+_SHARES = ("error_rate", "quota_unused", "report_incomplete")
+_MOST_LINES = 20
+"""A chat takes some thousand characters; whoever has more than that to read opens the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is told of one alert."""
+
+    turn: Turn
+    alert: Alert
+
+
+def text_of(fleet: str, changes: Sequence[Change]) -> str:
+    """One line for each alert, those that fire first."""
+    ordered = sorted(changes, key=lambda one: one.turn is Turn.CLEARED)
+    lines = [f"[{fleet}] {_line(change)}" for change in ordered[:_MOST_LINES]]
+    more = len(ordered) - _MOST_LINES
+    if more > 0:
+        lines.append(f"[{fleet}] and {more} more: derivfleet alerts")
+    return "\n".join(lines)
+
+
+def _line(change: Change) -> str:
+    alert = change.alert
+    of = f" {alert.bot}" if alert.bot else ""
+    limit = f"threshold {_number(alert.condition, alert.threshold)}"
+    seen = f"{_number(alert.condition, alert.value)} {UNITS[alert.condition]}"
+    if change.turn is Turn.FIRED:
+        return f"FIRING {alert.rule}{of}: {seen} ({limit})"
+    lasted_s = max(0, alert.cleared_ns - alert.fired_ns) // NS_PER_S
+    return f"CLEARED {alert.rule}{of} after {_duration(lasted_s)}: {seen} ({limit})"
+
+
+def _number(condition: str, value: Decimal) -> str:
+    return f"{value:.1%}" if condition in _SHARES else f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def _duration(seconds: int) -> str:
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from derivfleet.metrics.alerts.core.notices import Silence, Told, Turn, is_silenced, turn_of
+from derivfleet.metrics.alerts.core.watches import Phase, Watch
+
+NAMES = st.sampled_from(["", "a", "b"])
+LOOKS = st.lists(st.tuples(st.booleans(), st.booleans()), max_size=40)
+"""At each look: whether it fires, and whether silence was asked for."""
+
+
+def told_by(looks: list[tuple[bool, bool]]) -> list[tuple[int, Turn]]:
+    """What is told at which look, by the machine."""
+    watch, told = Watch(), Told()
+    found: list[tuple[int, Turn]] = []
+    for number, (firing, silenced) in enumerate(looks, 1):
+        if firing and not watch.is_firing:
+            watch = Watch(Phase.FIRING, number, number)
+        elif watch.is_firing and not firing:
+            watch = Watch(Phase.OK, number, watch.fired_ns)
+        turn = turn_of(watch, told, silenced=silenced)
+        if turn is not None:
+            found.append((number, turn))
+            told = told.after(watch)
+    return found
+
+
+@given(LOOKS)
+def test_people_know_the_truth_whenever_nobody_asks_for_silence(looks: list[tuple[bool, bool]]) -> None:
+    """The oracle: after each look without silence, what was told last is what is true; nothing is told twice."""
+    told = told_by(looks)
+    for number, (firing, silenced) in enumerate(looks, 1):
+        until_now = [turn for at, turn in told if at <= number]
+        at_it = [turn for at, turn in told if at == number]
+        if silenced:
+            assert at_it == []
+        else:
+            assert (until_now[-1:] == [Turn.FIRED]) == firing
+    # An alert is told again only if it is another one.
+    starts = [
+        number for number, (firing, _) in enumerate(looks, 1) if firing and not (number > 1 and looks[number - 2][0])
+    ]
+    assert len([turn for _, turn in told if turn is Turn.FIRED]) <= len(starts)
+    turns = [turn for _, turn in told]
+    assert all(pair != (Turn.CLEARED, Turn.CLEARED) for pair in pairwise(turns))
+
+
+def test_an_alert_that_began_and_ended_in_silence_is_never_told() -> None:
+    assert told_by([(True, True), (False, True), (False, False)]) == []
+
+
+def test_another_alert_of_the_same_watch_is_told_even_if_the_end_of_the_first_was_silenced() -> None:
+    assert told_by([(True, False), (False, True), (True, False)]) == [(1, Turn.FIRED), (3, Turn.FIRED)]
+
+
+@given(NAMES, NAMES, NAMES, NAMES, st.integers(0, 20), st.integers(0, 20))
+def test_an_empty_name_means_every_one(
+    rule: str, bot: str, of_rule: str, of_bot: str, until_ns: int, now_ns: int
+) -> None:
+    silence = Silence(rule, bot, until_ns)
+    matches = of_rule in ({"", "a", "b"} if not rule else {rule}) and of_bot in ({"", "a", "b"} if not bot else {bot})
+    assert is_silenced([silence], of_rule, of_bot, now_ns) == (matches and now_ns < until_ns)
+    assert not is_silenced([], of_rule, of_bot, now_ns)
