@@ -75,7 +75,7 @@ async def test_what_is_acknowledged_outlives_a_kill_and_counts_once(settings: Me
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    values = {**settings.model_dump(), "listen": f"127.0.0.1:{port}"}
+    values = {**settings.model_dump(exclude_defaults=True), "listen": f"127.0.0.1:{port}"}
     own = {f"DERIVFLEET_METRICS_{name}".upper(): str(value) for name, value in values.items()}
 
     async def start() -> asyncio.subprocess.Process:
