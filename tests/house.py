@@ -138,8 +138,13 @@ class House:
         found: dict[str, Any] = account
         return found
 
-    async def fetch(self, url: str) -> dict[str, Any]:
-        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+    @property
+    def page_token(self) -> str:
+        return read_token(self.folder / "tokens/page_reader.token", "token")
+
+    async def fetch(self, url: str, token: str = "") -> dict[str, Any]:
+        headers = dict(bearer(token)) if token else {}
+        async with aiohttp.ClientSession(headers=headers) as session, session.get(url) as answer:
             assert answer.status == 200, await answer.text()
             body: dict[str, Any] = await answer.json()
             return body
@@ -214,7 +219,11 @@ async def house(
     bots = bots or [one_bot()]
     fleet = folder / "fleet.yaml"
     fleet.write_text(yaml.safe_dump({"fleet": "test", "accounts": accounts or [{"key": "demo"}], "bots": bots}))
-    bearers = {bot["name"]: Role.BOT for bot in bots} | {"operator": Role.OPERATOR, "metrics": Role.OBSERVER}
+    bearers = {bot["name"]: Role.BOT for bot in bots} | {
+        "operator": Role.OPERATOR,
+        "metrics": Role.OBSERVER,
+        "page_reader": Role.OBSERVER,
+    }
     tokens = issue_tokens(bearers, folder / "tokens")
     clock = FleetClock(speed, time.time_ns())
     ports = {name: free_port() for name in ("simulator", "gateway", "metrics", "web")}

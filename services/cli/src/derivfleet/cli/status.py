@@ -54,7 +54,7 @@ def status(
     console = open_console()
     for part in screen_of(answer):
         console.print(part)
-    console.print(f"page: http://{run.web}", highlight=False)
+    console.print(f"page: http://{run.web} (`derivfleet page` prints the link that signs you in)", highlight=False)
 
 
 def screen_of(answer: control_pb2.GetStatusResponse) -> Iterable[RenderableType]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,9 +22,11 @@ __all__ = [
     "FORGET_SAMPLES",
     "FORGET_SPANS",
     "MONEY",
+    "OrderSearch",
     "SettledRow",
     "mark",
     "open_orders",
+    "order",
     "orders",
     "period",
     "refused_counts",
@@ -99,6 +101,20 @@ class SettledRow:
     profit: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class OrderSearch:
+    """Which orders are wanted; an empty field matches all.
+
+    ``text`` is a part of the order id or a whole contract id. ``before`` is a position of the feed, for the next page.
+    """
+
+    bot: str = ""
+    state: str = ""
+    symbol: str = ""
+    text: str = ""
+    before: int = 0
+
+
 def mark(connection: sqlite3.Connection, source: str) -> tuple[int, int, int]:
     """Position, seen-to and refused of a feed; zeros if it never was."""
     row = connection.execute("SELECT position, seen_to_ns, refused FROM feeds WHERE source = ?", (source,)).fetchone()
@@ -163,15 +179,33 @@ def _sample(row: tuple[Any, ...]) -> StatusSample:
 _ORDER_COLUMNS = ", ".join(field.name for field in fields(OrderRecord))
 
 
-def orders(connection: sqlite3.Connection, account: str, bot: str, state: str, limit: int) -> list[OrderRecord]:
-    """The orders that changed last, newest first; an empty ``bot`` or ``state`` matches all."""
-    wanted = {"account": account, "bot": bot, "state": state}
-    where = " AND ".join(f"{column} = :{column}" for column, value in wanted.items() if value or column == "account")
+_WANTED = {
+    "bot": "bot = :bot",
+    "state": "state = :state",
+    "symbol": "symbol = :symbol",
+    "text": "(instr(order_id, :text) > 0 OR CAST(contract_id AS TEXT) = :text)",
+    "before": "position < :before",
+}
+
+
+def orders(connection: sqlite3.Connection, account: str, search: OrderSearch, limit: int) -> list[OrderRecord]:
+    """The orders that changed last, newest first."""
+    wanted = asdict(search)
+    where = " AND ".join(["account = :account", *(sql for name, sql in _WANTED.items() if wanted[name])])
     rows = connection.execute(
         f"SELECT {_ORDER_COLUMNS} FROM orders WHERE {where} ORDER BY position DESC LIMIT :limit",  # noqa: S608 - as above
-        {**wanted, "limit": limit},
+        {**wanted, "account": account, "limit": limit},
     )
     return [_order(row) for row in rows]
+
+
+def order(connection: sqlite3.Connection, account: str, order_id: str) -> OrderRecord | None:
+    """One order by its id."""
+    row = connection.execute(
+        f"SELECT {_ORDER_COLUMNS} FROM orders WHERE account = ? AND order_id = ?",  # noqa: S608 - as above
+        (account, order_id),
+    ).fetchone()
+    return None if row is None else _order(row)
 
 
 def _order(row: tuple[Any, ...]) -> OrderRecord:

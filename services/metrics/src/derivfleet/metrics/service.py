@@ -21,7 +21,9 @@ from derivfleet.metrics.reports import Reports, ReportsServicer
 from derivfleet.metrics.retention import Retention
 from derivfleet.metrics.settings import key_of
 from derivfleet.metrics.store import Store
+from derivfleet.metrics.web.answers import Answers
 from derivfleet.metrics.web.board import Board
+from derivfleet.metrics.web.gate import Gate
 from derivfleet.metrics.web.live import Live
 from derivfleet.metrics.web.site import Site
 from derivfleet.v1 import reports_pb2, reports_pb2_grpc
@@ -87,7 +89,7 @@ async def serve(
         reports_pb2_grpc.add_ReportsServiceServicer_to_server(ReportsServicer(reports), server.grpc_server)
         server.announce(TRACE_SERVICE, _REPORTS)
         ending.push_async_callback(server.stop, _GRACE_WALL_S)
-        site = Site(settings.web, reports, store, feed, live, clock)
+        site = Site(settings.web, Gate(identities), Answers(reports, store, clock), store, feed, live, clock)
         ending.push_async_callback(site.stop)
         ports = Ports(grpc=await server.start(), web=await site.start())
 

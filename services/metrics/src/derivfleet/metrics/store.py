@@ -80,6 +80,7 @@ _KEEP_MARK = (
     "position = MAX(position, excluded.position), seen_to_ns = MAX(seen_to_ns, excluded.seen_to_ns), "
     "refused = MAX(refused, excluded.refused)"
 )
+_ALL_ORDERS = queries.OrderSearch()
 _span_row = attrgetter(*_names(SpanRecord))
 
 
@@ -186,9 +187,15 @@ class Store:
         """The running counts of refused calls in (start, end], oldest first, after the last one before."""
         return await self._read(lambda connection: queries.refused_counts(connection, account, start_ns, end_ns))
 
-    async def orders(self, account: str, bot: str = "", state: str = "", limit: int = 100) -> list[OrderRecord]:
-        """The orders that changed last, newest first; an empty ``bot`` or ``state`` matches all."""
-        return await self._read(lambda connection: queries.orders(connection, account, bot, state, limit))
+    async def read(self, ask: Callable[[sqlite3.Connection], T]) -> T:
+        """What a question of one's own finds; ``ask`` runs in the reading thread."""
+        return await self._read(ask)
+
+    async def orders(
+        self, account: str, search: queries.OrderSearch = _ALL_ORDERS, limit: int = 100
+    ) -> list[OrderRecord]:
+        """The orders that changed last, newest first."""
+        return await self._read(lambda connection: queries.orders(connection, account, search, limit))
 
     async def open_orders(self, account: str) -> dict[str, int]:
         """How many orders of each bot are not final."""

@@ -24,7 +24,7 @@ export function showQuota(box, note, snapshot, picked) {
 function bucketBox(bucket, gateway, picked) {
   const windows = gateway.quota.filter((one) => one.bucket === bucket);
   return make("div.bucket", {},
-    make("div.top", {}, make("h3", {}, bucket.replaceAll("_", " ")), make("small.next", {}, nextCall(bucket, gateway, picked))),
+    make("div.top", {}, make("h4", {}, bucket.replaceAll("_", " ")), make("small.next", {}, nextCall(bucket, gateway, picked))),
     ...windows.map(windowBar), ...shareBars(bucket, gateway, picked));
 }
 

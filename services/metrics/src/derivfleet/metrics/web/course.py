@@ -1,0 +1,98 @@
+"""How money came in: one period against the one before it, and a row of them. Pure: sums in, plain data out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from derivfleet.common.clock import NS_PER_S
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+__all__ = ["PERIODS", "SLOTS", "SlotSum", "course_json", "slot_of", "slot_sums"]
+
+SLOTS = 288
+"""Into how many parts a period is cut: five minutes of a day."""
+PERIODS = 14
+"""How many periods stand in a row, the asked one last."""
+
+# Stakes and payouts take few values, so SQL counts equal profits and only the counts are multiplied: money stays exact.
+_SUMS = """
+SELECT settled_ns / ?1, bot, profit, COUNT(*) FROM orders
+WHERE account = ?2 AND settled_ns >= ?3 AND settled_ns < ?4 AND settled_ns != 0 GROUP BY 1, 2, 3
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotSum:
+    """What settled in one slot: ``slot`` counts from 1970, in units of the slots' length."""
+
+    slot: int
+    bot: str
+    settled: int
+    wins: int
+    profit: Decimal
+
+
+def slot_of(period_s: int) -> int:
+    """The length of a slot in seconds, such that slots fill a period exactly."""
+    return next(slot for slot in range(max(1, period_s // SLOTS), period_s + 1) if period_s % slot == 0)
+
+
+def slot_sums(connection: sqlite3.Connection, account: str, start_s: int, end_s: int, slot_s: int) -> list[SlotSum]:
+    """Sums over the settlements of an account in [start, end), one for each slot, bot and profit."""
+    rows = connection.execute(_SUMS, (slot_s * NS_PER_S, account, start_s * NS_PER_S, end_s * NS_PER_S))
+    return [
+        SlotSum(slot, bot, count, count if Decimal(profit) > 0 else 0, Decimal(profit) * count)
+        for slot, bot, profit, count in rows
+    ]
+
+
+def course_json(sums: Sequence[SlotSum], start_s: int, period_s: int, slot_s: int) -> dict[str, Any]:
+    """The periods up to the one that begins at ``start_s``, oldest first, and the course of the last two.
+
+    A course is a list of ``[seconds after the period's beginning, profit since then]``, one a slot in which something
+    settled, at the slot's end.
+    """
+    per_period = period_s // slot_s
+    starts = [start_s - back * period_s for back in range(PERIODS)]
+    return {
+        "period_s": period_s,
+        "slot_s": slot_s,
+        "periods": [
+            _period_json([one for one in sums if one.slot // per_period == start // period_s], start)
+            for start in reversed(starts)
+            if start >= 0
+        ],
+        "course": _course(sums, start_s // slot_s, per_period, slot_s),
+        "before": _course(sums, (start_s - period_s) // slot_s, per_period, slot_s),
+    }
+
+
+def _period_json(sums: Iterable[SlotSum], start_s: int) -> dict[str, Any]:
+    found = list(sums)
+    return {
+        "start_s": start_s,
+        "settled": sum(one.settled for one in found),
+        "wins": sum(one.wins for one in found),
+        "profit": f"{sum((one.profit for one in found), Decimal(0)):f}",
+        "bots": {
+            bot: f"{sum((one.profit for one in found if one.bot == bot), Decimal(0)):f}"
+            for bot in sorted({one.bot for one in found})
+        },
+    }
+
+
+def _course(sums: Iterable[SlotSum], first: int, per_period: int, slot_s: int) -> list[list[int | str]]:
+    by_slot: dict[int, Decimal] = {}
+    for one in sums:
+        if first <= one.slot < first + per_period:
+            by_slot[one.slot] = by_slot.get(one.slot, Decimal(0)) + one.profit
+    slots = sorted(by_slot)
+    totals = accumulate(by_slot[slot] for slot in slots)
+    return [[(slot - first + 1) * slot_s, f"{total:f}"] for slot, total in zip(slots, totals, strict=True)]
