@@ -3,6 +3,7 @@
 import { at, make, plural, whenOf, write } from "./format.js";
 
 const SIGNS = { critical: "▲", warning: "◆", info: "●" };
+const MOST_PRESSING = 4;
 const TONES = { critical: "loss", warning: "warn", info: "calm" };
 
 export function showAlerts(snapshot) {
@@ -19,6 +20,9 @@ export function showAlerts(snapshot) {
   const list = at("alerts-list");
   if (list.dataset.told === told) return;
   list.dataset.told = told;
+  const few = firing.slice(0, MOST_PRESSING).map((one) => item(one, nowS));
+  if (firing.length > MOST_PRESSING) few.push(make("li.note", {}, `and ${firing.length - MOST_PRESSING} more`));
+  at("pressing").replaceChildren(...(few.length ? few : [make("li.empty", {}, "Nothing needs you.")]));
   if (alerts.length === 0) {
     list.replaceChildren(make("li.empty", {}, "Nothing needs you: connections, limits, breaker, feed and bots are as they should be."));
     return;

@@ -121,6 +121,11 @@ function begin() {
   new Events(show, showLine).start();
 }
 
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  at("main").focus();
+});
+
 at("sign-in-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   write(at("sign-in-problem"), "");

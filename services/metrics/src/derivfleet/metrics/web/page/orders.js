@@ -25,9 +25,9 @@ export class Orders {
       event.preventDefault();
       this.#go();
     });
-    form.addEventListener("input", () => {
+    form.addEventListener("input", (event) => {
       clearTimeout(this.#typing);
-      this.#typing = setTimeout(() => this.#go(), TYPING_MS);
+      this.#typing = setTimeout(() => this.#go(), event.target.tagName === "SELECT" ? 0 : TYPING_MS);
     });
     form.addEventListener("reset", () => {
       location.hash = "#/orders";

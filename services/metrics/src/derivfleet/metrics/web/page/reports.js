@@ -9,6 +9,7 @@ import { showTimes } from "./times.js";
 const AGAIN_MS = 5000;
 const NAMES = { 300: "five minutes", 3600: "hour", 86400: "day" };
 const THIS = { 300: "these five minutes", 3600: "this hour", 86400: "this day" };
+const RUNS = { 300: "five-minute periods", 3600: "hours", 86400: "days" };
 const BEFORE = { 300: "the five before", 3600: "the hour before", 86400: "the day before" };
 
 export class Reports {
@@ -180,8 +181,10 @@ function drawRow(course, period, shown) {
   const { periods } = course;
   const whole = Math.max(0.01, ...periods.map((one) => Math.abs(Number(one.profit))));
   const nameOf = period === 86_400 ? dayOf : minuteOf;
-  write(at("row-title"), `The last ${periods.length} ${period === 86_400 ? "days" : period === 3600 ? "hours" : "five-minute periods"}`);
-  at("row").replaceChildren(...[...periods].reverse().map((one) => {
+  const first = Math.max(0, periods.findIndex((one) => one.settled > 0));
+  const known = periods.slice(periods.some((one) => one.settled > 0) ? first : -1);
+  write(at("row-title"), known.length > 1 ? `The last ${count(known.length)} ${RUNS[period]}` : `The latest ${NAMES[period]}`);
+  at("row").replaceChildren(...[...known].reverse().map((one) => {
     const bar = make("span.fill", { "data-tone": toneOf(one.profit) });
     const size = (50 * Math.abs(Number(one.profit))) / whole;
     bar.style.width = `${size}%`;

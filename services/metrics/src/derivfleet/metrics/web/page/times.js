@@ -55,7 +55,7 @@ export function completenessOf(snapshot) {
   if (!gateway.connected) {
     tone = "loss";
     parts.push(`The order feed has been cut for ${span(gateway.lag_s)} (${gateway.problem}): what has settled since is not here. It is being tried again.`);
-  } else if (gateway.lag_s > 0) {
+  } else if (gateway.lag_s > Math.max(2, 2 * snapshot.speed)) {
     tone = "warn";
     parts.push(`The order feed is catching up, ${span(gateway.lag_s)} behind.`);
   } else {

@@ -86,12 +86,12 @@ export class Trace {
       ["Bot", order.bot],
       ["Settled", order.settled_s ? `${dateOf(order.settled_s)} ${timeOf(order.settled_s)} UTC` : "not yet"],
       ["Contract", order.contract_id ? String(order.contract_id) : "none"],
-      ["Order", order.order_id],
-      ["Trace", order.trace_id || "none"],
+      ["Order", order.order_id, "", ".id"],
+      ["Trace", order.trace_id || "none", "", ".id"],
       ...(order.error_message ? [["Problem", order.error_message]] : []),
       ...(order.reconciled ? [["Reconciled", "its answer was lost; the account's records told what became of it"]] : []),
     ];
-    at("order-facts").replaceChildren(...facts.map(([name, value, tone]) => make("div", {}, make("dt", {}, name), make("dd", tone ? { "data-tone": tone } : {}, value))));
+    at("order-facts").replaceChildren(...facts.map(([name, value, tone, kind = ""]) => make(`div${kind}`, {}, make("dt", {}, name), make("dd", tone ? { "data-tone": tone } : {}, value))));
     this.#drawTrace(trace);
   }
 
@@ -100,6 +100,7 @@ export class Trace {
     at("trace-empty").hidden = spans.length > 0;
     write(at("trace-empty"), "No span of this order has arrived. Spans are kept for a week; a bot's come within seconds.");
     write(at("trace-note"), spans.length ? `${plural(spans.length, "span")}, ${trace.complete ? "complete" : "not complete"}` : "");
+    at("trace-legend").hidden = spans.length === 0;
     const open = new Set([...at("trace").querySelectorAll("details[open]")].map((one) => one.dataset.index));
     const end = Math.max(0, ...spans.map((one) => one.from_ms + one.took_ms));
     const bought = Math.max(0, ...spans.filter((one) => PURCHASE.includes(one.name)).map((one) => one.from_ms + one.took_ms));
@@ -143,7 +144,7 @@ function spanItem(one, index, depth, until, isOpen) {
       make("summary", { title: MEANING[one.name] ?? "" },
         name,
         make("span.lane", {}, bar),
-        make("span.took", {}, make("b", {}, millis(one.took_ms)), make("small", {}, ` ${one.service}`), goesOn ? make("span.unseen", {}, " goes on beyond this part") : "")),
+        make("span.took", {}, make("b", {}, millis(one.took_ms)), make("small", {}, one.service), goesOn ? make("span.unseen", {}, " goes on beyond this part") : "")),
       make("dl.attributes", {},
         fact("began", offset), fact("service", one.service),
         ...(one.error_code ? [fact("error", one.error_code)] : []),
