@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from history import write_history
 from house import eventually, house, one_bot
-from playwright.async_api import async_playwright
+from playwright.async_api import async_playwright, expect
 
 from derivfleet.common.rpc.identity import read_token
 
@@ -39,6 +39,8 @@ BOTS = [
     one_bot("idle", symbols=["R_10"]),
 ]
 RUNNING = ("digits", "evens", "averages")
+PATIENCE_MS = 20_000.0
+expect.set_options(timeout=PATIENCE_MS)
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # Seen by the page itself, so that a violation that Chromium does not print counts too.
 _WATCH = """
@@ -52,7 +54,7 @@ def browser_path() -> str:
     named = os.environ.get("DERIVFLEET_CHROMIUM", "")
     found = named or next((path for name in _BROWSERS if (path := shutil.which(name))), "")
     if not found:
-        told = "no chromium on this machine (apt-get install chromium, or DERIVFLEET_CHROMIUM=/path/to/it)"
+        told = "no chromium on this machine: install it, or set DERIVFLEET_CHROMIUM=/path/to/it"
         if os.environ.get("DERIVFLEET_BROWSER") == "required":
             pytest.fail(told)
         pytest.skip(told)
@@ -113,7 +115,7 @@ class Stage:
         base = base or self.house.web_url
         options = {"viewport": {"width": 1440, "height": 900}, "color_scheme": "dark"} | options
         context = await self.browser.new_context(**options)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE_MS)
         await context.add_init_script(_WATCH)
         watched = Watched(await context.new_page(), base)
         watched.listen()

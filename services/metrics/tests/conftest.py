@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+import yaml
 
 from derivfleet.common.clock import NS_PER_S, FleetClock, ManualClock
+from derivfleet.common.fleet import Fleet
 from derivfleet.common.rpc.identity import Role, issue_tokens
 from derivfleet.common.telemetry import Telemetry
 from derivfleet.metrics.orders import OrderRecord, OrderState
@@ -200,7 +202,7 @@ class Running:
 def settings(tmp_path: Path) -> MetricsSettings:
     """Settings with free ports, fresh tokens and an empty folder for the store."""
     (tmp_path / "fleet.yaml").write_text(FLEET)
-    bearers = {"metrics": Role.OBSERVER, "operator": Role.OPERATOR, "over-4": Role.BOT}
+    bearers = {"metrics": Role.OBSERVER, "operator": Role.OPERATOR, "over-4": Role.BOT, "page_reader": Role.OBSERVER}
     return MetricsSettings(
         listen="127.0.0.1:0",
         web="127.0.0.1:0",
@@ -210,6 +212,12 @@ def settings(tmp_path: Path) -> MetricsSettings:
         store=tmp_path / "metrics.sqlite",
         fleet=tmp_path / "fleet.yaml",
     )
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    """The fleet of the tests, as a model."""
+    return Fleet.model_validate(yaml.safe_load(FLEET))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from derivfleet.metrics.aggregate import PeriodRows, Settlement, SpanRow, figure
 from derivfleet.metrics.curve import Curve
 from derivfleet.metrics.status import quota_now, samples_of
 from derivfleet.metrics.web.snapshot import FeedView, View, order_json, snapshot
+from derivfleet.metrics.web.usage import Usage
 from derivfleet.v1 import control_pb2, quota_pb2
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ bots:
 def view(make_order: MakeOrder, make_status: MakeStatus) -> View:
     curve = Curve(8, 86_400)
     curve.add(int(NOW_S), Decimal("0.33"))
+    usage = Usage(3_600)
+    usage.add(round((NOW_S - 3) * NS_PER_S), {"trade": 0.25, "money": 0.0})
     rows = PeriodRows(
         [SpanRow(SpanName.GATEWAY_BUY, "over-4", 0, 2_000_000, error_code="QUOTA_DEADLINE")],
         [Settlement("over-4", Decimal("0.33"), Decimal("0.35"), traced=False)],
@@ -57,6 +60,8 @@ def view(make_order: MakeOrder, make_status: MakeStatus) -> View:
         figures=figures_of(rows, 300, ["over-4", "trend-75"], None),
         fleet_curve=curve,
         bot_curves={"over-4": curve},
+        usage=usage,
+        every_wall_s=1.0,
         orders=[make_order(1, "a")],
         open_orders={"over-4": 2, "gone": 1},
         status=samples_of(make_status(NOW_S - 3, rejected=4))[0],

@@ -66,12 +66,13 @@ class Answers:
 
     async def _course(self, request: web.Request) -> web.Response:
         account = self._reports.account_of(request.query.get("account", ""))
-        period = period_of(_integer(request, "at"), _integer(request, "period"), self._clock.now_s())
-        slot_s = slot_of(period.length_s)
-        first_s = max(0, period.start_s - (PERIODS - 1) * period.length_s)
-        ask = partial(slot_sums, account=account, start_s=first_s, end_s=period.end_s, slot_s=slot_s)
-        sums = await self._store.read(ask)
-        return web.json_response(course_json(sums, period.start_s, period.length_s, slot_s))
+        latest = period_of(_integer(request, "at"), _integer(request, "period"), self._clock.now_s())
+        length_s = latest.length_s
+        starts_s = range(max(0, latest.start_s - (PERIODS - 1) * length_s), latest.end_s, length_s)
+        slot_s = slot_of(length_s)
+        ask = partial(slot_sums, account=account, start_s=starts_s[0], end_s=latest.end_s, slot_s=slot_s)
+        periods = [(start_s, start_s + length_s) for start_s in starts_s]
+        return web.json_response(course_json(await self._store.read(ask), periods, slot_s))
 
     async def _orders(self, request: web.Request) -> web.Response:
         account = self._reports.account_of(request.query.get("account", ""))

@@ -11,7 +11,7 @@ from derivfleet.common.clock import NS_PER_S
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
 __all__ = ["PERIODS", "SLOTS", "SlotSum", "course_json", "slot_of", "slot_sums"]
@@ -23,8 +23,8 @@ PERIODS = 14
 
 # Stakes and payouts take few values, so SQL counts equal profits and only the counts are multiplied: money stays exact.
 _SUMS = """
-SELECT settled_ns / ?1, bot, profit, COUNT(*) FROM orders
-WHERE account = ?2 AND settled_ns >= ?3 AND settled_ns < ?4 AND settled_ns != 0 GROUP BY 1, 2, 3
+SELECT settled_ns / ?1, profit, COUNT(*) FROM orders
+WHERE account = ?2 AND settled_ns >= ?3 AND settled_ns < ?4 AND settled_ns != 0 GROUP BY 1, 2
 """
 
 
@@ -33,7 +33,6 @@ class SlotSum:
     """What settled in one slot: ``slot`` counts from 1970, in units of the slots' length."""
 
     slot: int
-    bot: str
     settled: int
     wins: int
     profit: Decimal
@@ -45,54 +44,49 @@ def slot_of(period_s: int) -> int:
 
 
 def slot_sums(connection: sqlite3.Connection, account: str, start_s: int, end_s: int, slot_s: int) -> list[SlotSum]:
-    """Sums over the settlements of an account in [start, end), one for each slot, bot and profit."""
+    """Sums over the settlements of an account in [start, end), one for each slot and profit."""
     rows = connection.execute(_SUMS, (slot_s * NS_PER_S, account, start_s * NS_PER_S, end_s * NS_PER_S))
     return [
-        SlotSum(slot, bot, count, count if Decimal(profit) > 0 else 0, Decimal(profit) * count)
-        for slot, bot, profit, count in rows
+        SlotSum(slot, count, count if Decimal(profit) > 0 else 0, Decimal(profit) * count)
+        for slot, profit, count in rows
     ]
 
 
-def course_json(sums: Sequence[SlotSum], start_s: int, period_s: int, slot_s: int) -> dict[str, Any]:
-    """The periods up to the one that begins at ``start_s``, oldest first, and the course of the last two.
+def course_json(sums: Sequence[SlotSum], periods: Sequence[tuple[int, int]], slot_s: int) -> dict[str, Any]:
+    """Periods (begin and end in seconds, oldest first), each summed up, and the course of the last two.
 
-    A course is a list of ``[seconds after the period's beginning, profit since then]``, one a slot in which something
-    settled, at the slot's end.
+    Slots must fill every period exactly. A course is a list of ``[seconds after the period's beginning, profit since
+    then]``, one a slot in which something settled, at the slot's end.
     """
-    per_period = period_s // slot_s
-    starts = [start_s - back * period_s for back in range(PERIODS)]
+    by_period = [_between(sums, start_s // slot_s, end_s // slot_s) for start_s, end_s in periods]
     return {
-        "period_s": period_s,
         "slot_s": slot_s,
         "periods": [
-            _period_json([one for one in sums if one.slot // per_period == start // period_s], start)
-            for start in reversed(starts)
-            if start >= 0
+            _period_json(found, start_s, end_s) for found, (start_s, end_s) in zip(by_period, periods, strict=True)
         ],
-        "course": _course(sums, start_s // slot_s, per_period, slot_s),
-        "before": _course(sums, (start_s - period_s) // slot_s, per_period, slot_s),
+        "course": _course(by_period[-1], periods[-1][0] // slot_s, slot_s),
+        "before": _course(by_period[-2], periods[-2][0] // slot_s, slot_s) if len(periods) > 1 else [],
     }
 
 
-def _period_json(sums: Iterable[SlotSum], start_s: int) -> dict[str, Any]:
-    found = list(sums)
+def _between(sums: Sequence[SlotSum], first: int, end: int) -> list[SlotSum]:
+    return [one for one in sums if first <= one.slot < end]
+
+
+def _period_json(found: Sequence[SlotSum], start_s: int, end_s: int) -> dict[str, Any]:
     return {
         "start_s": start_s,
+        "end_s": end_s,
         "settled": sum(one.settled for one in found),
         "wins": sum(one.wins for one in found),
         "profit": f"{sum((one.profit for one in found), Decimal(0)):f}",
-        "bots": {
-            bot: f"{sum((one.profit for one in found if one.bot == bot), Decimal(0)):f}"
-            for bot in sorted({one.bot for one in found})
-        },
     }
 
 
-def _course(sums: Iterable[SlotSum], first: int, per_period: int, slot_s: int) -> list[list[int | str]]:
+def _course(sums: Sequence[SlotSum], first: int, slot_s: int) -> list[list[int | str]]:
     by_slot: dict[int, Decimal] = {}
     for one in sums:
-        if first <= one.slot < first + per_period:
-            by_slot[one.slot] = by_slot.get(one.slot, Decimal(0)) + one.profit
+        by_slot[one.slot] = by_slot.get(one.slot, Decimal(0)) + one.profit
     slots = sorted(by_slot)
     totals = accumulate(by_slot[slot] for slot in slots)
     return [[(slot - first + 1) * slot_s, f"{total:f}"] for slot, total in zip(slots, totals, strict=True)]

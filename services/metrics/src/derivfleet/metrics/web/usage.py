@@ -56,7 +56,7 @@ class Usage:
         for bucket, share in shares.items():
             slots = self._slots[bucket]
             slots[slot] = max(slots.get(slot, 0.0), share)
-        while self._first() is not None and slot - (self._first() or 0) >= _POINTS:
+        while self._span() >= _POINTS:
             self._coarsen()
 
     def drop_before(self, now_s: float) -> None:
@@ -74,8 +74,10 @@ class Usage:
             if any(slots.values())
         }
 
-    def _first(self) -> int | None:
-        return min((min(slots) for slots in self._slots.values() if slots), default=None)
+    def _span(self) -> int:
+        kept = [slot for slots in self._slots.values() for slot in (min(slots, default=None), max(slots, default=None))]
+        known = [slot for slot in kept if slot is not None]
+        return max(known) - min(known) if known else 0
 
     def _coarsen(self) -> None:
         for bucket, slots in self._slots.items():

@@ -1,6 +1,6 @@
 // What needs a look: the worst first, each with its rule, whose it is, and since when.
 
-import { at, make, plural, whenOf, write } from "./format.js";
+import { at, isNews, make, plural, whenOf, write } from "./format.js";
 
 const SIGNS = { critical: "▲", warning: "◆", info: "●" };
 const MOST_PRESSING = 4;
@@ -16,10 +16,8 @@ export function showAlerts(snapshot) {
   badge.dataset.tone = firing.some((one) => one.severity === "critical") ? "loss" : "warn";
   badge.setAttribute("aria-label", `, ${plural(pressing, "alert")}`);
   write(at("alerts-note"), firing.length ? `${plural(firing.length, "alert")} now` : "");
-  const told = JSON.stringify(alerts);
   const list = at("alerts-list");
-  if (list.dataset.told === told) return;
-  list.dataset.told = told;
+  if (!isNews(list, alerts)) return;
   const few = firing.slice(0, MOST_PRESSING).map((one) => item(one, nowS));
   if (firing.length > MOST_PRESSING) few.push(make("li.note", {}, `and ${firing.length - MOST_PRESSING} more`));
   at("pressing").replaceChildren(...(few.length ? few : [make("li.empty", {}, "Nothing needs you.")]));

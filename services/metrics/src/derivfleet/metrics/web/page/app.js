@@ -1,7 +1,7 @@
 // The page as a whole: signing in, which view is shown, and each snapshot to whoever shows it.
 
 import { showAlerts } from "./alerts.js";
-import { at, count, make, money, plural, span, timeOf, write } from "./format.js";
+import { at, count, isNews, make, money, plural, span, timeOf, write } from "./format.js";
 import { listenToKeys } from "./keys.js";
 import { Orders } from "./orders.js";
 import { Overview } from "./overview.js";
@@ -65,11 +65,7 @@ function showHeader({ account, fleet, gateway, speed, time_s, total }) {
     account.dialect ? [account.dialect, "dialect of Deriv's API"] : null,
     speed === 1 ? null : [`${count(speed)}× speed`, "the fleet's clock against the wall's"],
   ].filter(Boolean);
-  const told = JSON.stringify(chips);
-  if (at("chips").dataset.told !== told) {
-    at("chips").dataset.told = told;
-    at("chips").replaceChildren(...chips.map(([text, title]) => make("li", { title, "data-kind": text }, text)));
-  }
+  if (isNews(at("chips"), chips)) at("chips").replaceChildren(...chips.map(([text, title]) => make("li", { title, "data-kind": text }, text)));
   at("link").title = gateway.connections
     .map((one) => `${one.role}: ${one.state}, ping ${Math.round(one.ping_ms)} ms, ${plural(one.reconnects, "reconnect")}${one.problem ? `, ${one.problem}` : ""}`)
     .join("\n");
@@ -85,7 +81,8 @@ function showLine(state, silentS) {
   const banner = at("banner");
   banner.hidden = !isOld;
   if (state === "stale") {
-    write(at("link"), `stale, ${span(silentS)}`, "warn");
+    // It is read aloud when it changes, so not every second.
+    write(at("link"), `stale, ${span(Math.floor(silentS / 5) * 5)}`, "warn");
     write(banner, `No news from the service, though it is connected.${asOf}`);
   } else if (state === "away") {
     write(at("link"), "not connected", "loss");

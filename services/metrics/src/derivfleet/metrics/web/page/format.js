@@ -106,6 +106,14 @@ const TONES = { confirmed: "calm", sent: "calm", intended: "calm", unknown: "war
 export const stateOf = (order) => STATES[order.state] ?? order.state;
 export const toneOfState = (order) => (order.state === "settled" ? "even" : (TONES[order.state] ?? "loss"));
 
+// Whether a box shows something else than before; what has not changed keeps its elements, and what points at them.
+export function isNews(box, told) {
+  const text = JSON.stringify(told);
+  if (box.dataset.told === text) return false;
+  box.dataset.told = text;
+  return true;
+}
+
 export function write(element, text, tone) {
   if (element.textContent !== text) element.textContent = text;
   if (tone !== undefined) element.dataset.tone = tone;

@@ -2,7 +2,7 @@
 
 import { BotTable } from "./bots.js";
 import { Chart, everyOf, moneyAxis, moneyPoints } from "./chart.js";
-import { at, contractOf, count, dayOf, durationOf, make, minuteOf, money, percent, plural, span, stateOf, timeOf, toneOf, toneOfState, write } from "./format.js";
+import { at, contractOf, count, dayOf, draw, durationOf, isNews, make, minuteOf, money, percent, plural, span, stateOf, timeOf, toneOf, toneOfState, write } from "./format.js";
 import { isStale, showQuota } from "./limits.js";
 import { completenessOf, showTimes } from "./times.js";
 
@@ -159,11 +159,12 @@ function usageDrawing(snapshot) {
   };
 }
 
+// A piece of the line itself: its dashes tell as much as its colour.
+const keyOf = (kind) =>
+  draw("svg", { class: "key", viewBox: "0 0 24 8", width: 24, height: 8, "aria-hidden": "true" }, draw("line", { class: `line ${kind}`, x1: 0, x2: 24, y1: 4, y2: 4 }));
+
 export function showLegend(list, entries) {
-  const told = JSON.stringify(entries);
-  if (list.dataset.told === told) return;
-  list.dataset.told = told;
-  list.replaceChildren(...entries.map(([kind, name, value]) => make("li", {}, make(`span.key.${kind}`, { "aria-hidden": "true" }), `${name} `, make("b", {}, value))));
+  if (isNews(list, entries)) list.replaceChildren(...entries.map(([kind, name, value]) => make("li", {}, keyOf(kind), `${name} `, make("b", {}, value))));
 }
 
 function showTiles(snapshot) {

@@ -96,7 +96,7 @@ export class Reports {
     const { text, tone } = completenessOf(report);
     write(at("report-completeness"), text, tone);
     this.#drawCourse(report, course);
-    drawRow(course, this.#period, report.start_epoch_s);
+    drawRow(course, this.#period, report);
     drawBots(report, before);
     write(at("report-bots-note"), `change against ${BEFORE[this.#period]}`);
     showTimes(at("report-times"), Object.fromEntries(report.fleet.phases.map((one) => [one.phase, one])));
@@ -111,8 +111,9 @@ export class Reports {
     const text = (v) => `${money(v.toFixed(2), { signed: true })} ${unit}`;
     const label = `Profit of ${THIS[period]} against ${BEFORE[period]}`;
     write(at("course-title"), label);
-    const [latest, earlier] = [course.course.at(-1)?.[1] ?? "0", course.before.at(-1)?.[1] ?? "0"];
-    showLegend(at("course-legend"), [["money-key", THIS[period], money(latest, { signed: true })], ["before", BEFORE[period], money(earlier, { signed: true })]]);
+    // The report was made a moment after the course: one figure for one thing.
+    const [latest, earlier] = [report.fleet.profit, course.before.at(-1)?.[1] ?? "0"];
+    showLegend(at("course-legend"), [["money", THIS[period], money(latest, { signed: true })], ["before", BEFORE[period], money(earlier, { signed: true })]]);
     this.#course.show({
       label: `${label}: ${money(latest, { signed: true })} and ${money(earlier, { signed: true })} ${unit}`,
       empty: "Nothing settled in either period.",
@@ -177,8 +178,9 @@ function completenessOf(report) {
   return { text: parts.join(" "), tone };
 }
 
-function drawRow(course, period, shown) {
-  const { periods } = course;
+function drawRow(course, period, report) {
+  const shown = report.start_epoch_s;
+  const periods = course.periods.map((one) => (one.start_s === shown ? { ...one, profit: report.fleet.profit } : one));
   const whole = Math.max(0.01, ...periods.map((one) => Math.abs(Number(one.profit))));
   const nameOf = period === 86_400 ? dayOf : minuteOf;
   const first = Math.max(0, periods.findIndex((one) => one.settled > 0));

@@ -1,6 +1,6 @@
 // Where the time goes, and what was not seen.
 
-import { make, millis, money, plural, span } from "./format.js";
+import { isNews, make, millis, money, plural, span } from "./format.js";
 
 const PHASES = [
   ["decide", "Bot decides", "The strategy thinks (trade.decide)"],
@@ -18,6 +18,7 @@ const place = (ms) =>
 // `phases`: name → {count, p50_ms, p95_ms, p99_ms}.
 export function showTimes(box, phases) {
   const seen = PHASES.filter(([phase]) => phases[phase]);
+  if (!isNews(box, seen.map(([phase]) => phases[phase]))) return;
   if (seen.length === 0) {
     box.replaceChildren(make("p.empty", {}, "No traces in this time."));
     return;
