@@ -29,7 +29,8 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 _READERS = frozenset({Role.OBSERVER, Role.OPERATOR})
-_GUARDED = ("/events", "/api/")
+_OPEN = frozenset({"/", "/{name}", "/healthz", "/session"})
+"""What tells nothing of the fleet: the page's own files, health, and the way in. All else is for readers."""
 _COOKIE_WALL_S = 30 * 86_400
 """A page that is left open stays open; the token itself may end sooner, and then so does this."""
 
@@ -72,7 +73,8 @@ class Gate:
     def _guard(self) -> Middleware:
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-            if request.path.startswith(_GUARDED):
+            resource = request.match_info.route.resource
+            if resource is None or resource.canonical not in _OPEN:
                 await self.reader(self._token_of(request))
             return await handler(request)
 

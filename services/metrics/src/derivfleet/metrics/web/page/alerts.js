@@ -12,9 +12,8 @@ export function showAlerts(snapshot) {
   const pressing = firing.filter((one) => one.severity !== "info").length;
   const badge = at("alert-count");
   badge.hidden = pressing === 0;
-  write(badge, String(pressing));
+  write(at("alert-number"), String(pressing));
   badge.dataset.tone = firing.some((one) => one.severity === "critical") ? "loss" : "warn";
-  badge.setAttribute("aria-label", `, ${plural(pressing, "alert")}`);
   write(at("alerts-note"), firing.length ? `${plural(firing.length, "alert")} now` : "");
   const list = at("alerts-list");
   if (!isNews(list, alerts)) return;
