@@ -142,3 +142,28 @@ def test_before_the_gateway_spoke_nothing_is_made_up(view: View) -> None:
 def test_an_order_that_is_open_has_no_profit(make_order: MakeOrder) -> None:
     told = order_json(replace(make_order(1, "a"), profit=None, sell_price=None, settled_ns=0))
     assert (told["profit"], told["sell_price"], told["settled_s"], told["stake"]) == (None, None, None, "0.35")
+
+
+def test_a_bot_waits_trades_watches_or_is_silent(view: View, make_status: MakeStatus) -> None:
+    def states(seen: View) -> list[str]:
+        return [bot["state"] for bot in snapshot(seen)["bots"]]
+
+    assert states(view) == ["trading", "silent"]
+    waiting = [quota_pb2.QuotaShare(bot="trend-75", bucket="trade", window_s=60, waiting=2)]
+    assert states(replace(view, quota=quota_now(make_status(shares=waiting))["demo"])) == ["trading", "waiting"]
+    looked = PeriodRows([SpanRow(SpanName.GATEWAY_HISTORY, "trend-75", 0, 1)], [], {}, 0)
+    figures = figures_of(looked, 300, ["over-4", "trend-75"], None)
+    assert states(replace(view, figures=figures, open_orders={})) == ["silent", "watching"]
+
+
+def test_shares_that_nobody_uses_stay_at_home(view: View, make_status: MakeStatus) -> None:
+    idle = [quota_pb2.QuotaShare(bot="trend-75", bucket="trade", window_s=60, share=154)]
+    told = snapshot(replace(view, quota=quota_now(make_status(shares=idle))["demo"]))
+    assert [one["bot"] for one in told["gateway"]["shares"]] == ["over-4"]
+
+
+def test_use_of_the_limits_and_alerts_come_along(view: View) -> None:
+    told = json.loads(json.dumps(snapshot(view)))
+    assert told["usage"] == {"trade": [[NOW_S, 0.25]]}
+    assert {(alert["rule"], alert["severity"]) for alert in told["alerts"]} >= {("refused_by_deriv", "critical")}
+    assert told["every_s"] == 1.0

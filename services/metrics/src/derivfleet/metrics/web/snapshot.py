@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from decimal import Decimal
 
-    from derivfleet.common.fleet import Fleet
+    from derivfleet.common.fleet import Bot, Fleet
     from derivfleet.metrics.aggregate import BotFigures, Figures
     from derivfleet.metrics.curve import Curve
     from derivfleet.metrics.orders import OrderRecord
@@ -64,6 +64,8 @@ def snapshot(view: View) -> Json:
     """The page's data at one instant."""
     figures = view.figures
     completeness = figures.completeness
+    known = {bot.name: bot for bot in view.fleet.bots}
+    waiting = {share.bot for share in view.quota.shares if share.waiting} if view.quota else set[str]()
     return {
         "time_s": view.now_ns / NS_PER_S,
         "speed": view.speed,
@@ -77,7 +79,7 @@ def snapshot(view: View) -> Json:
         "usage": view.usage.points(view.now_ns / NS_PER_S),
         "alerts": [alert_json(alert) for alert in alerts_of(view)],
         "recent": _recent_json(figures.fleet),
-        "bots": [_bot_json(view, bot) for bot in figures.bots],
+        "bots": [_bot_json(view, bot, known.get(bot.bot), is_waiting=bot.bot in waiting) for bot in figures.bots],
         "orders": [order_json(order) for order in view.orders],
         "completeness": {
             "orders_in_feed": completeness.orders_in_feed,
@@ -137,14 +139,13 @@ def _breaker_json(breaker: Breaker) -> Json:
     }
 
 
-def _bot_json(view: View, figures: BotFigures) -> Json:
-    known = next((bot for bot in view.fleet.bots if bot.name == figures.bot), None)
+def _bot_json(view: View, figures: BotFigures, known: Bot | None, *, is_waiting: bool) -> Json:
     curve = view.bot_curves.get(figures.bot)
     return {
         "bot": figures.bot,
         "strategy": known.parameters.strategy if known else "",
         "symbols": list(known.symbols) if known else [],
-        "state": _state_of(view, figures),
+        "state": "waiting" if is_waiting else _state_of(view, figures),
         "open": view.open_orders.get(figures.bot, 0),
         "total": _total_json(curve),
         "curve": _curve_json(curve, view.now_ns),
@@ -154,9 +155,6 @@ def _bot_json(view: View, figures: BotFigures) -> Json:
 
 def _state_of(view: View, figures: BotFigures) -> str:
     """What a bot is doing, from what the last minutes saw of it."""
-    shares = view.quota.shares if view.quota else ()
-    if any(share.waiting for share in shares if share.bot == figures.bot):
-        return "waiting"
     if figures.buys or view.open_orders.get(figures.bot):
         return "trading"
     return "watching" if figures.ops else "silent"
