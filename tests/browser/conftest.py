@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
-from history import write_history
+from browser.history import write_history
 from house import eventually, house, one_bot
 from playwright.async_api import async_playwright, expect
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from browser.valve import valve_before
 from playwright.async_api import expect
-from valve import valve_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable

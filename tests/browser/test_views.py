@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import axe_core_python
 import pytest
-from history import DAY_S
+from browser.history import DAY_S
 from playwright.async_api import expect
 
 from derivfleet.v1 import orders_pb2
