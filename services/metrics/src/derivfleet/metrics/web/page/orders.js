@@ -68,7 +68,7 @@ export class Orders {
     const isOnFirstPage = this.#shown.length <= PAGE;
     if (this.#open && isOnFirstPage && newest !== this.#newest && performance.now() - this.#asked > FOLLOW_MS) {
       this.#newest = newest;
-      this.#load(null);
+      this.#load(null, true);
     }
   }
 
@@ -79,7 +79,7 @@ export class Orders {
     this.#load(null);
   }
 
-  async #load(before) {
+  async #load(before, flash = false) {
     this.#busy?.abort();
     const busy = new AbortController();
     this.#busy = busy;
@@ -90,7 +90,7 @@ export class Orders {
       const answer = await ask("api/orders", { ...query, before, limit: PAGE }, { signal: busy.signal });
       this.#shown = before === null ? answer.orders : [...this.#shown, ...answer.orders];
       this.#before = answer.before;
-      this.#draw(Object.values(query).some(Boolean));
+      this.#draw(Object.values(query).some(Boolean), flash);
     } catch (error) {
       if (error.name === "AbortError") return;
       write(at("orders-note"), error.message, "loss");
@@ -98,8 +98,8 @@ export class Orders {
     at("orders-table").removeAttribute("aria-busy");
   }
 
-  #draw(isFiltered) {
-    keep(at("orders-table").tBodies[0], this.#shown, (order) => `${order.order_id} ${order.state}`, (order) => rowOf(order, this.#nowS || order.changed_s));
+  #draw(isFiltered, flash) {
+    keep(at("orders-table").tBodies[0], this.#shown, (order) => `${order.order_id} ${order.state}`, (order) => rowOf(order, this.#nowS || order.changed_s), flash);
     at("orders-more").hidden = this.#before === null;
     at("orders-empty").hidden = this.#shown.length > 0;
     write(at("orders-empty"), isFiltered ? "No order fits the search." : "No orders yet: the first one appears here by itself.");

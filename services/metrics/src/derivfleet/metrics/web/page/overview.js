@@ -79,9 +79,10 @@ export class Overview {
 }
 
 // Show items in order, and make only those that are new: what stands still keeps its element, its focus and its title.
-export function keep(list, items, keyOf, makeItem) {
+// `flash` marks what has come since.
+export function keep(list, items, keyOf, makeItem, flash = true) {
   const known = new Map([...list.children].filter((one) => one.dataset.key).map((one) => [one.dataset.key, one]));
-  const isFirst = known.size === 0;
+  const marks = flash && known.size > 0;
   const elements = items.map((item) => {
     const key = keyOf(item);
     const old = known.get(key);
@@ -91,7 +92,7 @@ export function keep(list, items, keyOf, makeItem) {
     }
     const element = makeItem(item);
     element.dataset.key = key;
-    element.classList.toggle("fresh", !isFirst);
+    element.classList.toggle("fresh", marks);
     return element;
   });
   const wanted = new Set(elements);

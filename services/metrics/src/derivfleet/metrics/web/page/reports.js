@@ -6,7 +6,8 @@ import { showLegend } from "./overview.js";
 import { ask } from "./service.js";
 import { showTimes } from "./times.js";
 
-const AGAIN_MS = 5000;
+const AGAIN_MS = { 300: 5000, 3600: 10_000, 86400: 20_000 };
+const AFTER_ERROR_MS = 5000;
 const NAMES = { 300: "five minutes", 3600: "hour", 86400: "day" };
 const THIS = { 300: "these five minutes", 3600: "this hour", 86400: "this day" };
 const RUNS = { 300: "five-minute periods", 3600: "hours", 86400: "days" };
@@ -74,17 +75,20 @@ export class Reports {
     try {
       const query = { period: this.#period, at: this.#start || null };
       const [report, course] = await Promise.all([ask("api/report", query, options), ask("api/course", query, options)]);
-      const before = await ask("api/report", { period: this.#period, at: Math.max(1, report.start_epoch_s - this.#period) }, options);
+      const start = Math.max(1, report.start_epoch_s - this.#period);
+      const known = this.#shown?.before;
+      const isKnown = known?.end_epoch_s === report.start_epoch_s && known.filled_to_epoch_s >= known.end_epoch_s;
+      const before = isKnown ? known : await ask("api/report", { period: this.#period, at: start }, options);
       this.#shown = { report, before, course };
       write(at("report-problem"), "");
       this.#draw();
       at("reports").removeAttribute("aria-busy");
       // A period is filled while it runs, and a little longer, by what comes late.
-      if (report.filled_to_epoch_s < report.end_epoch_s || this.#start === 0) this.#timer = setTimeout(() => this.#load(), AGAIN_MS);
+      if (report.filled_to_epoch_s < report.end_epoch_s || this.#start === 0) this.#timer = setTimeout(() => this.#load(), AGAIN_MS[this.#period]);
     } catch (error) {
       if (error.name === "AbortError") return;
       write(at("report-problem"), `${error.message} It is asked again.`);
-      this.#timer = setTimeout(() => this.#load(), AGAIN_MS);
+      this.#timer = setTimeout(() => this.#load(), AFTER_ERROR_MS);
     }
   }
 

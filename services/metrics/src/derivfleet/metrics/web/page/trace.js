@@ -15,12 +15,14 @@ const MEANING = {
   "order.settle": "The contract runs",
 };
 const AGAIN_MS = 2000;
+const MOST_TRIES = 30;
 
 export class Trace {
   #id = "";
   #answer = null;
   #isWhole = false;
   #timer = 0;
+  #tries = 0;
 
   constructor() {
     at("trace-purchase").addEventListener("click", () => this.#choose(false));
@@ -30,6 +32,7 @@ export class Trace {
   enter(id) {
     this.#id = id;
     this.#answer = null;
+    this.#tries = 0;
     this.#clear(`Loading ${id} …`);
     this.#load();
   }
@@ -48,7 +51,8 @@ export class Trace {
       this.#draw();
       // Spans come in a little after the order has settled.
       const isWhole = answer.trace.complete || ["denied", "rejected", "not_found"].includes(answer.order.state);
-      if (!isWhole) this.#timer = setTimeout(() => this.#load(), AGAIN_MS);
+      this.#tries += 1;
+      if (!isWhole && this.#tries < MOST_TRIES) this.#timer = setTimeout(() => this.#load(), AGAIN_MS);
     } catch (error) {
       if (this.#id === id && !this.#answer) this.#clear(error.message);
     }
