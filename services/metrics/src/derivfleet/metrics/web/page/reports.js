@@ -57,9 +57,11 @@ export class Reports {
 
   step(by) {
     if (!this.#shown) return;
-    const start = this.#shown.report.start_epoch_s + by * this.#period;
-    if (by > 0 && start > this.#nowS) return;
-    this.#go(this.#period, by > 0 && start + this.#period > this.#nowS ? 0 : start);
+    const { start_epoch_s: start, end_epoch_s: end } = this.#shown.report;
+    if (by > 0 && end > this.#nowS) return;
+    // Any instant names its period; the next one that is still running is followed.
+    const next = by > 0 ? end : Math.max(1, start - 1);
+    this.#go(this.#period, by > 0 && end + (end - start) > this.#nowS ? 0 : next);
   }
 
   #go(period, start) {
@@ -75,10 +77,9 @@ export class Reports {
     try {
       const query = { period: this.#period, at: this.#start || null };
       const [report, course] = await Promise.all([ask("api/report", query, options), ask("api/course", query, options)]);
-      const start = Math.max(1, report.start_epoch_s - this.#period);
       const known = this.#shown?.before;
       const isKnown = known?.end_epoch_s === report.start_epoch_s && known.filled_to_epoch_s >= known.end_epoch_s;
-      const before = isKnown ? known : await ask("api/report", { period: this.#period, at: start }, options);
+      const before = isKnown ? known : await ask("api/report", { period: this.#period, at: Math.max(1, report.start_epoch_s - 1) }, options);
       this.#shown = { report, before, course };
       write(at("report-problem"), "");
       this.#draw();
@@ -110,7 +111,8 @@ export class Reports {
   #drawCourse(report, course) {
     const period = this.#period;
     const start = report.start_epoch_s;
-    const done = Math.min(period, Math.max(0, report.filled_to_epoch_s - start));
+    const long = report.end_epoch_s - start;
+    const done = Math.min(long, Math.max(0, report.filled_to_epoch_s - start));
     const unit = this.#currency;
     const text = (v) => `${money(v.toFixed(2), { signed: true })} ${unit}`;
     const label = `Profit of ${THIS[period]} against ${BEFORE[period]}`;
@@ -122,10 +124,10 @@ export class Reports {
       label: `${label}: ${money(latest, { signed: true })} and ${money(earlier, { signed: true })} ${unit}`,
       empty: "Nothing settled in either period.",
       from: 0,
-      to: period,
+      to: long,
       series: [
         { name: THIS[period], kind: "money", points: course.course.length ? moneyPoints(course.course, 0, Math.max(done, course.course.at(-1)[0])) : [], text },
-        { name: BEFORE[period], kind: "before", stepped: true, points: course.before.length ? moneyPoints(course.before, 0, period) : [], text },
+        { name: BEFORE[period], kind: "before", stepped: true, points: course.before.length ? moneyPoints(course.before, 0, long) : [], text },
       ],
       value: moneyAxis,
       every: everyOf,
