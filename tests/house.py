@@ -88,6 +88,8 @@ class House:
     restart_gateway: Callable[[], Awaitable[None]]
     gateway: str
     """host:port, for connections of one's own."""
+    metrics: str
+    """host:port of the metrics service."""
     channel: Any  # of grpc.aio; its calls with plain bytes have no types
     stop_bots: Callable[[], Awaitable[None]]
     stop_bot: Callable[[int], Awaitable[None]]
@@ -332,6 +334,7 @@ async def house(
             web_url=f"http://{at['web']}",
             restart_gateway=restart_gateway,
             gateway=at["gateway"],
+            metrics=at["metrics"],
             channel=channel,
             stop_bots=stop_bots,
             stop_bot=stop_bot,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
-from browser.history import write_history
+from browser.history import History
 from house import eventually, house, one_bot
 from playwright.async_api import async_playwright, expect
 
@@ -136,13 +136,15 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Stag
     """Three bots that trade, one that does not, three days of past, and a browser."""
     path = browser_path()
     folder = tmp_path_factory.mktemp("fleet")
-    yesterday = await write_history(folder / "metrics.sqlite", list(RUNNING), int(time.time()), days=3)
+    history = History(list(RUNNING), int(time.time()), days=3)
+    await history.write_orders(folder / "metrics.sqlite")
     async with (
         house(folder, bots=BOTS, running=RUNNING, speed=4, with_metrics=True) as fleet,
         async_playwright() as playwright,
     ):
+        await history.send_spans(fleet.metrics)
         browser = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        stage = Stage(fleet, browser, yesterday)
+        stage = Stage(fleet, browser, history.yesterday)
 
         async def settled() -> int:
             return sum(bot.settled for bot in (await fleet.account()).bots)
