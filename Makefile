@@ -13,7 +13,7 @@ SERVICES := common deriv gateway bot metrics simulator cli
 STUBS := services/common/src/derivfleet/v1
 PROTOS := $(wildcard proto/derivfleet/v1/*.proto)
 
-.PHONY: help setup run test lint format typecheck proto dashboards bench bench-quota bench-gateway bench-orders bench-speedup bench-ingest oracle lock clean
+.PHONY: help setup run test browser lint format typecheck proto dashboards bench bench-quota bench-gateway bench-orders bench-speedup bench-ingest oracle lock clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -46,10 +46,14 @@ dashboards: setup ## render the Grafana dashboards into the chart
 run: setup ## run ten bots against the built-in simulator (DURATION=60 stops by itself; DIALECT=legacy; SPEED=10)
 	@$(BIN)/derivfleet up fleet.yaml --simulator --dialect $(DIALECT) --duration $(DURATION) --speed $(SPEED)
 
-test: setup ## run all tests and print the coverage
+test: setup ## run all tests but those in a browser and print the coverage
 	@mkdir -p build/coverage && rm -f build/coverage/*
-	@$(BIN)/coverage run -m pytest -q
+	@$(BIN)/coverage run -m pytest -q --ignore tests/browser
+	@echo "the web page was not tried in a browser: make browser does"
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report
+
+browser: setup ## see the web page work in chromium; pictures go to build/screens/
+	@DERIVFLEET_BROWSER=required $(BIN)/python -m pytest -q tests/browser
 
 lint: setup ## ruff, pyright, buf, and whether the locks are current
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .

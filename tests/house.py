@@ -88,6 +88,8 @@ class House:
     restart_gateway: Callable[[], Awaitable[None]]
     gateway: str
     """host:port, for connections of one's own."""
+    metrics: str
+    """host:port of the metrics service."""
     channel: Any  # of grpc.aio; its calls with plain bytes have no types
     stop_bots: Callable[[], Awaitable[None]]
     stop_bot: Callable[[int], Awaitable[None]]
@@ -138,8 +140,13 @@ class House:
         found: dict[str, Any] = account
         return found
 
-    async def fetch(self, url: str) -> dict[str, Any]:
-        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+    @property
+    def page_token(self) -> str:
+        return read_token(self.folder / "tokens/page_reader.token", "token")
+
+    async def fetch(self, url: str, token: str = "") -> dict[str, Any]:
+        headers = dict(bearer(token)) if token else {}
+        async with aiohttp.ClientSession(headers=headers) as session, session.get(url) as answer:
             assert answer.status == 200, await answer.text()
             body: dict[str, Any] = await answer.json()
             return body
@@ -215,7 +222,11 @@ async def house(
     bots = bots or [one_bot()]
     fleet = folder / "fleet.yaml"
     fleet.write_text(yaml.safe_dump({"fleet": "test", "accounts": accounts or [{"key": "demo"}], "bots": bots}))
-    bearers = {bot["name"]: Role.BOT for bot in bots} | {"operator": Role.OPERATOR, "metrics": Role.OBSERVER}
+    bearers = {bot["name"]: Role.BOT for bot in bots} | {
+        "operator": Role.OPERATOR,
+        "metrics": Role.OBSERVER,
+        "page_reader": Role.OBSERVER,
+    }
     tokens = issue_tokens(bearers, folder / "tokens")
     clock = FleetClock(speed, time.time_ns())
     ports = {name: free_port() for name in ("simulator", "gateway", "metrics", "web")}
@@ -324,6 +335,7 @@ async def house(
             web_url=f"http://{at['web']}",
             restart_gateway=restart_gateway,
             gateway=at["gateway"],
+            metrics=at["metrics"],
             channel=channel,
             stop_bots=stop_bots,
             stop_bot=stop_bot,

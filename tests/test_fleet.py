@@ -59,7 +59,7 @@ async def test_decisions_become_settled_trades_and_a_report(tmp_path: Path, dial
             assert {"decide", "queue", "upstream", "buy", "settle"} <= set(phases)
             assert 0 < phases["buy"].p50_ms <= phases["buy"].p99_ms
         assert full.completeness.feed_connected
-        page = await fleet.fetch(f"{fleet.web_url}/api/report?period=86400")
+        page = await fleet.fetch(f"{fleet.web_url}/api/report?period=86400", fleet.page_token)
         assert page
 
 

@@ -57,7 +57,9 @@ def page_and_report_are_reachable(cluster: Cluster, _facts: Facts) -> None:
     with cluster.forwarded(f"service/{RELEASE}-metrics", 7680) as address:
         page = urllib.request.urlopen(f"http://{address}/", timeout=10).read()
         assert b"<html" in page
-        report = json.loads(urllib.request.urlopen(f"http://{address}/api/report", timeout=10).read())
+        bearing = {"Authorization": f"Bearer {cluster.token('operator')}"}
+        asked = urllib.request.Request(f"http://{address}/api/report", headers=bearing)
+        report = json.loads(urllib.request.urlopen(asked, timeout=10).read())  # noqa: S310 - of the line above
         assert report["account"] == "demo"
 
 

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from derivfleet.cli.commands import app
-from derivfleet.cli.rundir import RunDir, RunFile
+from derivfleet.cli.rundir import PAGE_READER, RunDir, RunFile
 from derivfleet.common.rpc.identity import Role, TokenFile, issue_tokens
 from derivfleet.common.rpc.server import Server
 from derivfleet.common.rpc.status import Problem, abort
@@ -219,7 +219,7 @@ class Fleet:
         self.server: Server | None = None
 
     async def start(self) -> None:
-        tokens = issue_tokens({"operator": Role.OPERATOR}, self.folder.tokens)
+        tokens = issue_tokens({"operator": Role.OPERATOR, PAGE_READER: Role.OBSERVER}, self.folder.tokens)
         self.server = Server("127.0.0.1:0", "LISTEN", TokenFile(tokens, "TOKENS"))
         control_pb2_grpc.add_ControlServiceServicer_to_server(self.control, self.server.grpc_server)
         reports_pb2_grpc.add_ReportsServiceServicer_to_server(self.reports, self.server.grpc_server)

@@ -30,7 +30,7 @@ BOTS = ("over-4", "trend-75")
 
 def text_of(look: Look, clockwork: Clockwork, width: int = 160, height: int = 50) -> str:
     console = Console(width=width, file=io.StringIO(), record=True)
-    console.print(screen_of(look, clockwork, "127.0.0.1:7680", width, height))
+    console.print(screen_of(look, clockwork, "http://127.0.0.1:7680/#token=page_reader.x", width, height))
     return console.export_text()
 
 

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import grpc
 import pytest
+import yaml
 from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from supabase_pair import LOCKS, ROOT, Database, Pair, install
 
 from derivfleet.common.clock import NS_PER_S, FleetClock, ManualClock
+from derivfleet.common.fleet import Fleet
 from derivfleet.common.rpc.identity import Role, issue_tokens
 from derivfleet.common.spans import Attribute
 from derivfleet.common.telemetry import Telemetry
@@ -215,7 +217,7 @@ class Running:
 def settings(tmp_path: Path) -> MetricsSettings:
     """Settings with free ports, fresh tokens and an empty folder for the store."""
     (tmp_path / "fleet.yaml").write_text(FLEET)
-    bearers = {"metrics": Role.OBSERVER, "operator": Role.OPERATOR, "over-4": Role.BOT}
+    bearers = {"metrics": Role.OBSERVER, "operator": Role.OPERATOR, "over-4": Role.BOT, "page_reader": Role.OBSERVER}
     return MetricsSettings(
         listen="127.0.0.1:0",
         web="127.0.0.1:0",
@@ -225,6 +227,12 @@ def settings(tmp_path: Path) -> MetricsSettings:
         store=tmp_path / "metrics.sqlite",
         fleet=tmp_path / "fleet.yaml",
     )
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    """The fleet of the tests, as a model."""
+    return Fleet.model_validate(yaml.safe_load(FLEET))
 
 
 @pytest.fixture

@@ -5,14 +5,16 @@ import json
 import sqlite3
 from dataclasses import asdict, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from derivfleet.common.clock import NS_PER_S
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.spans import SpanName
+from derivfleet.metrics import queries
 from derivfleet.metrics.orders import OrderRecord, OrderState
+from derivfleet.metrics.queries import OrderSearch
 from derivfleet.metrics.rollups import Pending
 from derivfleet.metrics.schema import VERSION
 from derivfleet.metrics.status import samples_of
@@ -199,8 +201,33 @@ async def test_orders_are_listed_newest_first_and_filtered(store: Store, make_or
     )
     assert [one.order_id for one in await store.orders("demo")] == ["c", "b", "a"]
     assert [one.order_id for one in await store.orders("demo", limit=1)] == ["c"]
-    assert [one.order_id for one in await store.orders("demo", bot="over-4", state="settled")] == ["a"]
+    assert [one.order_id for one in await store.orders("demo", OrderSearch(bot="over-4", state="settled"))] == ["a"]
     assert await store.orders("other") == []
+
+
+async def test_orders_are_searched_by_a_part_of_their_id_or_a_whole_contract_id_page_by_page(
+    store: Store, make_order: MakeOrder
+) -> None:
+    await store.keep_orders(
+        [
+            make_order(1, "over-4:R_75:1:0", symbol="R_75"),
+            make_order(2, "over-4:R_75:2:0", symbol="R_75"),
+            make_order(3, "x"),
+        ],
+        FeedMark(3),
+    )
+
+    async def found(**search: Any) -> list[str]:
+        return [one.order_id for one in await store.orders("demo", OrderSearch(**search))]
+
+    assert await found(text="R_75:2") == ["over-4:R_75:2:0"]
+    assert await found(text="900000000003") == ["x"]
+    assert await found(text="%") == []
+    assert await found(symbol="R_75", before=2) == ["over-4:R_75:1:0"]
+    one = await store.read(lambda connection: queries.order(connection, "demo", "x"))
+    assert one is not None
+    assert one.position == 3
+    assert await store.read(lambda connection: queries.order(connection, "demo", "y")) is None
 
 
 async def test_the_status_of_a_time_is_the_last_one_before_it(store: Store, make_status: MakeStatus) -> None:

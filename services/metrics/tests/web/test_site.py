@@ -15,9 +15,11 @@ from derivfleet.common.clock import FleetClock
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from conftest import GatewayPeer, Running
 
+    from derivfleet.metrics.settings import MetricsSettings
     from derivfleet.v1.orders_pb2 import OrderEvent
 
     RunMetrics = Callable[..., AbstractAsyncContextManager[Running]]
@@ -26,8 +28,18 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-async def browser() -> AsyncGenerator[aiohttp.ClientSession, None]:
-    async with aiohttp.ClientSession() as session:
+async def browser(settings: MetricsSettings, tmp_path: Path) -> AsyncGenerator[aiohttp.ClientSession, None]:
+    """Somebody who shows the token of a reader."""
+    assert settings.tokens == tmp_path / "tokens.json"
+    token = (tmp_path / "page_reader.token").read_text()
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
+        yield session
+
+
+@pytest.fixture
+async def stranger() -> AsyncGenerator[aiohttp.ClientSession, None]:
+    """Somebody without a token, who keeps cookies as a browser does."""
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
         yield session
 
 
@@ -54,7 +66,8 @@ async def test_the_page_and_all_it_names_come_from_here(
                 seen[name] = await answer.text()
             named = re.findall(r'(?:src|href)="([\w.-]+\.\w+)"|from "\./([\w.-]+)"', seen[name])
             wanted += [one for pair in named for one in pair if one and one not in seen]
-        scripts = {"app.js", "bots.js", "chart.js", "format.js", "limits.js", "panels.js"}
+        modules = ("app", "alerts", "bots", "chart", "format", "keys", "limits", "orders", "overview", "reports")
+        scripts = {f"{name}.js" for name in (*modules, "service", "theme", "times", "trace")}
         assert set(seen) == {"", "style.css", "icon.svg", *scripts}
         for text in seen.values():
             outside = set(re.findall(r"https?://[^\s\"']+", text))
@@ -134,6 +147,9 @@ async def test_the_report_is_json_with_numbers_as_numbers_and_money_as_text(
         ("api/report?account=other", 400, "account"),
         ("api/orders?limit=0", 400, "limit"),
         ("api/orders?state=lost", 400, "state"),
+        ("api/orders?before=soon", 400, "before"),
+        ("api/course?kind=week", 400, "kind"),
+        ("api/order?id=nobody", 404, None),
         ("api/nothing", 404, None),
         ("passwords.txt", 404, None),
         ("..%2fsite.py", 404, None),
@@ -172,3 +188,101 @@ async def test_on_an_open_address_any_name_is_answered(run_metrics: RunMetrics, 
         browser.get(f"{service.url}/healthz", headers={"Host": "metrics.fleet"}) as answer,
     ):
         assert answer.status == 200
+
+
+async def test_what_tells_of_the_fleet_is_for_readers(run_metrics: RunMetrics, stranger: aiohttp.ClientSession) -> None:
+    async with run_metrics() as service:
+        for path in ("events", "api/report", "api/course", "api/orders", "api/order?id=a", "api/nothing"):
+            async with stranger.get(f"{service.url}/{path}") as answer:
+                assert answer.status == 401, path
+                assert "derivfleet page" in (await answer.json())["error"]["message"]
+        for path in ("", "app.js", "healthz", "session"):
+            async with stranger.get(f"{service.url}/{path}") as answer:
+                assert answer.status == 200, path
+        bot = {"Authorization": f"Bearer {service.token('over-4')}"}
+        async with stranger.get(f"{service.url}/api/report", headers=bot) as answer:
+            assert answer.status == 403
+
+
+async def test_a_browser_signs_in_and_out_by_a_cookie_that_no_script_sees(
+    run_metrics: RunMetrics, stranger: aiohttp.ClientSession
+) -> None:
+    async with run_metrics() as service:
+        session = f"{service.url}/session"
+        async with stranger.post(session, json={"token": "page_reader.guess"}) as answer:
+            assert answer.status == 401
+            assert "Set-Cookie" not in answer.headers
+        async with stranger.post(session, json={"token": service.token("page_reader")}) as answer:
+            assert await answer.json() == {"name": "page_reader", "role": "observer"}
+            cookie = answer.headers["Set-Cookie"]
+            assert "HttpOnly" in cookie
+            assert "SameSite=Strict" in cookie
+            assert str(service.ports.web) in cookie.partition("=")[0]
+        async with stranger.get(f"{service.url}/api/report") as answer:
+            assert answer.status == 200
+        async with stranger.delete(session) as answer:
+            assert answer.status == 204
+        async with stranger.get(session) as answer:
+            assert (await answer.json())["name"] is None
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"token=x", "application/x-www-form-urlencoded", 415),
+        (b"{", "application/json", 400),
+        (b"[]", "application/json", 400),
+        (b'{"token": 5}', "application/json", 400),
+        (b"{" + b" " * 20_000, "application/json", 413),
+    ],
+)
+async def test_signing_in_takes_a_small_json_object_and_nothing_else(
+    run_metrics: RunMetrics, stranger: aiohttp.ClientSession, body: bytes, kind: str, status: int
+) -> None:
+    async with (
+        run_metrics() as service,
+        stranger.post(f"{service.url}/session", data=body, headers={"Content-Type": kind}) as answer,
+    ):
+        assert answer.status == status
+
+
+async def test_an_order_comes_with_its_trace_and_a_period_with_the_one_before(
+    run_metrics: RunMetrics,
+    gateway: GatewayPeer,
+    make_event: MakeEvent,
+    eventually: Eventually,
+    browser: aiohttp.ClientSession,
+) -> None:
+    now_s = int(FleetClock().now_s())
+    hour_s = now_s - now_s % 3600
+    gateway.events = [
+        make_event(1, "a", "0.33", time_s=hour_s - 1_800),
+        make_event(2, "b", "-0.35", time_s=hour_s),
+        make_event(3, "c", "0.20", time_s=hour_s),
+    ]
+    async with run_metrics(gateway) as service:
+
+        async def kept() -> bool:
+            async with browser.get(f"{service.url}/api/orders") as answer:
+                return len((await answer.json())["orders"]) == 3
+
+        await eventually(kept)
+        async with browser.get(f"{service.url}/api/course?kind=hour&at={hour_s}") as answer:
+            course = await answer.json()
+        assert course["course"] == [[course["slot_s"], "-0.15"]]
+        assert [profit for _, profit in course["before"]] == ["0.33"]
+        assert course["periods"][-1] == {
+            "start_s": hour_s,
+            "end_s": hour_s + 3600,
+            "settled": 2,
+            "wins": 1,
+            "profit": "-0.15",
+        }
+        async with browser.get(f"{service.url}/api/order?id=a") as answer:
+            told = await answer.json()
+        assert told["order"]["profit"] == "0.33"
+        assert told["trace"] == {"complete": False, "begin_s": 0.0, "spans": []}
+        async with browser.get(f"{service.url}/api/orders?text=b&limit=1") as answer:
+            page = await answer.json()
+        assert [one["order_id"] for one in page["orders"]] == ["b"]
+        assert page["before"] == 2

@@ -17,6 +17,7 @@ from derivfleet.metrics.curve import Curve
 from derivfleet.metrics.status import quota_now, samples_of
 from derivfleet.metrics.takings import BOT, Settled, takings_of
 from derivfleet.metrics.web.snapshot import FeedView, View, order_json, snapshot
+from derivfleet.metrics.web.usage import Usage
 from derivfleet.v1 import control_pb2, quota_pb2
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ bots:
 def view(make_order: MakeOrder, make_status: MakeStatus) -> View:
     curve = Curve(8, 86_400)
     curve.add(int(NOW_S), Decimal("0.33"))
+    usage = Usage(3_600)
+    usage.add(round((NOW_S - 3) * NS_PER_S), {"trade": 0.25, "money": 0.0})
     cell = Cell(counts={OPERATION + SpanName.GATEWAY_BUY: 1, ERROR + "QUOTA_DEADLINE": 1})
     takings = takings_of([Settled("over-4", "R_100", Decimal("0.33"), Decimal("0.35"), traced=False)], 1, [])
     return View(
@@ -57,6 +60,8 @@ def view(make_order: MakeOrder, make_status: MakeStatus) -> View:
         ),
         fleet_curve=curve,
         bot_curves={"over-4": curve},
+        usage=usage,
+        every_wall_s=1.0,
         orders=[make_order(1, "a")],
         open_orders={"over-4": 2, "gone": 1},
         status=samples_of(make_status(NOW_S - 3, rejected=4))[0],
@@ -137,3 +142,28 @@ def test_before_the_gateway_spoke_nothing_is_made_up(view: View) -> None:
 def test_an_order_that_is_open_has_no_profit(make_order: MakeOrder) -> None:
     told = order_json(replace(make_order(1, "a"), profit=None, sell_price=None, settled_ns=0))
     assert (told["profit"], told["sell_price"], told["settled_s"], told["stake"]) == (None, None, None, "0.35")
+
+
+def test_a_bot_waits_trades_watches_or_is_silent(view: View, make_status: MakeStatus) -> None:
+    def states(seen: View) -> list[str]:
+        return [bot["state"] for bot in snapshot(seen)["bots"]]
+
+    assert states(view) == ["trading", "silent"]
+    waiting = [quota_pb2.QuotaShare(bot="trend-75", bucket="trade", window_s=60, waiting=2)]
+    assert states(replace(view, quota=quota_now(make_status(shares=waiting))["demo"])) == ["trading", "waiting"]
+    looked = {"trend-75": Cell(counts={OPERATION + SpanName.GATEWAY_HISTORY: 1})}
+    figures = figures_of(looked, {}, 300, ["over-4", "trend-75"], None)
+    assert states(replace(view, figures=figures, open_orders={})) == ["silent", "watching"]
+
+
+def test_shares_that_nobody_uses_stay_at_home(view: View, make_status: MakeStatus) -> None:
+    idle = [quota_pb2.QuotaShare(bot="trend-75", bucket="trade", window_s=60, share=154)]
+    told = snapshot(replace(view, quota=quota_now(make_status(shares=idle))["demo"]))
+    assert [one["bot"] for one in told["gateway"]["shares"]] == ["over-4"]
+
+
+def test_use_of_the_limits_and_alerts_come_along(view: View) -> None:
+    told = json.loads(json.dumps(snapshot(view)))
+    assert told["usage"] == {"trade": [[NOW_S, 0.25]]}
+    assert {(alert["rule"], alert["severity"]) for alert in told["alerts"]} >= {("refused_by_deriv", "critical")}
+    assert told["every_s"] == 1.0

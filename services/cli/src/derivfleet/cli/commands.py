@@ -8,6 +8,7 @@ from derivfleet.cli.alerts import alerts_app
 from derivfleet.cli.complaints import OneLineGroup
 from derivfleet.cli.doctor import doctor
 from derivfleet.cli.orders import orders
+from derivfleet.cli.page import page
 from derivfleet.cli.probe import probe
 from derivfleet.cli.quota import quota
 from derivfleet.cli.report import report
@@ -25,6 +26,6 @@ app = typer.Typer(
     help="Run a fleet of trading bots on Deriv through one gateway.",
     epilog="Begin with: derivfleet up --simulator",
 )
-for command in (up, status, quota, orders, report, trace, doctor, probe):
+for command in (up, page, status, quota, orders, report, trace, doctor, probe):
     app.command()(command)
 app.add_typer(alerts_app, name="alerts")

@@ -116,7 +116,10 @@ class Course:
         is_live = self._console.is_terminal
         every_s = max(LEAST_LOOK_S, LOOK_EVERY_S / max(1.0, self._plan.speed))
         line_due_s = 0.0
-        self._say(f"trading; the page is http://{self._plan.ports.web}")
+        web = self._plan.ports.web
+        # A log is read by others: the link that signs in is for the terminal of whoever started the fleet.
+        link = self._plan.run_dir.page_link(web) if is_live else f"http://{web} (`derivfleet page` prints the link)"
+        self._say(f"trading; the page is {link}")
         with Live(console=self._console, auto_refresh=False, transient=True) if is_live else nullcontext() as live:
             while not self._stop.is_set():
                 if self._supervisor.failure.done():
@@ -128,7 +131,7 @@ class Course:
                 look = await watch.look(self._supervisor.children, height if is_live else 0)
                 clockwork = Clockwork(elapsed_s, self._duration_s)
                 if isinstance(live, Live):
-                    live.update(screen_of(look, clockwork, self._plan.ports.web, width, height), refresh=True)
+                    live.update(screen_of(look, clockwork, link, width, height), refresh=True)
                 elif elapsed_s >= line_due_s:
                     line_due_s += LINE_EVERY_S
                     self._say(line_of(look, clockwork))

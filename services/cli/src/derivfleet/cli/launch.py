@@ -12,6 +12,7 @@ import aiohttp
 from derivfleet.cli.client import OPERATOR, is_serving
 from derivfleet.cli.complaints import CommandError
 from derivfleet.cli.environments import environment_of, processes_of
+from derivfleet.cli.rundir import PAGE_READER
 from derivfleet.cli.supervisor import Program, last_line
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.rpc.identity import Role, issue_tokens
@@ -67,8 +68,12 @@ class Launch:
         return tuple(process for bot in self._fleet.bots for process in processes_of(bot))
 
     def issue_tokens(self) -> None:
-        """A fresh token for every bot, the metrics service and the command line."""
-        bearers = dict.fromkeys(self.bots, Role.BOT) | {OPERATOR: Role.OPERATOR, "metrics": Role.OBSERVER}
+        """A fresh token for every bot, the metrics service, the command line and who reads the page."""
+        bearers = dict.fromkeys(self.bots, Role.BOT) | {
+            OPERATOR: Role.OPERATOR,
+            "metrics": Role.OBSERVER,
+            PAGE_READER: Role.OBSERVER,
+        }
         issue_tokens(bearers, self._plan.run_dir.tokens)
 
     async def start(self) -> None:

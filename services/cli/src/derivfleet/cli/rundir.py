@@ -14,13 +14,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from derivfleet.cli.complaints import CommandError
 from derivfleet.common.clock import FleetClock
 from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.rpc.identity import read_token
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["DEFAULT_RUN_DIR", "RunDir", "RunFile"]
+__all__ = ["DEFAULT_RUN_DIR", "PAGE_READER", "RunDir", "RunFile"]
 
 DEFAULT_RUN_DIR = Path("build/run")
+PAGE_READER = "page_reader"
+"""Whose token opens the web page, and nothing else is done with it. No bot can have that name."""
 
 
 class RunFile(BaseModel):
@@ -87,6 +90,10 @@ class RunDir:
 
     def token(self, bearer: str) -> Path:
         return self.tokens / f"{bearer}.token"
+
+    def page_link(self, web: str) -> str:
+        """The link that opens the page at ``host:port`` signed in; raises ConfigurationError if there is no token."""
+        return f"http://{web}/#token={read_token(self.token(PAGE_READER), '--run-dir')}"
 
     def record(self, name: str, *, simulated: bool) -> Path:
         """``journal`` or ``metrics``: a simulated account's records never meet a real one's."""

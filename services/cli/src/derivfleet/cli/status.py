@@ -66,7 +66,7 @@ def status(
         console.print(part)
     if line := copy_line(replication):
         console.print(line, highlight=False)
-    console.print(f"page: http://{run.web}", highlight=False)
+    console.print(f"page: http://{run.web} (`derivfleet page` prints the link that signs you in)", highlight=False)
 
 
 def _plain(answer: Message) -> dict[str, object]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.progress_bar import ProgressBar
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -116,9 +117,9 @@ def line_of(look: Look, clockwork: Clockwork) -> str:
     return "  ".join(facts)
 
 
-def screen_of(look: Look, clockwork: Clockwork, web: str, width: int, height: int) -> RenderableType:
+def screen_of(look: Look, clockwork: Clockwork, link: str, width: int, height: int) -> RenderableType:
     """The whole live view, cut to fit a screen of so many characters: first the orders go, then bots."""
-    above: list[RenderableType] = [*_head(look, web)]
+    above: list[RenderableType] = [*_head(look, link)]
     troubles = _troubles(look)
     above += [Text(trouble, style="yellow") for trouble in troubles]
     if clockwork.duration_s:
@@ -136,9 +137,10 @@ def screen_of(look: Look, clockwork: Clockwork, web: str, width: int, height: in
     return Group(*parts, Text("Ctrl-C ends the fleet", style="dim"))
 
 
-def _head(look: Look, web: str) -> list[Text]:
+def _head(look: Look, link: str) -> list[Text]:
     title = Text("derivfleet", style="bold")
-    page = Text(f"http://{web}", style="underline")
+    # Terminals that know links open the whole of it; it was printed above for the others.
+    page = Text(link.partition("/#")[0], style=Style(underline=True, link=link))
     account = look.account
     if account is None or not account.login_id:
         return [Text("   ").join((title, Text("waiting for Deriv …", style="yellow"), page))]

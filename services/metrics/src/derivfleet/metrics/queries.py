@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ __all__ = [
     "FORGET_ORDERS",
     "FORGET_SAMPLES",
     "MONEY",
+    "OrderSearch",
     "SettledRow",
     "amended",
     "first_seen_s",
@@ -29,6 +30,7 @@ __all__ = [
     "looked_at",
     "mark",
     "open_orders",
+    "order",
     "orders",
     "refused_counts",
     "saved_counts",
@@ -62,6 +64,20 @@ class SettledRow:
     bot: str
     settled_ns: int
     profit: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class OrderSearch:
+    """Which orders are wanted; an empty field matches all.
+
+    ``text`` is a part of the order id or a whole contract id. ``before`` is a position of the feed, for the next page.
+    """
+
+    bot: str = ""
+    state: str = ""
+    symbol: str = ""
+    text: str = ""
+    before: int = 0
 
 
 def mark(connection: sqlite3.Connection, source: str) -> tuple[int, int, int, int, str]:
@@ -122,15 +138,33 @@ def _sample(row: tuple[Any, ...]) -> StatusSample:
 _ORDER_COLUMNS = ", ".join(field.name for field in fields(OrderRecord))
 
 
-def orders(connection: sqlite3.Connection, account: str, bot: str, state: str, limit: int) -> list[OrderRecord]:
-    """The orders that changed last, newest first; an empty ``bot`` or ``state`` matches all."""
-    wanted = {"account": account, "bot": bot, "state": state}
-    where = " AND ".join(f"{column} = :{column}" for column, value in wanted.items() if value or column == "account")
+_WANTED = {
+    "bot": "bot = :bot",
+    "state": "state = :state",
+    "symbol": "symbol = :symbol",
+    "text": "(instr(order_id, :text) > 0 OR CAST(contract_id AS TEXT) = :text)",
+    "before": "position < :before",
+}
+
+
+def orders(connection: sqlite3.Connection, account: str, search: OrderSearch, limit: int) -> list[OrderRecord]:
+    """The orders that changed last, newest first."""
+    wanted = asdict(search)
+    where = " AND ".join(["account = :account", *(sql for name, sql in _WANTED.items() if wanted[name])])
     rows = connection.execute(
         f"SELECT {_ORDER_COLUMNS} FROM orders WHERE {where} ORDER BY position DESC LIMIT :limit",  # noqa: S608 - as above
-        {**wanted, "limit": limit},
+        {**wanted, "account": account, "limit": limit},
     )
     return [_order(row) for row in rows]
+
+
+def order(connection: sqlite3.Connection, account: str, order_id: str) -> OrderRecord | None:
+    """One order by its id."""
+    row = connection.execute(
+        f"SELECT {_ORDER_COLUMNS} FROM orders WHERE account = ? AND order_id = ?",  # noqa: S608 - as above
+        (account, order_id),
+    ).fetchone()
+    return None if row is None else _order(row)
 
 
 def _order(row: tuple[Any, ...]) -> OrderRecord:

@@ -27,7 +27,9 @@ from derivfleet.metrics.retention import Retention
 from derivfleet.metrics.settings import key_of
 from derivfleet.metrics.store import Store
 from derivfleet.metrics.watching import WatchingServicer, gauges
+from derivfleet.metrics.web.answers import Answers
 from derivfleet.metrics.web.board import Board
+from derivfleet.metrics.web.gate import Gate
 from derivfleet.metrics.web.live import Live
 from derivfleet.metrics.web.site import Site
 from derivfleet.v1 import reports_pb2, reports_pb2_grpc, watching_pb2, watching_pb2_grpc
@@ -106,7 +108,14 @@ async def serve(
         server.announce(TRACE_SERVICE, _REPORTS, _WATCHING)
         ending.push_async_callback(server.stop, _GRACE_WALL_S)
         site = Site(
-            settings.web, reports, store, feed, live, clock, lambda: gauges(alarm, replicator, feed, receiver.counts)
+            settings.web,
+            Gate(identities),
+            Answers(reports, store, clock),
+            store,
+            feed,
+            live,
+            clock,
+            lambda: gauges(alarm, replicator, feed, receiver.counts),
         )
         ending.push_async_callback(site.stop)
         ports = Ports(grpc=await server.start(), web=await site.start())

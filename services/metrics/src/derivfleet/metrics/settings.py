@@ -43,7 +43,7 @@ class MetricsSettings(ServerSettings):
     listen: Address = "127.0.0.1:7600"
     """gRPC: the receiver of traces (for everybody) and the reports (for bearers of a token)."""
     web: Address = "127.0.0.1:7680"
-    """HTTP: the page and its JSON. It asks for no token, so it listens on loopback unless told otherwise."""
+    """HTTP: the page and its JSON, for observers and operators; without TLS, so loopback unless told otherwise."""
     gateway: Address = "127.0.0.1:7700"
     token_file: Path
     """This service's own token, which opens the gateway's order feed."""

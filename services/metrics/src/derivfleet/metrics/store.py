@@ -96,6 +96,7 @@ _KEEP_MARK = (
     "refused = MAX(refused, excluded.refused), base = MAX(base, excluded.base), "
     "journal = CASE WHEN excluded.base >= base AND excluded.journal != '' THEN excluded.journal ELSE journal END"
 )
+_ALL_ORDERS = queries.OrderSearch()
 
 
 class Store:
@@ -196,12 +197,12 @@ class Store:
             order_sums.changed(connection, orders, before)
             connection.execute(_KEEP_MARK, (source, *astuple(mark)))
 
-        await self._write(write)
+        await self.write(write)
 
     async def keep_status(self, samples: Sequence[StatusSample]) -> None:
         """Keep what the gateway said of its accounts."""
         rows = [_sample_row(sample) for sample in samples]
-        await self._write(lambda connection: connection.executemany(_KEEP_SAMPLE, rows) and None)
+        await self.write(lambda connection: connection.executemany(_KEEP_SAMPLE, rows) and None)
 
     async def forget(self, spans_before_ns: int, orders_before_ns: int) -> int:
         """Delete spans and status samples, and settled orders, that are older. Returns how many rows went.
@@ -224,7 +225,7 @@ class Store:
                 def write(connection: sqlite3.Connection, delete: str = delete, before_ns: int = before_ns) -> int:
                     return connection.execute(delete, (before_ns, _CHUNK_ROWS)).rowcount
 
-                count = await self._write(write)
+                count = await self.write(write)
                 gone += count
                 if count < _CHUNK_ROWS:
                     break
@@ -232,90 +233,89 @@ class Store:
 
     async def last_report(self, account: str, kind: str, start_s: int) -> reports_pb2.Report | None:
         """The newest revision of a final report; None while it is not final."""
-        return await self._read(lambda connection: queries.last_report(connection, account, kind, start_s))
+        return await self.read(lambda connection: queries.last_report(connection, account, kind, start_s))
 
     async def last_final(self, account: str, kind: str) -> int | None:
         """When the newest period of a kind begins that is final; None if none is."""
-        return await self._read(lambda connection: queries.last_final(connection, account, kind))
+        return await self.read(lambda connection: queries.last_final(connection, account, kind))
 
     async def first_seen_s(self, account: str) -> int | None:
         """When the first order was bought or the first span ended, to the hour; None if nothing was seen."""
-        return await self._read(lambda connection: queries.first_seen_s(connection, account))
+        return await self.read(lambda connection: queries.first_seen_s(connection, account))
 
     async def keep_report(self, report: reports_pb2.Report) -> None:
         """Keep one revision of a final report. It never changes afterwards."""
-        await self._write(lambda connection: queries.keep_report(connection, report))
+        await self.write(lambda connection: queries.keep_report(connection, report))
 
     async def amended(self, account: str, limit: int) -> list[int]:
         """When the windows begin whose final reports may have changed, oldest first."""
-        return await self._read(lambda connection: queries.amended(connection, account, limit))
+        return await self.read(lambda connection: queries.amended(connection, account, limit))
 
     async def looked_at(self, account: str, start_s: int) -> None:
         """The final reports that hold this window say what is known again."""
-        await self._write(lambda connection: queries.looked_at(connection, account, start_s))
+        await self.write(lambda connection: queries.looked_at(connection, account, start_s))
 
     async def mark(self, source: str = "gateway") -> FeedMark:
         """How far the feed has been kept."""
-        return await self._read(lambda connection: FeedMark(*queries.mark(connection, source)))
+        return await self.read(lambda connection: FeedMark(*queries.mark(connection, source)))
 
     async def sums(
         self, account: str, start_s: int, end_s: int, now_ns: int, strategies: Mapping[str, str]
     ) -> tuple[dict[str, Cell], Sums]:
         """What spans (by bot) and orders add up to over [start, end), whole minutes, as of this moment."""
         await self.roll_up()
-        sums = await self._write(
+        sums = await self.write(
             lambda connection: order_sums.whole(connection, account, start_s, end_s, now_ns, strategies)
         )
-        cells = await self._read(lambda connection: rollups.cells_of(connection, account, start_s, end_s))
+        cells = await self.read(lambda connection: rollups.cells_of(connection, account, start_s, end_s))
         return cells, sums
 
     async def status(self, account: str, at_ns: int) -> StatusSample | None:
         """The last status sample up to a time, or else the first after it."""
-        return await self._read(lambda connection: queries.status(connection, account, at_ns))
+        return await self.read(lambda connection: queries.status(connection, account, at_ns))
 
     async def refused_counts(self, account: str, start_ns: int, end_ns: int) -> list[RunningCount]:
         """The running counts of refused calls in (start, end], oldest first, after the last one before."""
-        return await self._read(lambda connection: queries.refused_counts(connection, account, start_ns, end_ns))
+        return await self.read(lambda connection: queries.refused_counts(connection, account, start_ns, end_ns))
 
     async def saved_counts(self, account: str, start_ns: int, end_ns: int) -> dict[str, list[RunningCount]]:
         """The running counts of saved calls by kind, as :meth:`refused_counts` gives those of refused ones."""
-        return await self._read(lambda connection: queries.saved_counts(connection, account, start_ns, end_ns))
+        return await self.read(lambda connection: queries.saved_counts(connection, account, start_ns, end_ns))
 
-    async def orders(self, account: str, bot: str = "", state: str = "", limit: int = 100) -> list[OrderRecord]:
-        """The orders that changed last, newest first; an empty ``bot`` or ``state`` matches all."""
-        return await self._read(lambda connection: queries.orders(connection, account, bot, state, limit))
+    async def orders(
+        self, account: str, search: queries.OrderSearch = _ALL_ORDERS, limit: int = 100
+    ) -> list[OrderRecord]:
+        """The orders that changed last, newest first."""
+        return await self.read(lambda connection: queries.orders(connection, account, search, limit))
 
     async def open_orders(self, account: str) -> dict[str, int]:
         """How many orders of each bot are not final."""
-        return await self._read(lambda connection: queries.open_orders(connection, account))
+        return await self.read(lambda connection: queries.open_orders(connection, account))
 
     async def settlements(
         self, account: str, after_position: int, since_ns: int, limit: int
     ) -> list[queries.SettledRow]:
         """The first orders that settled after a position of the feed and not before a time, in the feed's order."""
-        return await self._read(
+        return await self.read(
             lambda connection: queries.settlements(connection, account, after_position, since_ns, limit)
         )
 
     async def settled_orders(self, account: str, limit: int) -> list[str]:
         """The ids of the orders that settled last, newest first."""
-        return await self._read(lambda connection: queries.settled_orders(connection, account, limit))
+        return await self.read(lambda connection: queries.settled_orders(connection, account, limit))
 
     async def spans_of_order(self, account: str, order_id: str, limit: int) -> list[SpanRecord]:
         """The spans of every trace that tells of an order, oldest first."""
         await self.roll_up()
-        return await self._read(lambda connection: parcels.spans_of_order(connection, account, order_id, limit))
+        return await self.read(lambda connection: parcels.spans_of_order(connection, account, order_id, limit))
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a room's own statements in one transaction of the writing thread."""
-        return await self._write(work)
+        """Run statements in one transaction of the writing thread."""
+        return await self._run(self._write_thread, lambda: self._transaction(work))
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a room's own questions in the reading thread."""
-        return await self._read(work)
-
-    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await self._run(self._write_thread, lambda: self._transaction(work))
+        """Run a question in the reading thread."""
+        return await self._run(self._read_thread, lambda: work(self._reader))
 
     def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
         self._writer.execute("BEGIN IMMEDIATE")
@@ -327,9 +327,6 @@ class Store:
                 self._writer.execute("ROLLBACK")
             raise
         return result
-
-    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await self._run(self._read_thread, lambda: work(self._reader))
 
     @staticmethod
     async def _run(thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:

@@ -1,11 +1,13 @@
-"""The running sums behind the page: profit over time of the fleet and of each bot, kept up from the store."""
+"""The running sums behind the page: profit and use of the limits over time, kept up from the store."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from derivfleet.common.clock import NS_PER_S
 from derivfleet.metrics.curve import Curve
+from derivfleet.metrics.web.usage import Usage, window_samples
 
 if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
@@ -20,7 +22,7 @@ _ROWS = 5_000
 
 
 class Board:
-    """Follows the settlements of one account by their position in the feed; what it lacks, it reads again."""
+    """Follows one account: settlements by their position in the feed, use of the limits by its time."""
 
     def __init__(self, store: Store, clock: Clock, account: str, reach_s: int) -> None:
         self._store = store
@@ -30,6 +32,7 @@ class Board:
         self._position = 0
         self.fleet = Curve(_FLEET_BUCKETS, reach_s)
         self.bots: dict[str, Curve] = {}
+        self.usage = Usage(reach_s)
 
     async def refresh(self) -> None:
         """Take in what has settled since the last time. Raises StoreError."""
@@ -44,5 +47,17 @@ class Board:
                 self._position = row.position
             if len(rows) < _ROWS:
                 break
-        for curve in (self.fleet, *self.bots.values()):
+        await self._refresh_usage(since_ns)
+        for curve in (self.fleet, *self.bots.values(), self.usage):
             curve.drop_before(now_s)
+
+    async def _refresh_usage(self, since_ns: int) -> None:
+        while True:
+            after_ns = max(since_ns, self.usage.seen_to_ns)
+            samples = await self._store.read(
+                partial(window_samples, account=self._account, after_ns=after_ns, limit=_ROWS)
+            )
+            for time_ns, shares in samples:
+                self.usage.add(time_ns, shares)
+            if len(samples) < _ROWS:
+                return

@@ -62,6 +62,7 @@ class Live:
         self._fleet = fleet
         self._account = account
         self._quota = quota
+        self._every_wall_s = max(_EVERY_WALL_S, clock.wall_s(1.0))
         self._watchers = 0
         self._wanted = asyncio.Event()
         self._changed = asyncio.Condition()
@@ -91,7 +92,7 @@ class Live:
                     self._latest = text
                     self._number += 1
                     self._changed.notify_all()
-            await self._clock.sleep(max(1.0, self._clock.fleet_s(_EVERY_WALL_S)))
+            await self._clock.sleep(self._clock.fleet_s(self._every_wall_s))
 
     async def snapshot(self) -> dict[str, object]:
         """The page's data now. Raises StoreError."""
@@ -107,6 +108,8 @@ class Live:
                 figures=await self._reports.figures(self._account, now_ns - _WINDOW_S * NS_PER_S, now_ns + 1),
                 fleet_curve=self._board.fleet,
                 bot_curves=self._board.bots,
+                usage=self._board.usage,
+                every_wall_s=self._every_wall_s,
                 orders=await self._store.orders(self._account, limit=_ORDERS),
                 open_orders=await self._store.open_orders(self._account),
                 status=await self._store.status(self._account, now_ns),

@@ -6,16 +6,18 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from derivfleet.common.clock import NS_PER_S
+from derivfleet.metrics.web.alerts import alert_json, alerts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from decimal import Decimal
 
-    from derivfleet.common.fleet import Fleet
+    from derivfleet.common.fleet import Bot, Fleet
     from derivfleet.metrics.aggregate import BotFigures, Figures
     from derivfleet.metrics.curve import Curve
     from derivfleet.metrics.orders import OrderRecord
-    from derivfleet.metrics.status import Breaker, QuotaNow, StatusSample
+    from derivfleet.metrics.status import Breaker, QuotaNow, Share, StatusSample
+    from derivfleet.metrics.web.usage import Usage
 
 __all__ = ["FeedView", "View", "order_json", "snapshot"]
 
@@ -36,7 +38,10 @@ class FeedView:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Everything that one snapshot is made of. ``figures`` are those of the last ``window_s`` seconds."""
+    """Everything that one snapshot is made of. ``figures`` are those of the last ``window_s`` seconds.
+
+    ``every_wall_s``: how soon the next one is due, so that the page knows when to worry.
+    """
 
     now_ns: int
     speed: float
@@ -46,6 +51,8 @@ class View:
     figures: Figures
     fleet_curve: Curve
     bot_curves: Mapping[str, Curve]
+    usage: Usage
+    every_wall_s: float
     orders: Sequence[OrderRecord]
     open_orders: Mapping[str, int]
     status: StatusSample | None
@@ -57,17 +64,22 @@ def snapshot(view: View) -> Json:
     """The page's data at one instant."""
     figures = view.figures
     completeness = figures.completeness
+    known = {bot.name: bot for bot in view.fleet.bots}
+    waiting = {share.bot for share in view.quota.shares if share.waiting} if view.quota else set[str]()
     return {
         "time_s": view.now_ns / NS_PER_S,
         "speed": view.speed,
+        "every_s": view.every_wall_s,
         "fleet": view.fleet.fleet,
         "window_s": view.window_s,
         "account": _account_json(view),
         "gateway": _gateway_json(view),
         "total": {**_total_json(view.fleet_curve), "open": sum(view.open_orders.values())},
         "curve": _curve_json(view.fleet_curve, view.now_ns),
+        "usage": view.usage.points(view.now_ns / NS_PER_S),
+        "alerts": [alert_json(alert) for alert in alerts_of(view)],
         "recent": _recent_json(figures.fleet),
-        "bots": [_bot_json(view, bot) for bot in figures.bots],
+        "bots": [_bot_json(view, bot, known.get(bot.bot), is_waiting=bot.bot in waiting) for bot in figures.bots],
         "orders": [order_json(order) for order in view.orders],
         "completeness": {
             "orders_in_feed": completeness.orders_in_feed,
@@ -106,11 +118,16 @@ def _gateway_json(view: View) -> Json:
         "foreign_trades": status.foreign_trades if status else None,
         "connections": [asdict(one) for one in status.connections] if status else [],
         "quota": [asdict(window) for window in status.windows] if status else [],
-        "shares": [asdict(one) for one in view.quota.shares] if view.quota else [],
+        "shares": [asdict(one) for one in view.quota.shares if _is_in_use(one)] if view.quota else [],
         "next_calls": [asdict(one) for one in view.quota.next_calls] if view.quota else [],
         "savings": [asdict(one) for one in view.quota.savings] if view.quota else [],
         "breaker": _breaker_json(view.quota.breaker) if view.quota and view.quota.breaker.state else None,
     }
+
+
+def _is_in_use(share: Share) -> bool:
+    """Most shares of a large fleet are idle, and the page gets them every second."""
+    return bool(share.used or share.borrowed or share.lent or share.waiting)
 
 
 def _breaker_json(breaker: Breaker) -> Json:
@@ -122,18 +139,25 @@ def _breaker_json(breaker: Breaker) -> Json:
     }
 
 
-def _bot_json(view: View, figures: BotFigures) -> Json:
-    known = next((bot for bot in view.fleet.bots if bot.name == figures.bot), None)
+def _bot_json(view: View, figures: BotFigures, known: Bot | None, *, is_waiting: bool) -> Json:
     curve = view.bot_curves.get(figures.bot)
     return {
         "bot": figures.bot,
         "strategy": known.parameters.strategy if known else "",
         "symbols": list(known.symbols) if known else [],
+        "state": "waiting" if is_waiting else _state_of(view, figures),
         "open": view.open_orders.get(figures.bot, 0),
         "total": _total_json(curve),
         "curve": _curve_json(curve, view.now_ns),
         "recent": _recent_json(figures),
     }
+
+
+def _state_of(view: View, figures: BotFigures) -> str:
+    """What a bot is doing, from what the last minutes saw of it."""
+    if figures.buys or view.open_orders.get(figures.bot):
+        return "trading"
+    return "watching" if figures.ops else "silent"
 
 
 def _recent_json(figures: BotFigures) -> Json:

@@ -6,9 +6,18 @@ import { count, make, millis, money, percent, plural, span, toneOf, write } from
 const buyPhase = (bot) => bot.recent.phases.buy;
 const errorsOf = (bot) => bot.recent.errors.reduce((sum, one) => sum + one.count, 0);
 
+const STATES = ["trading", "waiting", "watching", "silent"];
+const MEANING = {
+  trading: "It bought in the last minutes, or has an order open",
+  waiting: "A call of it waits for its turn within the limits",
+  watching: "It is connected and has not bought lately",
+  silent: "It has made no call lately",
+};
+
 // title, sort key (larger first), class
 const COLUMNS = [
   { id: "bot", title: "Bot", key: (bot) => bot.bot, text: true },
+  { id: "state", title: "State", key: (bot) => STATES.indexOf(bot.state), text: true },
   { id: "profit", title: "Profit", key: (bot) => Number(bot.total.profit) },
   { id: "spark", title: "Curve", key: null },
   { id: "rate", title: "Win rate", key: (bot) => bot.total.win_rate ?? -1 },
@@ -70,6 +79,18 @@ export class BotTable {
     });
   }
 
+  // Hide what does not fit; returns how many are shown, and of how many.
+  filter(text, state) {
+    const wanted = text.toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = 0;
+    for (const { element, words, bot } of this.#rows.values()) {
+      const fits = wanted.every((word) => words.includes(word)) && (!state || (state === "errors" ? errorsOf(bot) > 0 : bot.state === state));
+      element.hidden = !fits;
+      shown += fits;
+    }
+    return [shown, this.#rows.size];
+  }
+
   #newRow(bot) {
     const cells = {};
     const element = make("tr");
@@ -84,7 +105,7 @@ export class BotTable {
     name.addEventListener("click", () => this.#onPick(bot.bot));
     const what = [bot.strategy.replaceAll("_", " "), bot.symbols.join(" ")].filter(Boolean).join(" · ");
     cells.bot.append(name, make("small", {}, what));
-    const row = { element, cells, name, drawn: "" };
+    const row = { element, cells, name, drawn: "", words: `${bot.bot} ${what}`.toLowerCase() };
     this.#rows.set(bot.bot, row);
     return row;
   }
@@ -95,6 +116,10 @@ export class BotTable {
     const errors = errorsOf(bot);
     row.element.classList.toggle("picked", bot.bot === this.#picked);
     row.name.setAttribute("aria-pressed", String(bot.bot === this.#picked));
+    row.bot = bot;
+    write(cells.state, bot.state);
+    cells.state.dataset.state = bot.state;
+    cells.state.title = MEANING[bot.state] ?? "";
     write(cells.profit, bot.total.settled ? money(bot.total.profit, { signed: true }) : "–", toneOf(bot.total.profit));
     write(cells.rate, percent(bot.total.win_rate));
     write(cells.settled, count(bot.total.settled));

@@ -1,55 +1,60 @@
-// The profit curve and its small sisters. Steps, not slopes: money moves when an order settles and stands still between.
+// Curves over time, drawn by hand: one chart for money (steps, for money stands still between settlements), for how full
+// the limits are, and for one period against another; and their small sisters.
 
-import { dayOf, draw, minuteOf, money, timeOf } from "./format.js";
+import { draw, make, money, write } from "./format.js";
 
-const PAD = { top: 14, right: 14, bottom: 24, left: 56 };
-const TICK_SPANS_S = [1, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400, 172_800];
-
-// [[time, "profit"], …] → points of a step line that begins at zero.
-function stepsOf(curve, sinceS, nowS) {
-  const points = [[sinceS, 0]];
-  for (const [time, profit] of curve) {
-    points.push([time, points.at(-1)[1]], [time, Number(profit)]);
-  }
-  points.push([nowS, points.at(-1)[1]]);
-  return points;
-}
-
-const path = (points, x, y) =>
-  points.map(([t, v], i) => `${i ? "L" : "M"}${x(t).toFixed(1)} ${y(v).toFixed(1)}`).join("");
+const PAD = { top: 14, right: 16, bottom: 24, left: 58 };
+let charts = 0;
 
 function niceStep(range, most) {
   const rough = range / most;
   const power = 10 ** Math.floor(Math.log10(rough));
-  return [1, 2, 2.5, 5, 10].map((m) => m * power).find((step) => step >= rough);
+  return [1, 2, 2.5, 5, 10].map((m) => m * power).find((step) => step >= rough * 0.999);
+}
+
+const path = (points, x, y, stepped) =>
+  points
+    .map(([t, v], i) => {
+      if (i === 0) return `M${x(t).toFixed(1)} ${y(v).toFixed(1)}`;
+      return stepped ? `H${x(t).toFixed(1)}V${y(v).toFixed(1)}` : `L${x(t).toFixed(1)} ${y(v).toFixed(1)}`;
+    })
+    .join("");
+
+// [[time, "profit"], …] → points of a curve that begins at zero and goes on until now.
+export function moneyPoints(curve, from, to) {
+  const points = [[from, 0], ...curve.map(([time, profit]) => [time, Number(profit)])];
+  if (to !== null) points.push([to, points.at(-1)[1]]);
+  return points;
 }
 
 export function sparkline(curve, nowS, width = 104, height = 26) {
   const svg = draw("svg", { class: "spark", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
   if (curve.length === 0) return svg;
-  const points = stepsOf(curve, Math.min(curve[0][0], nowS) - 1, nowS);
+  const points = moneyPoints(curve, Math.min(curve[0][0], nowS) - 1, nowS);
   const values = points.map(([, value]) => value);
   const low = Math.min(0, ...values);
   const high = Math.max(0, ...values);
   const first = points[0][0];
   const x = (t) => 1 + ((width - 5) * (t - first)) / Math.max(1, nowS - first);
   const y = (v) => height - 3 - ((height - 6) * (v - low)) / Math.max(0.01, high - low);
-  const tone = values.at(-1) > 0 ? "gain" : values.at(-1) < 0 ? "loss" : "even";
+  const tone = toneOfNumber(values.at(-1));
   svg.append(
     draw("line", { class: "zero", x1: 0, x2: width, y1: y(0), y2: y(0) }),
-    draw("path", { class: `line ${tone}`, d: path(points, x, y) }),
+    draw("path", { class: `line ${tone}`, d: path(points, x, y, true) }),
     draw("circle", { class: `end ${tone}`, cx: x(nowS), cy: y(values.at(-1)), r: 2 }),
   );
   return svg;
 }
 
-export class ProfitChart {
+const toneOfNumber = (value) => (value > 0 ? "gain" : value < 0 ? "loss" : "even");
+
+// show({label, empty, from, to, every, tick, at, series, low, high, value, marks}); a series is {name, points, kind,
+// stepped, text}: kind "money" fills towards zero, others are lines in their own style.
+export class Chart {
   #box;
   #readout;
-  #curve = [];
-  #sinceS = null;
-  #nowS = 0;
-  #currency = "";
+  #number = ++charts;
+  #drawing = null;
   #cursor = null;
   #scale = null;
 
@@ -63,87 +68,101 @@ export class ProfitChart {
     box.addEventListener("keydown", (event) => this.#key(event));
   }
 
-  show(curve, sinceS, nowS, currency, label) {
-    this.#curve = curve;
-    this.#sinceS = sinceS;
-    this.#nowS = nowS;
-    this.#currency = currency;
-    const last = curve.at(-1);
-    this.#box.setAttribute(
-      "aria-label",
-      last ? `${label}: ${money(last[1], { signed: true })} ${currency} since ${timeOf(sinceS)} UTC` : `${label}: nothing settled yet`,
-    );
+  show(drawing) {
+    this.#drawing = drawing;
+    this.#box.setAttribute("aria-label", drawing.label);
     this.#render();
   }
 
   #render() {
     const { clientWidth: width, clientHeight: height } = this.#box;
-    if (!width || !height) return;
-    if (this.#curve.length === 0) {
+    const drawing = this.#drawing;
+    if (!width || !height || !drawing) return;
+    const series = drawing.series.filter((one) => one.points.length > 0);
+    if (series.length === 0) {
       this.#scale = null;
-      this.#box.replaceChildren(emptyNote("The curve begins with the first settled order."));
+      write(this.#readout, "");
+      if (this.#box.firstElementChild?.textContent !== drawing.empty) this.#box.replaceChildren(make("p.empty", {}, drawing.empty));
       return;
     }
-    const points = stepsOf(this.#curve, this.#sinceS, this.#nowS);
-    const values = points.map(([, value]) => value);
-    const step = niceStep(Math.max(0.4, Math.max(0, ...values) - Math.min(0, ...values)), height < 220 ? 3 : 5);
-    const low = Math.floor(Math.min(0, ...values) / step) * step;
-    const high = Math.max(Math.ceil(Math.max(0, ...values) / step) * step, low + step);
-    const seconds = Math.max(1, this.#nowS - this.#sinceS);
-    const x = (t) => PAD.left + ((width - PAD.left - PAD.right) * (t - this.#sinceS)) / seconds;
+    const values = series.flatMap((one) => one.points.map(([, value]) => value));
+    const least = drawing.low ?? Math.min(0, ...values);
+    const most = drawing.high ?? Math.max(0, ...values);
+    const step = niceStep(Math.max(drawing.high ? 0 : 0.4, most - least), height < 220 ? 3 : 5);
+    const low = Math.floor(least / step + 1e-9) * step;
+    const high = Math.max(Math.ceil(most / step - 1e-9) * step, low + step);
+    const long = Math.max(1, drawing.to - drawing.from);
+    const x = (t) => PAD.left + ((width - PAD.left - PAD.right) * (t - drawing.from)) / long;
     const y = (v) => height - PAD.bottom - ((height - PAD.top - PAD.bottom) * (v - low)) / (high - low);
-    this.#scale = { x, y, width, height, seconds };
-
+    this.#scale = { x, y, width, height, long, series };
     const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true" });
-    svg.append(gradients(y(0)));
     for (let value = low; value <= high + step / 2; value += step) {
-      const at = y(value);
       const zero = Math.abs(value) < step / 2;
-      svg.append(draw("line", { class: zero ? "zero" : "grid", x1: PAD.left, x2: width - PAD.right, y1: at, y2: at }));
-      const text = money(value.toFixed(2), { signed: true });
-      svg.append(draw("text", { class: "axis", x: PAD.left - 8, y: at + 4, "text-anchor": "end" }, zero ? "0" : text));
-    }
-    const every = TICK_SPANS_S.find((one) => seconds / one <= Math.max(2, width / 110)) ?? 604_800;
-    const label = every < 60 ? timeOf : every < 86_400 ? minuteOf : dayOf;
-    for (let t = Math.ceil(this.#sinceS / every) * every; t <= this.#nowS; t += every) {
-      if (x(t) < PAD.left + 14 || x(t) > width - PAD.right - 14) continue;
-      svg.append(draw("text", { class: "axis", x: x(t), y: height - 6, "text-anchor": "middle" }, label(t)));
-    }
-    const line = path(points, x, y);
-    const area = `${line}L${x(this.#nowS)} ${y(0)}L${x(this.#sinceS)} ${y(0)}Z`;
-    const end = values.at(-1);
-    for (const side of ["gain", "loss"]) {
       svg.append(
-        draw("path", { class: `area ${side}`, d: area, "clip-path": `url(#${side}-half)` }),
-        draw("path", { class: `line ${side}`, d: line, "clip-path": `url(#${side}-half)` }),
+        draw("line", { class: zero ? "zero" : "grid", x1: PAD.left, x2: width - PAD.right, y1: y(value), y2: y(value) }),
+        draw("text", { class: "axis", x: PAD.left - 10, y: y(value) + 4, "text-anchor": "end" }, drawing.value(zero ? 0 : value)),
       );
     }
-    const tone = end > 0 ? "gain" : end < 0 ? "loss" : "even";
-    svg.append(
-      draw("circle", { class: `halo ${tone}`, cx: x(this.#nowS), cy: y(end), r: 9 }),
-      draw("circle", { class: `end ${tone}`, cx: x(this.#nowS), cy: y(end), r: 4 }),
-    );
+    for (const mark of drawing.marks ?? []) {
+      svg.append(draw("line", { class: "limit", x1: PAD.left, x2: width - PAD.right, y1: y(mark), y2: y(mark) }));
+    }
+    const every = drawing.every(long / Math.max(2, width / 110));
+    for (let t = Math.ceil(drawing.from / every) * every; t <= drawing.to; t += every) {
+      if (x(t) < PAD.left + 14 || x(t) > width - PAD.right - 14) continue;
+      svg.append(draw("text", { class: "axis", x: x(t), y: height - 6, "text-anchor": "middle" }, drawing.tick(t, every)));
+    }
+    for (const one of [...series].reverse()) svg.append(...(one.kind === "money" ? this.#money(one, x, y) : [this.#line(one, x, y)]));
     this.#box.replaceChildren(svg);
     this.#renderCursor();
+  }
+
+  #line(one, x, y) {
+    return draw("path", { class: `line ${one.kind}`, d: path(one.points, x, y, one.stepped) });
+  }
+
+  // Green above zero, red below it, and a dot at the end.
+  #money(one, x, y) {
+    const half = (name, top, height) =>
+      draw("clipPath", { id: `${name}-${this.#number}` }, draw("rect", { x: 0, y: top, width: 10_000, height: Math.max(0, height) }));
+    const parts = [draw("defs", {}, half("gain", -10, y(0) + 10), half("loss", y(0), 10_000))];
+    const line = path(one.points, x, y, true);
+    const area = `${line}V${y(0).toFixed(1)}H${x(one.points[0][0]).toFixed(1)}Z`;
+    for (const tone of ["gain", "loss"]) {
+      const clip = `url(#${tone}-${this.#number})`;
+      parts.push(
+        draw("path", { class: `area ${tone}`, d: area, "clip-path": clip }),
+        draw("path", { class: `line ${tone}`, d: line, "clip-path": clip }),
+      );
+    }
+    const [endX, endY] = one.points.at(-1);
+    const tone = toneOfNumber(endY);
+    parts.push(
+      draw("circle", { class: `halo ${tone}`, cx: x(endX), cy: y(endY), r: 9 }),
+      draw("circle", { class: `end ${tone}`, cx: x(endX), cy: y(endY), r: 4 }),
+    );
+    return parts;
   }
 
   #renderCursor() {
     const svg = this.#box.querySelector("svg");
     svg?.querySelector(".cursor")?.remove();
     if (!svg || !this.#scale || this.#cursor === null) {
-      this.#readout.textContent = "";
+      write(this.#readout, "");
       return;
     }
-    const { x, y, height } = this.#scale;
-    const time = Math.min(Math.max(this.#cursor, this.#sinceS), this.#nowS);
-    const before = this.#curve.filter(([end]) => end <= time).at(-1);
-    const profit = before ? before[1] : "0";
-    svg.append(
-      draw("g", { class: "cursor" },
-        draw("line", { x1: x(time), x2: x(time), y1: PAD.top, y2: height - PAD.bottom }),
-        draw("circle", { cx: x(time), cy: y(Number(profit)), r: 4 })),
-    );
-    this.#readout.textContent = `${timeOf(time)} UTC  ${money(profit, { signed: true })} ${this.#currency}`;
+    const { x, y, height, series } = this.#scale;
+    const { from, to, at } = this.#drawing;
+    const time = Math.min(Math.max(this.#cursor, from), to);
+    const cursor = draw("g", { class: "cursor" }, draw("line", { x1: x(time), x2: x(time), y1: PAD.top, y2: height - PAD.bottom }));
+    const told = [at(time)];
+    for (const one of series) {
+      const reached = one.points.filter(([t]) => t <= time).at(-1);
+      if (!reached) continue;
+      cursor.append(draw("circle", { cx: x(time), cy: y(reached[1]), r: 4 }));
+      told.push(`${one.name ? `${one.name} ` : ""}${one.text(reached[1])}`);
+    }
+    svg.append(cursor);
+    write(this.#readout, told.join("   "));
   }
 
   #moveTo(time) {
@@ -153,31 +172,24 @@ export class ProfitChart {
 
   #point(event) {
     if (!this.#scale) return;
-    const at = event.clientX - this.#box.getBoundingClientRect().left;
-    const { width, seconds } = this.#scale;
-    this.#moveTo(this.#sinceS + ((at - PAD.left) / (width - PAD.left - PAD.right)) * seconds);
+    const place = event.clientX - this.#box.getBoundingClientRect().left;
+    const { width, long } = this.#scale;
+    this.#moveTo(this.#drawing.from + ((place - PAD.left) / (width - PAD.left - PAD.right)) * long);
   }
 
   #key(event) {
-    if (!this.#scale) return;
-    const step = this.#scale.seconds / 60;
-    const from = this.#cursor ?? this.#nowS;
-    const targets = { ArrowLeft: from - step, ArrowRight: from + step, Home: this.#sinceS, End: this.#nowS };
+    if (!this.#scale || event.ctrlKey || event.metaKey || event.altKey) return;
+    const { from, to } = this.#drawing;
+    const step = this.#scale.long / 60;
+    const here = this.#cursor ?? to;
+    const targets = { ArrowLeft: here - step, ArrowRight: here + step, Home: from, End: to };
     if (!(event.key in targets)) return;
     event.preventDefault();
-    this.#moveTo(Math.min(Math.max(targets[event.key], this.#sinceS), this.#nowS));
+    this.#moveTo(Math.min(Math.max(targets[event.key], from), to));
   }
 }
 
-function gradients(zero) {
-  const half = (id, y, height) =>
-    draw("clipPath", { id }, draw("rect", { x: 0, y, width: 10_000, height: Math.max(0, height) }));
-  return draw("defs", {}, half("gain-half", -10, zero + 10), half("loss-half", zero, 10_000));
-}
-
-function emptyNote(text) {
-  const note = document.createElement("p");
-  note.className = "empty";
-  note.textContent = text;
-  return note;
-}
+// The length between two marks on a time axis, at least so many seconds.
+const TICKS_S = [1, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 14_400, 21_600, 43_200, 86_400, 172_800];
+export const everyOf = (seconds) => TICKS_S.find((one) => one >= seconds) ?? 604_800;
+export const moneyAxis = (value) => (value === 0 ? "0" : money(value.toFixed(2), { signed: true }));

@@ -5,12 +5,30 @@ const clock = new Intl.DateTimeFormat("en-GB", {
 });
 const clockShort = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: "UTC" });
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
+const date = new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
 
 export const timeOf = (epochS) => clock.format(epochS * 1000);
 export const minuteOf = (epochS) => clockShort.format(epochS * 1000);
 export const dayOf = (epochS) => day.format(epochS * 1000);
+export const dateOf = (epochS) => date.format(epochS * 1000);
+// Today's times need no date.
+export const whenOf = (epochS, nowS) => (dayOf(epochS) === dayOf(nowS) ? timeOf(epochS) : `${dayOf(epochS)} ${timeOf(epochS)}`);
 
 const MINUS = "\u2212";
+
+// Exact difference of two decimal strings, for comparing periods.
+export function minus(a, b) {
+  const digits = Math.max(...[a, b].map((text) => (text.split(".")[1] ?? "").length));
+  const whole = (text) => {
+    const negative = text.startsWith("-");
+    const [units, cents = ""] = text.replace("-", "").split(".");
+    const value = BigInt(units + cents.padEnd(digits, "0"));
+    return negative ? -value : value;
+  };
+  const value = whole(a) - whole(b);
+  const text = String(value < 0n ? -value : value).padStart(digits + 1, "0");
+  return `${value < 0n ? "-" : ""}${text.slice(0, text.length - digits)}${digits ? `.${text.slice(-digits)}` : ""}`;
+}
 
 // Money arrives as decimal strings and stays text: only its grouping and its sign are dressed.
 export function money(text, { signed = false } = {}) {
@@ -69,6 +87,31 @@ function dress(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   element.append(...children);
   return element;
+}
+
+export const at = (id) => document.getElementById(id);
+
+const CONTRACTS = {
+  CALL: "Rise", PUT: "Fall", CALLE: "Rise or equal", PUTE: "Fall or equal", DIGITMATCH: "Matches",
+  DIGITDIFF: "Differs", DIGITOVER: "Over", DIGITUNDER: "Under", DIGITEVEN: "Even", DIGITODD: "Odd",
+};
+const UNITS = { t: "tick", s: "second", m: "minute", h: "hour", d: "day" };
+
+export const contractOf = (order) => [CONTRACTS[order.contract_type] ?? order.contract_type, order.barrier].filter(Boolean).join(" ");
+export const durationOf = (order) => plural(order.duration, UNITS[order.duration_unit] ?? order.duration_unit);
+
+// What became of an order: its profit if it has settled, else its state in a word.
+const STATES = { confirmed: "open", not_found: "not found" };
+const TONES = { confirmed: "calm", sent: "calm", intended: "calm", unknown: "warn" };
+export const stateOf = (order) => STATES[order.state] ?? order.state;
+export const toneOfState = (order) => (order.state === "settled" ? "even" : (TONES[order.state] ?? "loss"));
+
+// Whether a box shows something else than before; what has not changed keeps its elements, and what points at them.
+export function isNews(box, told) {
+  const text = JSON.stringify(told);
+  if (box.dataset.told === text) return false;
+  box.dataset.told = text;
+  return true;
 }
 
 export function write(element, text, tone) {

@@ -1,6 +1,6 @@
 // The panel of call limits: how full each window is, whose calls fill it, who lends to whom, and what was saved.
 
-import { count, make, percent, plural, span, timeOf, write } from "./format.js";
+import { count, isNews, make, percent, plural, span, timeOf, write } from "./format.js";
 
 const WINDOWS = { 60: "minute", 3600: "hour", 1: "second" };
 const MOST_BOTS = 12;
@@ -13,6 +13,8 @@ export function showQuota(box, note, snapshot, picked) {
   const stale = isStale(snapshot);
   box.classList.toggle("stale", stale);
   write(note, gateway.status_age_s === null ? "" : stale ? `as of ${span(gateway.status_age_s)} ago` : "used of what Deriv allows");
+  const { quota, shares, next_calls, savings, breaker, calls_sent } = gateway;
+  if (!isNews(box, [quota, shares, next_calls, savings, breaker, calls_sent, picked])) return;
   if (gateway.quota.length === 0) {
     box.replaceChildren(make("p.empty", {}, "The gateway has not told its limits yet."));
     return;
@@ -24,7 +26,7 @@ export function showQuota(box, note, snapshot, picked) {
 function bucketBox(bucket, gateway, picked) {
   const windows = gateway.quota.filter((one) => one.bucket === bucket);
   return make("div.bucket", {},
-    make("div.top", {}, make("h3", {}, bucket.replaceAll("_", " ")), make("small.next", {}, nextCall(bucket, gateway, picked))),
+    make("div.top", {}, make("h4", {}, bucket.replaceAll("_", " ")), make("small.next", {}, nextCall(bucket, gateway, picked))),
     ...windows.map(windowBar), ...shareBars(bucket, gateway, picked));
 }
 

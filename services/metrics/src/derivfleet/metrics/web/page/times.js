@@ -1,6 +1,6 @@
-// The panels beside the table: where the time goes, the last orders, and what was not seen.
+// Where the time goes, and what was not seen.
 
-import { make, millis, money, plural, span, timeOf, toneOf, write } from "./format.js";
+import { isNews, make, millis, money, plural, span } from "./format.js";
 
 const PHASES = [
   ["decide", "Bot decides", "The strategy thinks (trade.decide)"],
@@ -15,15 +15,17 @@ const SCALE = [[0.1, "0.1 ms"], [1, "1 ms"], [10, "10 ms"], [100, "0.1 s"], [100
 const place = (ms) =>
   (100 * Math.log(Math.min(Math.max(ms, LOW_MS), HIGH_MS) / LOW_MS)) / Math.log(HIGH_MS / LOW_MS);
 
-export function showTimes(box, recent) {
-  const seen = PHASES.filter(([phase]) => recent.phases[phase]);
+// `phases`: name → {count, p50_ms, p95_ms, p99_ms}.
+export function showTimes(box, phases) {
+  const seen = PHASES.filter(([phase]) => phases[phase]);
+  if (!isNews(box, seen.map(([phase]) => phases[phase]))) return;
   if (seen.length === 0) {
     box.replaceChildren(make("p.empty", {}, "No traces in this time."));
     return;
   }
   box.replaceChildren(
     ...seen.map(([phase, name, explained]) => {
-      const one = recent.phases[phase];
+      const one = phases[phase];
       const bar = make("span.range");
       bar.style.left = `${place(one.p50_ms)}%`;
       bar.style.width = `${Math.max(1.2, place(one.p99_ms) - place(one.p50_ms))}%`;
@@ -44,45 +46,6 @@ function scaleMark([ms, text]) {
   return mark;
 }
 
-const WORDS = {
-  CALL: "Rise", PUT: "Fall", CALLE: "Rise or equal", PUTE: "Fall or equal", DIGITMATCH: "Matches",
-  DIGITDIFF: "Differs", DIGITOVER: "Over", DIGITUNDER: "Under", DIGITEVEN: "Even", DIGITODD: "Odd",
-};
-const UNITS = { t: "tick", s: "second", m: "minute", h: "hour", d: "day" };
-
-export function showOrders(list, snapshot, picked) {
-  const orders = snapshot.orders.filter((order) => !picked || order.bot === picked).slice(0, 14);
-  if (orders.length === 0) {
-    list.replaceChildren(make("li.empty", {}, picked ? `None of ${picked} among the last ones.` : "No orders yet."));
-    return;
-  }
-  const known = new Set([...list.children].map((item) => item.dataset.key));
-  list.replaceChildren(...orders.map((order) => orderItem(order, known)));
-}
-
-function orderItem(order, known) {
-  const key = `${order.order_id} ${order.state}`;
-  const what = [WORDS[order.contract_type] ?? order.contract_type, order.barrier].filter(Boolean).join(" ");
-  const fresh = known.size > 0 && !known.has(key) ? ".fresh" : "";
-  const item = make(`li.order${fresh}`, { "data-key": key, title: [order.order_id, order.error_message].filter(Boolean).join("\n") },
-    make("time", {}, timeOf(order.changed_s)),
-    make("span.who", {}, order.bot),
-    make("span.what", {}, make("b", {}, what), ` ${order.symbol} `, make("small", {}, plural(order.duration, UNITS[order.duration_unit] ?? order.duration_unit))),
-    make("span.stake", {}, money(order.stake)),
-    outcome(order));
-  return item;
-}
-
-function outcome(order) {
-  if (order.state === "settled") {
-    return make("span.outcome", { "data-tone": toneOf(order.profit) }, money(order.profit, { signed: true }));
-  }
-  const tones = { confirmed: "calm", sent: "calm", intended: "calm", unknown: "warn" };
-  const words = { confirmed: "open", not_found: "not found" };
-  const label = words[order.state] ?? order.state;
-  return make("span.outcome.state", { "data-tone": tones[order.state] ?? "loss", title: order.error_code }, label);
-}
-
 // What the figures do not show, in words; nothing to hide, nothing to guess.
 export function completenessOf(snapshot) {
   const { completeness: seen, gateway } = snapshot;
@@ -93,7 +56,7 @@ export function completenessOf(snapshot) {
   if (!gateway.connected) {
     tone = "loss";
     parts.push(`The order feed has been cut for ${span(gateway.lag_s)} (${gateway.problem}): what has settled since is not here. It is being tried again.`);
-  } else if (gateway.lag_s > 0) {
+  } else if (gateway.lag_s > Math.max(2, 2 * snapshot.speed)) {
     tone = "warn";
     parts.push(`The order feed is catching up, ${span(gateway.lag_s)} behind.`);
   } else {
