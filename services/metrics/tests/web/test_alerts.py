@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
 
 from derivfleet.common.clock import NS_PER_S
 from derivfleet.metrics.aggregate import figures_of
+from derivfleet.metrics.alerts.records import Alert as KeptAlert
 from derivfleet.metrics.cells import ERROR, Cell
 from derivfleet.metrics.curve import Curve
 from derivfleet.metrics.status import quota_now, samples_of
@@ -51,6 +53,7 @@ def calm(make_status: MakeStatus, fleet: Fleet) -> MakeView:
             bot_curves={},
             usage=Usage(60),
             every_wall_s=1.0,
+            kept_alerts=[],
             orders=[],
             open_orders={},
             status=samples_of(status)[0],
@@ -123,3 +126,16 @@ def test_the_worst_comes_first(calm: MakeView) -> None:
     found = alerts_of(calm({"QUOTA_DEADLINE": 2}, rejected=1, shares=waiting))
     assert [alert.severity for alert in found] == ["critical", "warning", "info"]
     assert "QUOTA_DEADLINE 2×" in found[1].message
+
+
+def test_what_rules_raised_stands_with_the_rest_and_after_it_when_it_is_over(calm: MakeView) -> None:
+    fired = KeptAlert("losses", "over-4", "drawdown", Decimal(5), Decimal("7.5"), 3 * NS_PER_S)
+    over = replace(fired, fired_ns=NS_PER_S, cleared_ns=2 * NS_PER_S)
+    found = alerts_of(replace(calm(rejected=1), kept_alerts=[fired, over]))
+    assert [(alert.rule, alert.state) for alert in found] == [
+        ("refused_by_deriv", "firing"),
+        ("losses", "firing"),
+        ("losses", "resolved"),
+    ]
+    assert found[1].message == "7.5 below the highest profit (threshold 5)."
+    assert alert_json(found[2])["until_s"] == 2.0

@@ -196,7 +196,7 @@ async def test_what_tells_of_the_fleet_is_for_readers(run_metrics: RunMetrics, s
             async with stranger.get(f"{service.url}/{path}") as answer:
                 assert answer.status == 401, path
                 assert "derivfleet page" in (await answer.json())["error"]["message"]
-        for path in ("", "app.js", "healthz", "session"):
+        for path in ("", "app.js", "healthz", "metrics", "session"):
             async with stranger.get(f"{service.url}/{path}") as answer:
                 assert answer.status == 200, path
         bot = {"Authorization": f"Bearer {service.token('over-4')}"}

@@ -62,6 +62,7 @@ def view(make_order: MakeOrder, make_status: MakeStatus) -> View:
         bot_curves={"over-4": curve},
         usage=usage,
         every_wall_s=1.0,
+        kept_alerts=[],
         orders=[make_order(1, "a")],
         open_orders={"over-4": 2, "gone": 1},
         status=samples_of(make_status(NOW_S - 3, rejected=4))[0],

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from derivfleet.metrics.alerts.records import Alert
 
-__all__ = ["UNITS", "Change", "text_of"]
+__all__ = ["UNITS", "Change", "seen_of", "text_of"]
 
 UNITS = {
     "error_rate": "of calls failed",
@@ -54,12 +54,16 @@ def text_of(fleet: str, changes: Sequence[Change]) -> str:
 def _line(change: Change) -> str:
     alert = change.alert
     of = f" {alert.bot}" if alert.bot else ""
-    limit = f"threshold {_number(alert.condition, alert.threshold)}"
-    seen = f"{_number(alert.condition, alert.value)} {UNITS[alert.condition]}"
     if change.turn is Turn.FIRED:
-        return f"FIRING {alert.rule}{of}: {seen} ({limit})"
+        return f"FIRING {alert.rule}{of}: {seen_of(alert)}"
     lasted_s = max(0, alert.cleared_ns - alert.fired_ns) // NS_PER_S
-    return f"CLEARED {alert.rule}{of} after {_duration(lasted_s)}: {seen} ({limit})"
+    return f"CLEARED {alert.rule}{of} after {_duration(lasted_s)}: {seen_of(alert)}"
+
+
+def seen_of(alert: Alert) -> str:
+    """What was seen, against what is allowed."""
+    limit = f"threshold {_number(alert.condition, alert.threshold)}"
+    return f"{_number(alert.condition, alert.value)} {UNITS[alert.condition]} ({limit})"
 
 
 def _number(condition: str, value: Decimal) -> str:

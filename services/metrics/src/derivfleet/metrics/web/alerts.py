@@ -1,4 +1,4 @@
-"""What needs a look now, by the gateway's own word: the page's list of alerts. Pure."""
+"""The page's list of alerts: what needs a look now by the gateway's own word, and what the rules have seen. Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from derivfleet.common.clock import NS_PER_S
+from derivfleet.metrics.alerts.wording import seen_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from derivfleet.metrics.alerts.records import Alert as KeptAlert
     from derivfleet.metrics.web.snapshot import View
 
 __all__ = ["Alert", "alert_json", "alerts_of"]
@@ -50,9 +52,18 @@ def alert_json(alert: Alert) -> dict[str, object]:
 
 
 def alerts_of(view: View) -> Sequence[Alert]:
-    """What is wrong at this moment, the worst first."""
-    found = [*_feed(view), *_breaker(view), *_account(view), *_limits(view), *_bots(view)]
-    return sorted(found, key=lambda alert: ("critical", "warning", "info").index(alert.severity))
+    """What is wrong, the worst first, and then what was wrong, the newest first."""
+    kept = [_kept(one) for one in view.kept_alerts]
+    now = [*_feed(view), *_breaker(view), *_account(view), *_limits(view), *_bots(view)]
+    firing = [*now, *(one for one in kept if not one.until_ns)]
+    over = [one for one in kept if one.until_ns]
+    return [*sorted(firing, key=lambda alert: ("critical", "warning", "info").index(alert.severity)), *over]
+
+
+def _kept(alert: KeptAlert) -> Alert:
+    """One that a rule of the fleet file has raised."""
+    state = "firing" if alert.is_firing else "resolved"
+    return Alert(alert.rule, "warning", f"{seen_of(alert)}.", alert.bot, alert.fired_ns, alert.cleared_ns, state)
 
 
 def _feed(view: View) -> Iterator[Alert]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from derivfleet.common.rpc.identity import IdentitiesUnavailableError, Role
-from derivfleet.metrics.periods import FieldError
+from derivfleet.metrics.reports import FieldError
 from derivfleet.metrics.store import StoreError
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 _READERS = frozenset({Role.OBSERVER, Role.OPERATOR})
-_OPEN = frozenset({"/", "/{name}", "/healthz", "/session"})
-"""What tells nothing of the fleet: the page's own files, health, and the way in. All else is for readers."""
+_OPEN = frozenset({"/", "/{name}", "/healthz", "/metrics", "/session"})
+"""The page's own files, health, gauges for Prometheus, and the way in. All else is for readers."""
 _COOKIE_WALL_S = 30 * 86_400
 """A page that is left open stays open; the token itself may end sooner, and then so does this."""
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
 from derivfleet.common.clock import NS_PER_S
+from derivfleet.metrics.alerts import records
 from derivfleet.metrics.store import StoreError
 from derivfleet.metrics.web.snapshot import FeedView, View, snapshot
 
@@ -29,6 +31,7 @@ __all__ = ["Live", "TooManyWatchersError"]
 _log = structlog.get_logger()
 _WINDOW_S = 300
 _ORDERS = 30
+_ALERTS = 50
 _MOST_WATCHERS = 64
 _EVERY_WALL_S = 1.0
 
@@ -110,6 +113,7 @@ class Live:
                 bot_curves=self._board.bots,
                 usage=self._board.usage,
                 every_wall_s=self._every_wall_s,
+                kept_alerts=await self._store.read(partial(records.alerts, limit=_ALERTS)),
                 orders=await self._store.orders(self._account, limit=_ORDERS),
                 open_orders=await self._store.open_orders(self._account),
                 status=await self._store.status(self._account, now_ns),

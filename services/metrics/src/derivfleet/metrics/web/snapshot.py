@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from derivfleet.common.fleet import Bot, Fleet
     from derivfleet.metrics.aggregate import BotFigures, Figures
+    from derivfleet.metrics.alerts.records import Alert
     from derivfleet.metrics.curve import Curve
     from derivfleet.metrics.orders import OrderRecord
     from derivfleet.metrics.status import Breaker, QuotaNow, Share, StatusSample
@@ -53,6 +54,7 @@ class View:
     bot_curves: Mapping[str, Curve]
     usage: Usage
     every_wall_s: float
+    kept_alerts: Sequence[Alert]
     orders: Sequence[OrderRecord]
     open_orders: Mapping[str, int]
     status: StatusSample | None
