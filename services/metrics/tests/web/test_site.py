@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from pydantic import SecretStr
 
 from derivfleet.common.clock import FleetClock
 
@@ -109,6 +110,27 @@ async def test_events_show_the_fleet_and_stop_with_the_service(
             rest = await asyncio.wait_for(one.content.read(), 10)
             assert rest == b"" or rest.endswith(b"\n\n")
             assert one.content.at_eof()
+
+
+async def test_the_page_tells_how_far_the_copy_at_supabase_is_behind(
+    run_metrics: RunMetrics,
+    gateway: GatewayPeer,
+    make_event: MakeEvent,
+    browser: aiohttp.ClientSession,
+) -> None:
+    now_s = FleetClock().now_s()
+    gateway.events = [make_event(1, "a", time_s=now_s - 60), make_event(2, "b", time_s=now_s - 60)]
+    nobody = {"supabase_url": "http://127.0.0.1:1", "supabase_service_key": SecretStr("a key")}
+    async with (
+        run_metrics(gateway, **nobody) as service,
+        browser.get(f"{service.url}/events") as events,
+        asyncio.timeout(10),
+    ):
+        copy = (await first_event(events))["copy"]
+        while copy["behind_rows"] < 2 or not copy["problem"]:
+            copy = (await first_event(events))["copy"]
+        assert (copy["behind_rows"], copy["refused_rows"], copy["problem"]) == (2, 0, "UNREACHABLE")
+        assert copy["behind_s"] >= 60
 
 
 async def test_the_report_is_json_with_numbers_as_numbers_and_money_as_text(

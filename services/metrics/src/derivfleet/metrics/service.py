@@ -89,7 +89,7 @@ async def serve(
         session = await ending.enter_async_context(aiohttp.ClientSession())
         couriers = [Courier(store, clock, channel, session) for channel in channels]
         replicator = await replicator_of(settings, fleet, store, clock, ending)
-        live = Live(store, reports, feed, receiver.counts, board, clock, fleet, account, poll.quota)
+        live = Live(store, reports, feed, receiver.counts, board, clock, fleet, account, poll.quota, replicator)
 
         server = Server(
             settings.listen,

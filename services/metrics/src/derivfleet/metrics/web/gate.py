@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from derivfleet.common.rpc.identity import IdentitiesUnavailableError, Role
-from derivfleet.metrics.reports import FieldError
+from derivfleet.metrics.periods import FieldError
 from derivfleet.metrics.store import StoreError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import structlog
 from derivfleet.common.clock import NS_PER_S
 from derivfleet.metrics.alerts import records
 from derivfleet.metrics.store import StoreError
-from derivfleet.metrics.web.snapshot import FeedView, View, snapshot
+from derivfleet.metrics.web.snapshot import CopyView, FeedView, View, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from derivfleet.common.fleet import Fleet
     from derivfleet.metrics.feed import OrderFeed
     from derivfleet.metrics.ingest import IngestCounts
+    from derivfleet.metrics.replicate.replicator import Replicator
     from derivfleet.metrics.reports import Reports
     from derivfleet.metrics.status import QuotaNow
     from derivfleet.metrics.store import Store
@@ -54,6 +55,7 @@ class Live:
         fleet: Fleet,
         account: str,
         quota: Mapping[str, QuotaNow],
+        replicator: Replicator | None = None,
     ) -> None:
         """``quota`` is asked anew for each snapshot: whoever follows the gateway keeps it up."""
         self._store = store
@@ -65,6 +67,7 @@ class Live:
         self._fleet = fleet
         self._account = account
         self._quota = quota
+        self._replicator = replicator
         self._every_wall_s = max(_EVERY_WALL_S, clock.wall_s(1.0))
         self._watchers = 0
         self._wanted = asyncio.Event()
@@ -126,7 +129,19 @@ class Live:
                     spans_refused=self._counts.refused,
                     spans_sent_away=self._counts.sent_away,
                 ),
+                copy=await self._copy(),
             )
+        )
+
+    async def _copy(self) -> CopyView | None:
+        if self._replicator is None:
+            return None
+        tables = await self._replicator.progress()
+        return CopyView(
+            behind_rows=sum(one.behind_rows for one in tables),
+            behind_s=max(one.behind_s for one in tables),
+            refused_rows=sum(one.refused for one in tables),
+            problem=self._replicator.problem,
         )
 
     async def watch(self) -> AsyncGenerator[str, None]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from derivfleet.metrics.status import Breaker, QuotaNow, Share, StatusSample
     from derivfleet.metrics.web.usage import Usage
 
-__all__ = ["FeedView", "View", "order_json", "snapshot"]
+__all__ = ["CopyView", "FeedView", "View", "order_json", "snapshot"]
 
 Json = dict[str, Any]
 
@@ -35,6 +35,19 @@ class FeedView:
     events_refused: int
     spans_refused: int
     spans_sent_away: int
+
+
+@dataclass(frozen=True, slots=True)
+class CopyView:
+    """How far the copy at Supabase is behind: entries that wait, the age of the oldest, rows that it will never take.
+
+    ``problem`` is why copying does not go on, as a code.
+    """
+
+    behind_rows: int
+    behind_s: float
+    refused_rows: int
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +73,8 @@ class View:
     status: StatusSample | None
     quota: QuotaNow | None
     feed: FeedView
+    copy: CopyView | None = None
+    """None if there is none to be."""
 
 
 def snapshot(view: View) -> Json:
@@ -92,6 +107,7 @@ def snapshot(view: View) -> Json:
             "spans_refused": view.feed.spans_refused,
             "spans_sent_away": view.feed.spans_sent_away,
         },
+        "copy": None if view.copy is None else asdict(view.copy),
     }
 
 

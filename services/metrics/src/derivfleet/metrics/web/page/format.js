@@ -1,16 +1,18 @@
 // Numbers, times and elements: how values become what people read.
 
-const clock = new Intl.DateTimeFormat("en-GB", {
-  hour: "2-digit", minute: "2-digit", second: "2-digit", timeZone: "UTC",
-});
-const clockShort = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: "UTC" });
-const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
-const date = new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
+// Of a time and a zone; a formatter is slow to make, so each zone's is made once.
+function formatter(parts) {
+  const made = new Map();
+  return (epochS, timeZone = "UTC") => {
+    if (!made.has(timeZone)) made.set(timeZone, new Intl.DateTimeFormat("en-GB", { ...parts, timeZone }));
+    return made.get(timeZone).format(epochS * 1000);
+  };
+}
 
-export const timeOf = (epochS) => clock.format(epochS * 1000);
-export const minuteOf = (epochS) => clockShort.format(epochS * 1000);
-export const dayOf = (epochS) => day.format(epochS * 1000);
-export const dateOf = (epochS) => date.format(epochS * 1000);
+export const timeOf = formatter({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
+export const minuteOf = formatter({ hour: "2-digit", minute: "2-digit" });
+export const dayOf = formatter({ day: "numeric", month: "short" });
+export const dateOf = formatter({ weekday: "short", day: "numeric", month: "short", year: "numeric" });
 // Today's times need no date.
 export const whenOf = (epochS, nowS) => (dayOf(epochS) === dayOf(nowS) ? timeOf(epochS) : `${dayOf(epochS)} ${timeOf(epochS)}`);
 

@@ -133,15 +133,15 @@ export class Reports {
       ],
       value: moneyAxis,
       every: everyOf,
-      tick: (t, every) => (every < 60 ? timeOf : minuteOf)(start + t),
-      at: (t) => `${(period > 3600 ? minuteOf : timeOf)(start + t)} UTC`,
+      tick: (t, every) => (every < 60 ? timeOf : minuteOf)(start + t, report.time_zone),
+      at: (t) => `${(period > 3600 ? minuteOf : timeOf)(start + t, report.time_zone)} ${report.time_zone}`,
     });
   }
 }
 
 function titleOf(report, period) {
-  const { start_epoch_s: start, end_epoch_s: end } = report;
-  return period === 86_400 ? dateOf(start) : `${dateOf(start)}, ${minuteOf(start)}–${minuteOf(end)} UTC`;
+  const { start_epoch_s: start, end_epoch_s: end, time_zone: zone } = report;
+  return period === 86_400 ? dateOf(start, zone) : `${dateOf(start, zone)}, ${minuteOf(start, zone)}–${minuteOf(end, zone)} ${zone}`;
 }
 
 function drawTiles(report, before, unit) {
@@ -165,14 +165,14 @@ function drawTiles(report, before, unit) {
 }
 
 function completenessOf(report) {
-  const { completeness: seen, start_epoch_s: start, end_epoch_s: end, filled_to_epoch_s: filled } = report;
+  const { completeness: seen, start_epoch_s: start, end_epoch_s: end, filled_to_epoch_s: filled, time_zone: zone } = report;
   const parts = [];
   let tone = "gain";
   if (filled >= end) parts.push("Everything of this period is here.");
-  else if (seen.feed_connected) parts.push(filled > start ? `The period runs; it is filled up to ${timeOf(filled)} UTC.` : "Nothing of this period has come in yet.");
+  else if (seen.feed_connected) parts.push(filled > start ? `The period runs; it is filled up to ${timeOf(filled, zone)} ${zone}.` : "Nothing of this period has come in yet.");
   else {
     tone = "loss";
-    parts.push(`The order feed is cut; this report is filled up to ${timeOf(Math.max(start, filled))} UTC.`);
+    parts.push(`The order feed is cut; this report is filled up to ${timeOf(Math.max(start, filled), zone)} ${zone}.`);
   }
   const untraced = seen.orders_in_feed - seen.orders_traced;
   if (untraced) {
@@ -200,7 +200,7 @@ function drawRow(course, period, report) {
     bar.style.width = `${size}%`;
     bar.style.left = signOf(one.profit) < 0 ? `${50 - size}%` : "50%";
     const link = make("a", { href: `#/reports/${period}/${one.start_s}`, title: `${plural(one.settled, "settled order")}, ${plural(one.wins, "win")}` },
-      make("span.name", {}, nameOf(one.start_s)), make("span.bar-lane", {}, bar),
+      make("span.name", {}, nameOf(one.start_s, report.time_zone)), make("span.bar-lane", {}, bar),
       make("span.value", { "data-tone": one.settled ? toneOf(one.profit) : "even" }, one.settled ? money(one.profit, { signed: true }) : "–"));
     if (one.start_s === shown) link.setAttribute("aria-current", "true");
     return make("li", {}, link);
