@@ -190,7 +190,7 @@ async def test_a_sale_that_overtakes_the_receipt_settles_the_order(opened: Opene
         account.deriv.on["buy"] = buy
         order, _ = await account.buying("o1")
         assert (order.state, order.profit) == (State.SETTLED, PRICE - order.buy_price)
-        assert account.desk.foreign_trades == 0
+        assert account.desk.evidence.foreign_count == 0
 
 
 async def test_an_order_whose_lease_ends_while_it_waits_for_its_turn_is_not_sent(
@@ -213,14 +213,14 @@ async def test_a_purchase_without_a_chance_is_no_order_and_its_id_stays_free(ope
         with pytest.raises(TurnRefusedError) as caught:
             await account.buying("late", deadline_s=0)
         assert caught.value.refusal.binding == "trade/60s"
-        errors = account.desk.tallies.of("one").errors
+        denied = account.desk.tallies.of("one").denied
         bought, written = len(account.deriv.calls("buy")), account.desk.feed.last_position
         for _ in range(100):
             with pytest.raises(TurnRefusedError):
                 await account.buying("late", deadline_s=0)
         assert (len(account.deriv.calls("buy")), account.desk.feed.last_position) == (bought, written)
         assert account.desk.find("late") is None
-        assert account.desk.tallies.of("one").errors == errors + 100
+        assert account.desk.tallies.of("one").denied == denied + 100
         await account.clock.advance(61)
         order, _ = await account.buying("late", deadline_s=1)
         assert order.state is State.CONFIRMED

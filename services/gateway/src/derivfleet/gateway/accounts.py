@@ -79,6 +79,8 @@ class AccountRoom:
         self._turns = Turns(self.schedule, clock, lambda blocks: self._journal.write_blocks(account.key, blocks))
         self.line = Line(self.pool, self._turns, clock, telemetry)
         self.desk = Desk(self.line, feed, telemetry, account.currency)
+        if self.dialect is Dialect.LEGACY:
+            self.desk.evidence.own_app_id = int(settings.app_id)
         self.savings = Savings()
         self.feeds = Feeds(self.line, self.savings)
         self.reads = Reads(self.line, self.feeds, self.savings)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.orders import FINAL, State
+from derivfleet.gateway.core.orders import FINAL, Doubt, State
 
 if TYPE_CHECKING:
     from derivfleet.gateway.core.orders import Order
@@ -19,7 +19,11 @@ TELL_EVERY_NS = 10 * 10**9
 
 @dataclass(slots=True)
 class BotTally:
-    """One bot's counts. ``ops`` are its calls to the gateway, ``errors`` its refused, denied and rejected orders."""
+    """One bot's counts. ``ops`` are its calls to the gateway.
+
+    ``denied`` are orders that the gateway did not send, ``rejected`` those that Deriv refused, ``doubtful`` those that
+    an operator must decide about, ``found_late`` those that were taken for not bought and had been.
+    """
 
     ops: int = 0
     buys: int = 0
@@ -27,7 +31,10 @@ class BotTally:
     settled: int = 0
     wins: int = 0
     unknown: int = 0
-    errors: int = 0
+    denied: int = 0
+    rejected: int = 0
+    doubtful: int = 0
+    found_late: int = 0
     open: int = 0
     profit: Decimal = Decimal(0)
     last_seen_time_ns: int = 0
@@ -54,16 +61,23 @@ class Tallies:
     def refused(self, bot: str, now_ns: int) -> int:
         """An order was refused before it was written down. Returns how many to speak of now; 0 if it is too soon."""
         tally = self.of(bot)
-        tally.errors += 1
+        tally.denied += 1
         tally.refused += 1
         if now_ns < tally.refused_told_ns + TELL_EVERY_NS:
             return 0
         count, tally.refused, tally.refused_told_ns = tally.refused, 0, now_ns
         return count
 
-    def count(self, before: State | None, order: Order) -> None:
+    def count(self, before: Order | None, order: Order) -> None:
         """An order moved on; ``before`` is None for a new one."""
         tally = self.of(order.bot)
+        tally.doubtful += (order.doubt is not Doubt.NONE) - (before is not None and before.doubt is not Doubt.NONE)
+        tally.found_late += order.found_late - (before is not None and before.found_late)
+        if before is None or before.state is not order.state:
+            self._count(tally, None if before is None else before.state, order)
+
+    @staticmethod
+    def _count(tally: BotTally, before: State | None, order: Order) -> None:
         was_open = before is not None and before not in FINAL
         tally.open += (order.state not in FINAL) - was_open
         if before is State.UNKNOWN:
@@ -71,8 +85,10 @@ class Tallies:
         match order.state:
             case State.INTENDED:
                 tally.buys += 1
-            case State.DENIED | State.REJECTED:
-                tally.errors += 1
+            case State.DENIED:
+                tally.denied += 1
+            case State.REJECTED:
+                tally.rejected += 1
             case State.UNKNOWN:
                 tally.unknown += 1
             case State.CONFIRMED:
@@ -87,8 +103,8 @@ class Tallies:
 
     def replay(self, order: Order) -> None:
         """Count an order of an earlier run, as it stands now."""
-        self.count(None, replace(order, state=State.INTENDED))
+        intended = replace(order, state=State.INTENDED)
+        self.count(None, intended)
         if order.contract_id and order.state is not State.CONFIRMED:
             self.of(order.bot).confirmed += 1
-        if order.state is not State.INTENDED:
-            self.count(State.INTENDED, order)
+        self.count(intended, order)
