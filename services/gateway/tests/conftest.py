@@ -94,6 +94,8 @@ class Deriv:
         self.on: dict[str, Callable[[Socket, Frame], None]] = {}
         self.refuses_entry: Exception | None = None
         self.purchases: list[Frame] = []
+        self.sales: list[Frame] = []
+        """Rows of the statement, newest first."""
         self._numbers = iter(range(1, 10**6))
 
     def calls(self, name: str) -> list[Frame]:
@@ -114,7 +116,8 @@ class Deriv:
             case "buy":
                 self.reply(socket, frame, "buy", self.bought(frame))
             case "statement":
-                rows = [row for row in self.purchases if row["transaction_time"] <= frame["date_to"]]
+                listed = self.purchases if frame["action_type"] == "buy" else self.sales
+                rows = [row for row in listed if row["transaction_time"] <= frame["date_to"]]
                 offset = frame.get("offset", 0)
                 page = rows[offset : offset + frame["limit"]]
                 self.reply(socket, frame, "statement", {"count": len(page), "transactions": page})
