@@ -119,6 +119,7 @@ class Control(control_pb2_grpc.ControlServiceServicer):
                 return control_pb2.ResolveOrderResponse(order=order)
         problem = Problem(grpc.StatusCode.NOT_FOUND, "ORDER_UNKNOWN", f"account demo has no order {request.order_id}")
         await abort(context, problem)
+        raise AssertionError("aborted")
 
     async def StreamOrderFeed(  # noqa: N802 - the contract's name
         self,
