@@ -3,9 +3,9 @@
 The table is the one that decides whether something was bought: an error frame listed here proves that nothing was; a
 code that is not listed, on a call that moves money, proves nothing at all.
 
-Where the codes come from: ``InvalidContractProposal``, ``RateLimit``, ``InputValidationFailed``, ``InsufficientBalance``
-and ``ContractNotFound`` are documented for the new API or have been seen there. The others are those of the legacy API;
-that the new one uses them alike is assumed. ``docs/orders.md`` shows the table.
+Where the codes come from: ``InvalidContractProposal``, ``RateLimit``, ``InputValidationFailed``,
+``InsufficientBalance`` and ``ContractNotFound`` are documented for the new API or have been seen there. The others are
+those of the legacy API; that the new one uses them alike is assumed. ``docs/orders.md`` shows the table.
 """
 
 from __future__ import annotations

@@ -86,6 +86,7 @@ class Exits:
         could not be sent before the deadline), DeskClosedError or JournalError.
         """
         order_id = order.order_id
+        order = self._desk.find(order_id) or order
         blocking = in_the_way(order.exits, terms.kind)
         known = exit_of(order, exit_id) if exit_id else blocking
         if known is not None and (field := differing_exit_field(known, terms)) is not None:
@@ -185,7 +186,7 @@ class Exits:
         if order.state is State.CONFIRMED:
             ended = Settled(receipt.sold_for, int(self._clock.now_s()), ENDINGS[kind], receipt.transaction_id)
             self._desk.settle(order.contract_id, ended)
-        else:
+        if self._state(order_id, exit_id) is not ExitState.DONE or order.state is State.SETTLED:
             self._move(order_id, exit_id, ExitDone(receipt.sold_for, receipt.transaction_id))
 
     def _refused(self, order_id: str, exit_id: str, kind: ExitKind, code: str, message: str) -> None:
