@@ -365,6 +365,19 @@ async def test_trades_that_are_not_the_fleet_s_are_noticed_and_stop_blind_matchi
         await reconciler.stop()
 
 
+async def test_a_foreign_contract_that_is_over_at_once_is_told_with_what_was_bought(opened: Opened) -> None:
+    async with opened() as account:
+        row = {"contract_id": 777, "transaction_id": 778, "amount": "-0.35", "transaction_time": 1_795_161_600}
+        pushed(account, row)
+        pushed(account, row, action="sell", amount="0.68")
+        (trade,) = account.desk.evidence.newest_foreign(5)
+        assert (trade.contract_id, trade.symbol, trade.price) == (777, "1HZ100V", PRICE)
+        # One whose purchase nobody heard of is told too.
+        pushed(account, {**row, "contract_id": 778}, action="sell", amount="0.68")
+        assert account.desk.evidence.newest_foreign(1)[0].price is None
+        assert account.desk.evidence.foreign_count == 2
+
+
 async def test_where_rows_name_their_app_only_the_own_ones_count(opened: Opened) -> None:
     async with opened() as account:
         account.desk.evidence.own_app_id = 12345

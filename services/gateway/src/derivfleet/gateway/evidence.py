@@ -146,7 +146,9 @@ class Evidence:
 
     def is_foreign(self, trade: ForeignTrade) -> None:
         """Nobody of ours has bought this."""
-        self._sightings.pop(trade.contract_id, None)
+        seen = self._sightings.pop(trade.contract_id, None)
+        if seen is not None:  # news of a sale do not tell what was bought
+            trade = ForeignTrade(seen.contract_id, seen.symbol or "", seen.price, seen.epoch_s)
         self.purchases.pop(trade.contract_id, None)
         if trade.contract_id in self.foreign:
             return
