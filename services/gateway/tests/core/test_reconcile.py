@@ -176,13 +176,12 @@ def test_no_purchase_is_believed_only_late_and_twice() -> None:
     assert told(judge([lost("a", final=True)], [], [], NOW_NS)) == {"a": None}
 
 
-def test_a_doubt_ends_with_its_reason() -> None:
-    doubted: dict[str, Any] = {"doubt": Doubt.MORE_CANDIDATES}
-    assert verdict_of(lost("a", **doubted)) == Doubted(Doubt.NONE)
-    unread = lost("a", doubt=Doubt.UNREADABLE)
-    assert judge([unread], [], [], NOW_NS) == []
-    assert verdict_of(replace(unread, clean_reads=1)) == Doubted(Doubt.NONE)
-    assert told(judge([lost("a", **doubted)], [], [bought(8)], NOW_NS)) == {"a": 8}
+@pytest.mark.parametrize("doubt", [one for one in Doubt if one])
+def test_a_doubt_ends_with_its_reason(doubt: Doubt) -> None:
+    doubtful = lost("a", doubt=doubt)
+    assert judge([doubtful], [], [], NOW_NS) == []  # a gateway that has just started has read nothing yet
+    assert verdict_of(replace(doubtful, clean_reads=1)) == Doubted(Doubt.NONE)
+    assert told(judge([doubtful], [], [bought(8)], NOW_NS)) == {"a": 8}
 
 
 def test_what_was_not_found_is_not_said_again_but_a_late_record_counts() -> None:
@@ -313,6 +312,7 @@ def test_the_plan_reads_the_portfolio_first_and_then_the_statement_for_ten_minut
     assert times[-1] >= 630
     assert is_watched(lost("a").order, round((T0 + 3 + 629) * S))
     assert not is_watched(lost("a").order, round((T0 + 3 + 630) * S))
+    assert is_watched(lost("a", doubt=Doubt.MORE_CANDIDATES).order, round((T0 + 9999) * S))
 
 
 def test_one_statement_serves_all_steps_that_are_due() -> None:
@@ -344,6 +344,7 @@ def test_records_that_nobody_reads_for_a_minute_are_a_reason_to_doubt() -> None:
     assert is_unreadable(entry, 0, (T0 + 60) * S)
     assert not is_unreadable(entry, (T0 + 50) * S, (T0 + 109) * S)  # the gateway was not there to read
     assert not is_unreadable(replace(entry, clean_reads=1), 0, (T0 + 600) * S)
+    assert not is_unreadable(lost("a", lost_s=T0, state=State.NOT_FOUND), 0, (T0 + 600) * S)
 
 
 # How contracts end

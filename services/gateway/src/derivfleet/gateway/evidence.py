@@ -121,8 +121,8 @@ class Evidence:
         """Keep what may be lost orders out of a list of the account's purchases, and note what is nobody's."""
         claimed = self._claimed([row.contract_id for row in rows])
         for row in rows:
-            if row.contract_id in claimed:
-                continue
+            if row.contract_id in claimed or row.contract_id in self.foreign:
+                continue  # what was nobody's when it appeared is not an order's that was sent later
             purchase = row.purchase
             symbol = purchase.symbol if purchase is not None else ""
             trade = ForeignTrade(row.contract_id, symbol, row.price, row.epoch_s)

@@ -203,8 +203,8 @@ def _of_nothing(entry: LostOrder, absent_after_s: float) -> Verdict | None:
     order = entry.order
     if order.state is State.UNKNOWN and is_proven_absent(entry, absent_after_s):
         return NotFound()
-    is_over = order.doubt is not Doubt.NONE and (order.doubt is not Doubt.UNREADABLE or entry.clean_reads)
-    return Doubted(Doubt.NONE) if is_over else None
+    # Not before a whole statement was read: a gateway that has just started knows of no candidates yet.
+    return Doubted(Doubt.NONE) if order.doubt is not Doubt.NONE and entry.clean_reads else None
 
 
 def _groups(
@@ -263,12 +263,14 @@ def is_proven_absent(entry: LostOrder, absent_after_s: float = ABSENT_AFTER_S) -
 
 def is_unreadable(entry: LostOrder, since_ns: int, now_ns: int) -> bool:
     """Whether the statement could not be read for too long; ``since_ns`` is from when on somebody was there to read."""
-    return not entry.clean_reads and now_ns - max(entry.order.lost_time_ns, since_ns) >= UNREADABLE_AFTER_S * 10**9
+    if entry.clean_reads or entry.order.state is not State.UNKNOWN:
+        return False
+    return now_ns - max(entry.order.lost_time_ns, since_ns) >= UNREADABLE_AFTER_S * 10**9
 
 
 def is_watched(order: Order, now_ns: int) -> bool:
-    """Whether an order that was not found is still looked for."""
-    return now_ns - order.lost_time_ns < (ABSENT_AFTER_S + WATCHED_FOR_S) * 10**9
+    """Whether an order that was not found is still looked for; one in doubt always is."""
+    return order.doubt is not Doubt.NONE or now_ns - order.lost_time_ns < (ABSENT_AFTER_S + WATCHED_FOR_S) * 10**9
 
 
 def due(order: Order, step: int, now_ns: int) -> Read | None:
