@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from derivfleet.gateway.core.exits import Ending
-from derivfleet.gateway.core.orders import Attribution, Doubt, Order, OrderTerms, State
+from derivfleet.gateway.core.orders import Attribution, Doubt, Order, State
 from derivfleet.gateway.desk import Desk
 from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.reconciler import Reconciler
@@ -189,59 +189,6 @@ async def test_what_was_never_bought_is_not_found_and_a_later_answer_corrects_it
         await reconciler.stop()
 
 
-async def test_a_purchase_that_the_stream_told_of_is_found_at_once(opened: Opened) -> None:
-    async with opened() as account:
-        reconciler = Reconciler(account.desk)
-        account.deriv.on["proposal_open_contract"] = shown(account)
-        await lose(account, "o1", bought=True)
-        pushed(account, account.deriv.purchases[0])
-        await account.clock.advance(0.6)
-        order = account.desk.find("o1")
-        assert order is not None
-        assert (order.state, order.attribution) == (State.CONFIRMED, Attribution.RECORD)
-        assert account.deriv.calls("statement") == account.deriv.calls("portfolio") == []
-        await reconciler.stop()
-
-
-async def test_open_contracts_are_read_before_the_statement(opened: Opened) -> None:
-    async with opened() as account:
-        reconciler = Reconciler(account.desk)
-        await lose(account, "o1", bought=True)
-        (row,) = account.deriv.purchases
-        contract = {**row, "buy_price": str(-row["amount"]), "purchase_time": row["transaction_time"]}
-        account.deriv.on["portfolio"] = lambda socket, frame: account.deriv.reply(
-            socket, frame, "portfolio", {"contracts": [contract]}
-        )
-        await account.clock.advance(1.6)
-        assert account.state("o1") == State.CONFIRMED
-        assert account.deriv.calls("statement") == []
-        await reconciler.stop()
-
-
-async def test_one_read_serves_every_lost_order(opened: Opened) -> None:
-    async with opened() as account:
-        reconciler = Reconciler(account.desk)
-
-        def silently(_socket: Socket, frame: Frame) -> None:
-            account.deriv.bought(frame)
-
-        buying = [account.buying(f"o{number}", "one" if number % 2 else "two") for number in range(20)]
-        account.deriv.on["buy"] = silently
-        await account.clock.settle()
-        for socket in account.deriv.open_sockets("orders"):
-            socket.abort()
-        await account.clock.advance(0.1)
-        orders = [(await one)[0] for one in buying]
-        assert {order.state for order in orders} == {State.UNKNOWN}
-        await account.clock.advance(4)
-        assert (len(account.deriv.calls("portfolio")), len(account.deriv.calls("statement"))) == (1, 1)
-        assert {account.state(order.order_id) for order in orders} == {State.CONFIRMED}
-        contracts = [account.desk.open[order.order_id].contract_id for order in orders]
-        assert sorted(contracts) == sorted(row["contract_id"] for row in account.deriv.purchases)
-        assert {account.desk.open[order.order_id].attribution for order in orders} == {Attribution.INFERRED}
-        await reconciler.stop()
-
-
 async def test_a_purchase_that_the_statement_shows_late_is_found_by_the_watch(opened: Opened) -> None:
     async with opened() as account:
         reconciler = Reconciler(account.desk)
@@ -342,91 +289,6 @@ async def test_an_operator_cannot_say_what_cannot_be(opened: Opened) -> None:
         )
 
 
-async def test_trades_that_are_not_the_fleet_s_are_noticed_and_stop_blind_matching(opened: Opened) -> None:
-    async with opened() as account:
-        reconciler = Reconciler(account.desk)
-        foreign = {"contract_id": 777, "transaction_id": 778, "amount": "-0.35"}
-        row = {**foreign, "transaction_time": int(account.clock.now_s())}
-        pushed(account, row)
-        await account.clock.advance(4)
-        assert account.desk.evidence.foreign_count == 0
-        await account.clock.advance(2)
-        assert account.desk.evidence.foreign_count == 1
-        (trade,) = account.desk.evidence.newest_foreign(5)
-        assert (trade.contract_id, trade.symbol, trade.price) == (777, "1HZ100V", PRICE)
-        pushed(account, row, action="sell", amount="0.68")
-        assert account.desk.evidence.foreign_count == 1
-        await lose(account, "o1", bought=True)
-        (own,) = account.deriv.purchases
-        account.deriv.purchases.append({**own, "contract_id": 777})  # the list has no secrets
-        await account.clock.advance(3)
-        order = account.desk.unknown["o1"]
-        assert order.doubt is Doubt.FOREIGN_TRADES
-        assert [one.contract_id for one in order.candidates] == [own["contract_id"]]
-        # What looks otherwise is matched as ever.
-        other = OrderTerms("DIGITOVER", "1HZ100V", Decimal("0.70"), 1, "t", "4")
-
-        def dying(socket: Socket, frame: Frame) -> None:
-            account.deriv.bought(frame)
-            socket.abort()
-
-        account.deriv.on["buy"] = dying
-        deadline_ns = account.clock.now_ns() + 10**9
-        await account.desk.buy("two", "o2", other, deadline_ns, {}, lambda: True)
-        await account.clock.advance(3)
-        assert account.state("o2") == State.CONFIRMED
-        await reconciler.stop()
-
-
-async def test_a_foreign_contract_that_is_over_at_once_is_told_with_what_was_bought(opened: Opened) -> None:
-    async with opened() as account:
-        row = {"contract_id": 777, "transaction_id": 778, "amount": "-0.35", "transaction_time": 1_795_161_600}
-        pushed(account, row)
-        pushed(account, row, action="sell", amount="0.68")
-        (trade,) = account.desk.evidence.newest_foreign(5)
-        assert (trade.contract_id, trade.symbol, trade.price) == (777, "1HZ100V", PRICE)
-        # One whose purchase nobody heard of is told too.
-        pushed(account, {**row, "contract_id": 778}, action="sell", amount="0.68")
-        assert account.desk.evidence.newest_foreign(1)[0].price is None
-        assert account.desk.evidence.foreign_count == 2
-
-
-async def test_where_rows_name_their_app_only_the_own_ones_count(opened: Opened) -> None:
-    async with opened() as account:
-        account.desk.evidence.own_app_id = 12345
-        reconciler = Reconciler(account.desk)
-        await lose(account, "o1", bought=True)
-        (row,) = account.deriv.purchases
-        account.deriv.purchases = [{**row, "contract_id": 777, "app_id": 999}, {**row, "app_id": 12345}]
-        await account.clock.advance(3)
-        order = account.desk.find("o1")
-        assert order is not None
-        assert (order.state, order.contract_id) == (State.CONFIRMED, row["contract_id"])
-        assert account.desk.evidence.foreign_count == 1
-        await reconciler.stop()
-
-
-async def test_own_purchases_are_never_taken_for_somebody_else_s(opened: Opened) -> None:
-    async with opened() as account:
-        reconciler = Reconciler(account.desk)
-        account.deriv.on["proposal_open_contract"] = sold(account)
-
-        def buy(socket: Socket, frame: Frame) -> None:
-            receipt = account.deriv.bought(frame)
-            pushed(account, account.deriv.purchases[0])
-            account.deriv.reply(socket, frame, "buy", receipt)
-
-        account.deriv.on["buy"] = buy
-        await account.buying("o1")
-        pushed(account, account.deriv.purchases[0])
-        await account.clock.advance(30)
-        pushed(account, account.deriv.purchases[0])  # once more, when it is settled
-        await account.clock.advance(30)
-        assert account.state("o1") == State.SETTLED
-        assert account.desk.evidence.foreign_count == 0
-        await reconciler.stop()
-
-
 async def test_records_that_nobody_can_read_are_a_doubt_that_ends_with_the_first_read(opened: Opened) -> None:
     async with opened() as account:
         reconciler = Reconciler(account.desk)
@@ -441,3 +303,28 @@ async def test_records_that_nobody_can_read_are_a_doubt_that_ends_with_the_first
         await account.clock.advance(5)
         assert account.state("o1") == State.CONFIRMED
         await reconciler.stop()
+
+
+async def test_a_restart_makes_sent_unknown_and_never_sends_again(opened: Opened) -> None:
+    async with opened() as account:
+
+        def buy(_socket: Socket, frame: Frame) -> None:
+            account.deriv.bought(frame)
+
+        account.deriv.on["buy"] = buy
+        first = account.buying("o1")
+        await account.clock.settle()
+        desk = Desk(account.line, Feed(account.journal), account.telemetry, "USD")
+        desk.recover()
+        order = desk.unknown["o1"]
+        assert (order.state, order.error_code) == (State.UNKNOWN, "ABANDONED")
+        reconciler = Reconciler(desk)
+        await account.clock.advance(4)
+        found = desk.find("o1")
+        assert found is not None
+        assert (found.state, found.attribution) == (State.CONFIRMED, Attribution.RECORD)
+        again, _ = await desk.buy("one", "o1", found.terms, 0, {}, lambda: True)
+        assert again == found
+        assert len(account.deriv.calls("buy")) == 1
+        await reconciler.stop()
+        first.cancel()

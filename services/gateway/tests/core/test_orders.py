@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from derivfleet.gateway.core.exits import (
     DECIDED,
@@ -211,3 +212,32 @@ def test_news_of_a_sale_that_overtake_its_receipt_lose_nothing() -> None:
     assert one is not None
     assert (order.ending, one.state, one.transaction_id) == (Ending.SOLD, ExitState.DONE, 77)
     assert exit_of(order, "t") is None
+
+
+def test_an_order_with_all_that_it_knows_survives_the_journal_and_old_ones_can_be_read() -> None:
+    journal = TypeAdapter(Order)
+    change = ExitTerms(ExitKind.UPDATE, limits=(("take_profit", Decimal("2.50")), ("stop_loss", None)))
+    doubtful = after(Sent(), Lost("Timeout", ""), EVENTS[6])
+    sold = after(
+        Sent(),
+        RECEIPT,
+        ExitAsked("u", change),
+        ExitMoved("u", ExitSent()),
+        Settled(Decimal("0.50"), 5, Ending.SOLD, 77),
+    )
+    for order in (ORDER, doubtful, sold):
+        assert journal.validate_json(journal.dump_json(order)) == order
+    known = (
+        "account",
+        "order_id",
+        "bot",
+        "terms",
+        "state",
+        "intended_time_ns",
+        "contract_id",
+        "buy_price",
+        "reconciled",
+    )
+    body = journal.dump_python(sold, mode="json")
+    old = journal.validate_python({name: body[name] for name in known})
+    assert (old.state, old.exits, old.attribution, old.doubt) == (State.SETTLED, (), Attribution.NONE, Doubt.NONE)

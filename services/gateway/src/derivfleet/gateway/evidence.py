@@ -8,7 +8,7 @@ match of what they both buy a guess.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -41,6 +41,7 @@ class Sighting:
     price: Decimal
     epoch_s: int
     seen_ns: int
+    is_looked_at: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,13 @@ class Evidence:
         if self.foreign.pop(contract_id, None) is not None:
             self.foreign_count -= 1
 
-    def look(self, lost: Sequence[Order], in_flight: Sequence[Order], now_ns: int, slack_s: float) -> list[Sighting]:
-        """The sightings that may be lost orders and should be looked at; what is nobody's is foreign from now on."""
+    def look(
+        self, lost: Sequence[Order], in_flight: Sequence[Order], now_ns: int, slack_s: float, most: int
+    ) -> list[Sighting]:
+        """The sightings that may be lost orders and should be looked at, each of them once and ``most`` at a time.
+
+        What is nobody's is foreign from now on.
+        """
         for contract_id in self._claimed(self._sightings):
             self.tied(contract_id)
         found: list[Sighting] = []
@@ -102,10 +108,12 @@ class Evidence:
             def like(order: Order, one: Sighting = one) -> bool:
                 return looks_like(order, one.symbol, one.price, one.epoch_s, now_ns, slack_s)
 
-            if any(map(like, in_flight)) or one.contract_id in self.purchases:
+            if any(map(like, in_flight)):
                 continue
             if any(like(order) and not self._foreign_near(order) for order in lost):
-                found.append(one)
+                if len(found) < most and not one.is_looked_at:
+                    self._sightings[one.contract_id] = replace(one, is_looked_at=True)
+                    found.append(one)
             elif not any(map(like, lost)) and now_ns - one.seen_ns >= FOREIGN_AFTER_NS:
                 self.is_foreign(ForeignTrade(one.contract_id, one.symbol or "", one.price, one.epoch_s))
         return found

@@ -134,9 +134,14 @@ class Reconciler:
     async def _look_at_sightings(self) -> None:
         """What the stream told of, it did not describe: the contract itself does."""
         now_ns = self._clock.now_ns()
-        seen = self._evidence.look(self._orders(), self._desk.in_flight(), now_ns, self._slack_s)
-        for sighting in seen[:LOOKS_A_TURN]:
-            contract = await self._contract(sighting.contract_id)
+        in_flight = self._desk.in_flight()
+        for sighting in self._evidence.look(self._orders(), in_flight, now_ns, self._slack_s, LOOKS_A_TURN):
+            try:
+                contract = await self._contract(sighting.contract_id)
+            except (CallRefusedError, MalformedAnswer) as error:
+                # The lists will tell.
+                _log.warning("a purchase could not be looked at", contract_id=sighting.contract_id, problem=str(error))
+                continue
             purchase = None if contract is None else lists.of_contract(contract)
             if purchase is not None:
                 self._evidence.seen_closely(purchase)
