@@ -19,7 +19,7 @@ from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.limits import OPTIONS_LIMITS
 from derivfleet.deriv.vocabulary import Call, Dialect
 from derivfleet.gateway.core.collapse import Savings
-from derivfleet.gateway.core.orders import OrderTerms
+from derivfleet.gateway.core.orders import OrderTerms, State
 from derivfleet.gateway.core.schedule import Refusal, Schedule
 from derivfleet.gateway.desk import Desk
 from derivfleet.gateway.feeds import Feeds
@@ -233,6 +233,67 @@ class Account:
     def state(self, order_id: str) -> str:
         order = self.desk.find(order_id)
         return "" if order is None else order.state
+
+    async def lose(self, order_id: str, *, bought: bool) -> None:
+        """Buy and let the socket die instead of the answer."""
+
+        def buy(socket: Socket, frame: Frame) -> None:
+            if bought:
+                self.deriv.bought(frame)
+            socket.abort()
+
+        self.deriv.on["buy"] = buy
+        order, _ = await self.buying(order_id)
+        assert order.state is State.UNKNOWN
+        del self.deriv.on["buy"]
+
+    def pushed(self, row: Frame, **change: Any) -> None:
+        """The transaction stream tells of a purchase."""
+        movement = {
+            "action": "buy",
+            "transaction_id": row["transaction_id"],
+            "contract_id": row["contract_id"],
+            "amount": str(row["amount"]),
+            "balance": 1,
+            "underlying_symbol": "1HZ100V",
+            "transaction_time": row["transaction_time"],
+            **change,
+        }
+        self.desk.on_transaction({"msg_type": "transaction", "transaction": movement})
+
+    def shown(self, **change: Any) -> Callable[[Socket, Frame], None]:
+        """Deriv shows a contract that was bought, open still."""
+
+        def answer(socket: Socket, frame: Frame) -> None:
+            (row,) = [row for row in self.deriv.purchases if row["contract_id"] == frame["contract_id"]]
+            contract = {
+                "contract_id": row["contract_id"],
+                "is_sold": 0,
+                "buy_price": str(-row["amount"]),
+                "payout": "1.00",
+                "purchase_time": row["transaction_time"],
+                "transaction_ids": {"buy": row["transaction_id"]},
+                "shortcode": row["shortcode"],
+                **change,
+            }
+            self.deriv.reply(socket, frame, "proposal_open_contract", contract)
+
+        return answer
+
+    def sold(self) -> Callable[[Socket, Frame], None]:
+        """Deriv shows a contract that has ended."""
+
+        def answer(socket: Socket, frame: Frame) -> None:
+            contract = {
+                "contract_id": frame["contract_id"],
+                "is_sold": 1,
+                "sell_price": "0.68",
+                "sell_time": 9,
+                "buy_price": 1,
+            }
+            self.deriv.reply(socket, frame, "proposal_open_contract", contract)
+
+        return answer
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from test_reconciler import PRICE, lose, pushed, shown, sold
-
 from derivfleet.gateway.core.orders import Attribution, Doubt, OrderTerms, State
 from derivfleet.gateway.reconciler import Reconciler
 
@@ -18,14 +16,15 @@ if TYPE_CHECKING:
 
     Opened = Callable[[], AbstractAsyncContextManager[Account]]
 Frame = dict[str, Any]
+PRICE = Decimal("0.35")
 
 
 async def test_a_purchase_that_the_stream_told_of_is_found_at_once(opened: Opened) -> None:
     async with opened() as account:
         reconciler = Reconciler(account.desk)
-        account.deriv.on["proposal_open_contract"] = shown(account)
-        await lose(account, "o1", bought=True)
-        pushed(account, account.deriv.purchases[0])
+        account.deriv.on["proposal_open_contract"] = account.shown()
+        await account.lose("o1", bought=True)
+        account.pushed(account.deriv.purchases[0])
         await account.clock.advance(0.6)
         order = account.desk.find("o1")
         assert order is not None
@@ -37,7 +36,7 @@ async def test_a_purchase_that_the_stream_told_of_is_found_at_once(opened: Opene
 async def test_open_contracts_are_read_before_the_statement(opened: Opened) -> None:
     async with opened() as account:
         reconciler = Reconciler(account.desk)
-        await lose(account, "o1", bought=True)
+        await account.lose("o1", bought=True)
         (row,) = account.deriv.purchases
         contract = {**row, "buy_price": str(-row["amount"]), "purchase_time": row["transaction_time"]}
         account.deriv.on["portfolio"] = lambda socket, frame: account.deriv.reply(
@@ -78,16 +77,16 @@ async def test_trades_that_are_not_the_fleet_s_are_noticed_and_stop_blind_matchi
         reconciler = Reconciler(account.desk)
         foreign = {"contract_id": 777, "transaction_id": 778, "amount": "-0.35"}
         row = {**foreign, "transaction_time": int(account.clock.now_s())}
-        pushed(account, row)
+        account.pushed(row)
         await account.clock.advance(4)
         assert account.desk.evidence.foreign_count == 0
         await account.clock.advance(2)
         assert account.desk.evidence.foreign_count == 1
         (trade,) = account.desk.evidence.newest_foreign(5)
         assert (trade.contract_id, trade.symbol, trade.price) == (777, "1HZ100V", PRICE)
-        pushed(account, row, action="sell", amount="0.68")
+        account.pushed(row, action="sell", amount="0.68")
         assert account.desk.evidence.foreign_count == 1
-        await lose(account, "o1", bought=True)
+        await account.lose("o1", bought=True)
         (own,) = account.deriv.purchases
         account.deriv.purchases.append({**own, "contract_id": 777})  # the list has no secrets
         await account.clock.advance(3)
@@ -112,12 +111,12 @@ async def test_trades_that_are_not_the_fleet_s_are_noticed_and_stop_blind_matchi
 async def test_a_foreign_contract_that_is_over_at_once_is_told_with_what_was_bought(opened: Opened) -> None:
     async with opened() as account:
         row = {"contract_id": 777, "transaction_id": 778, "amount": "-0.35", "transaction_time": 1_795_161_600}
-        pushed(account, row)
-        pushed(account, row, action="sell", amount="0.68")
+        account.pushed(row)
+        account.pushed(row, action="sell", amount="0.68")
         (trade,) = account.desk.evidence.newest_foreign(5)
         assert (trade.contract_id, trade.symbol, trade.price) == (777, "1HZ100V", PRICE)
         # One whose purchase nobody heard of is told too.
-        pushed(account, {**row, "contract_id": 778}, action="sell", amount="0.68")
+        account.pushed({**row, "contract_id": 778}, action="sell", amount="0.68")
         assert account.desk.evidence.newest_foreign(1)[0].price is None
         assert account.desk.evidence.foreign_count == 2
 
@@ -126,7 +125,7 @@ async def test_where_rows_name_their_app_only_the_own_ones_count(opened: Opened)
     async with opened() as account:
         account.desk.evidence.own_app_id = 12345
         reconciler = Reconciler(account.desk)
-        await lose(account, "o1", bought=True)
+        await account.lose("o1", bought=True)
         (row,) = account.deriv.purchases
         account.deriv.purchases = [{**row, "contract_id": 777, "app_id": 999}, {**row, "app_id": 12345}]
         await account.clock.advance(3)
@@ -140,18 +139,18 @@ async def test_where_rows_name_their_app_only_the_own_ones_count(opened: Opened)
 async def test_own_purchases_are_never_taken_for_somebody_else_s(opened: Opened) -> None:
     async with opened() as account:
         reconciler = Reconciler(account.desk)
-        account.deriv.on["proposal_open_contract"] = sold(account)
+        account.deriv.on["proposal_open_contract"] = account.sold()
 
         def buy(socket: Socket, frame: Frame) -> None:
             receipt = account.deriv.bought(frame)
-            pushed(account, account.deriv.purchases[0])
+            account.pushed(account.deriv.purchases[0])
             account.deriv.reply(socket, frame, "buy", receipt)
 
         account.deriv.on["buy"] = buy
         await account.buying("o1")
-        pushed(account, account.deriv.purchases[0])
+        account.pushed(account.deriv.purchases[0])
         await account.clock.advance(30)
-        pushed(account, account.deriv.purchases[0])  # once more, when it is settled
+        account.pushed(account.deriv.purchases[0])  # once more, when it is settled
         await account.clock.advance(30)
         assert account.state("o1") == State.SETTLED
         assert account.desk.evidence.foreign_count == 0
@@ -161,10 +160,10 @@ async def test_own_purchases_are_never_taken_for_somebody_else_s(opened: Opened)
 async def test_a_contract_that_has_its_order_is_nobody_else_s(opened: Opened) -> None:
     async with opened() as account:
         reconciler = Reconciler(account.desk)
-        account.deriv.on["proposal_open_contract"] = sold(account)
+        account.deriv.on["proposal_open_contract"] = account.sold()
         await account.buying("o1")
-        await lose(account, "o2", bought=False)
-        pushed(account, account.deriv.purchases[0])
+        await account.lose("o2", bought=False)
+        account.pushed(account.deriv.purchases[0])
         await account.clock.advance(29)
         assert [account.state(name) for name in ("o1", "o2")] == [State.SETTLED, State.UNKNOWN]
         await account.clock.advance(5)
@@ -179,10 +178,10 @@ async def test_many_sightings_are_left_to_a_list_that_serves_them_all(opened: Op
         account.deriv.on["proposal_open_contract"] = lambda socket, frame: account.deriv.refuse(
             socket, frame, "ContractNotFound"
         )
-        await lose(account, "o1", bought=True)
+        await account.lose("o1", bought=True)
         (row,) = account.deriv.purchases
         for number in range(10):
-            pushed(account, {**row, "contract_id": 10**6 + number})
+            account.pushed({**row, "contract_id": 10**6 + number})
         await account.clock.advance(0.6)
         assert 1 <= len(account.deriv.calls("proposal_open_contract")) <= 3
         await account.clock.advance(4)

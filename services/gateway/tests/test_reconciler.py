@@ -27,74 +27,11 @@ Frame = dict[str, Any]
 PRICE = Decimal("0.35")
 
 
-async def lose(account: Account, order_id: str, *, bought: bool) -> None:
-    """Buy and let the socket die instead of the answer."""
-
-    def buy(socket: Socket, frame: Frame) -> None:
-        if bought:
-            account.deriv.bought(frame)
-        socket.abort()
-
-    account.deriv.on["buy"] = buy
-    order, _ = await account.buying(order_id)
-    assert order.state is State.UNKNOWN
-    del account.deriv.on["buy"]
-
-
-def pushed(account: Account, row: Frame, **change: Any) -> None:
-    """The transaction stream tells of a purchase."""
-    movement = {
-        "action": "buy",
-        "transaction_id": row["transaction_id"],
-        "contract_id": row["contract_id"],
-        "amount": str(row["amount"]),
-        "balance": 1,
-        "underlying_symbol": "1HZ100V",
-        "transaction_time": row["transaction_time"],
-        **change,
-    }
-    account.desk.on_transaction({"msg_type": "transaction", "transaction": movement})
-
-
-def shown(account: Account, **change: Any) -> Callable[[Socket, Frame], None]:
-    """Deriv shows a contract that was bought, open still."""
-
-    def answer(socket: Socket, frame: Frame) -> None:
-        (row,) = [row for row in account.deriv.purchases if row["contract_id"] == frame["contract_id"]]
-        contract = {
-            "contract_id": row["contract_id"],
-            "is_sold": 0,
-            "buy_price": str(-row["amount"]),
-            "payout": "1.00",
-            "purchase_time": row["transaction_time"],
-            "transaction_ids": {"buy": row["transaction_id"]},
-            "shortcode": row["shortcode"],
-            **change,
-        }
-        account.deriv.reply(socket, frame, "proposal_open_contract", contract)
-
-    return answer
-
-
-def sold(account: Account) -> Callable[[Socket, Frame], None]:
-    def answer(socket: Socket, frame: Frame) -> None:
-        contract = {
-            "contract_id": frame["contract_id"],
-            "is_sold": 1,
-            "sell_price": "0.68",
-            "sell_time": 9,
-            "buy_price": 1,
-        }
-        account.deriv.reply(socket, frame, "proposal_open_contract", contract)
-
-    return answer
-
-
 async def test_a_contract_that_cannot_be_read_does_not_keep_others_from_settling(opened: Opened) -> None:
     async with opened() as account:
         first, _ = await account.buying("o1")
         await account.buying("o2", "two")
-        settle = sold(account)
+        settle = account.sold()
 
         def contract(socket: Socket, frame: Frame) -> None:
             if frame["contract_id"] == first.contract_id:
@@ -119,12 +56,12 @@ async def test_a_contract_that_cannot_be_read_does_not_keep_others_from_settling
 async def test_a_statement_that_cannot_be_read_does_not_keep_contracts_from_settling(opened: Opened) -> None:
     async with opened() as account:
         await account.buying("o1")
-        await lose(account, "o2", bought=True)
+        await account.lose("o2", bought=True)
 
         def statement(socket: Socket, frame: Frame) -> None:
             account.deriv.reply(socket, frame, "statement", {"transactions": [7]})
 
-        account.deriv.on |= {"statement": statement, "proposal_open_contract": sold(account)}
+        account.deriv.on |= {"statement": statement, "proposal_open_contract": account.sold()}
         reconciler = Reconciler(account.desk)
         await account.clock.advance(90)
         assert [account.state(name) for name in ("o1", "o2")] == [State.SETTLED, State.UNKNOWN]
@@ -136,7 +73,7 @@ async def test_a_statement_that_cannot_be_read_does_not_keep_contracts_from_sett
 
 async def test_a_mistake_in_one_turn_does_not_end_reconciling(opened: Opened) -> None:
     async with opened() as account:
-        await lose(account, "o1", bought=True)
+        await account.lose("o1", bought=True)
         await account.clock.advance(2)
         reconciler = Reconciler(account.desk)
         account.deriv.on["statement"] = lambda socket, frame: socket.put(json.dumps({"req_id": frame["req_id"]}))
@@ -153,7 +90,7 @@ async def test_a_lost_order_is_found_behind_hundreds_of_later_purchases(opened: 
     async with opened() as account:
         account.deriv.on["statement"] = lambda socket, _frame: socket.abort()  # nobody can look at first
         reconciler = Reconciler(account.desk)
-        await lose(account, "o1", bought=True)
+        await account.lose("o1", bought=True)
         (row,) = account.deriv.purchases
         noise = {**row, "shortcode": "DIGITOVER_1HZ10V_1.00_1795161602_1T_4_0"}
         for number in range(1200):
@@ -192,7 +129,7 @@ async def test_what_was_never_bought_is_not_found_and_a_later_answer_corrects_it
 async def test_a_purchase_that_the_statement_shows_late_is_found_by_the_watch(opened: Opened) -> None:
     async with opened() as account:
         reconciler = Reconciler(account.desk)
-        await lose(account, "o1", bought=True)
+        await account.lose("o1", bought=True)
         later, account.deriv.purchases = account.deriv.purchases, []
         await account.clock.advance(300)
         assert account.state("o1") == State.NOT_FOUND
@@ -208,7 +145,7 @@ async def test_a_purchase_that_the_statement_shows_late_is_found_by_the_watch(op
 async def test_the_watch_goes_on_after_a_restart_and_ends(opened: Opened) -> None:
     async with opened() as account:
         reconciler = Reconciler(account.desk)
-        await lose(account, "o1", bought=False)
+        await account.lose("o1", bought=False)
         await account.clock.advance(40)
         assert account.state("o1") == State.NOT_FOUND
         await reconciler.stop()
@@ -226,8 +163,8 @@ async def test_the_watch_goes_on_after_a_restart_and_ends(opened: Opened) -> Non
 async def test_fewer_purchases_than_orders_alike_are_left_to_an_operator(opened: Opened) -> None:
     async with opened() as account:
         reconciler = Reconciler(account.desk)
-        await lose(account, "o1", bought=True)
-        await lose(account, "o2", bought=False)
+        await account.lose("o1", bought=True)
+        await account.lose("o2", bought=False)
         await account.clock.advance(25)
         assert [account.desk.unknown[name].doubt for name in ("o1", "o2")] == [Doubt.NONE] * 2
         await account.clock.advance(10)
@@ -255,7 +192,7 @@ async def test_fewer_purchases_than_orders_alike_are_left_to_an_operator(opened:
         reconciler = Reconciler(account.desk)
         await account.clock.advance(60)
         # An operator decides the one; the other one follows from that.
-        account.deriv.on["proposal_open_contract"] = shown(account)
+        account.deriv.on["proposal_open_contract"] = account.shown()
         order = await resolve(account.desk, account.desk.unknown["o2"], contract_id, "ann")
         assert (order.state, order.attribution, order.resolved_by) == (State.CONFIRMED, Attribution.OPERATOR, "ann")
         await account.clock.advance(1)
@@ -267,15 +204,15 @@ async def test_fewer_purchases_than_orders_alike_are_left_to_an_operator(opened:
 async def test_an_operator_cannot_say_what_cannot_be(opened: Opened) -> None:
     async with opened() as account:
         bought, _ = await account.buying("o1")
-        await lose(account, "o2", bought=True)
-        account.deriv.on["proposal_open_contract"] = shown(account)
+        await account.lose("o2", bought=True)
+        account.deriv.on["proposal_open_contract"] = account.shown()
         lost = account.desk.unknown["o2"]
         with pytest.raises(ResolveRefusedError, match="belongs to another order"):
             await resolve(account.desk, lost, bought.contract_id, "ann")
-        account.deriv.on["proposal_open_contract"] = shown(account, shortcode="DIGITOVER_1HZ100V_1.00_9_1T_5_0")
+        account.deriv.on["proposal_open_contract"] = account.shown(shortcode="DIGITOVER_1HZ100V_1.00_9_1T_5_0")
         with pytest.raises(ResolveRefusedError, match="another barrier"):
             await resolve(account.desk, lost, account.deriv.purchases[0]["contract_id"], "ann")
-        account.deriv.on["proposal_open_contract"] = shown(account, shortcode="MULTUP_R_100_10.00_30_1_2_0_0.00_N1")
+        account.deriv.on["proposal_open_contract"] = account.shown(shortcode="MULTUP_R_100_10.00_30_1_2_0_0.00_N1")
         with pytest.raises(ResolveRefusedError, match="no contract"):
             await resolve(account.desk, lost, account.deriv.purchases[0]["contract_id"], "ann")
         with pytest.raises(ResolveRefusedError, match="nothing to resolve"):
@@ -292,7 +229,7 @@ async def test_an_operator_cannot_say_what_cannot_be(opened: Opened) -> None:
 async def test_records_that_nobody_can_read_are_a_doubt_that_ends_with_the_first_read(opened: Opened) -> None:
     async with opened() as account:
         reconciler = Reconciler(account.desk)
-        await lose(account, "o1", bought=True)
+        await account.lose("o1", bought=True)
         for call in ("statement", "portfolio"):
             account.deriv.on[call] = lambda socket, frame: account.deriv.refuse(socket, frame, "InternalServerError")
         await account.clock.advance(58)
