@@ -211,23 +211,25 @@ def _groups(
     lost: Sequence[LostOrder], purchases: Sequence[Purchase], now_ns: int, slack_s: float
 ) -> list[tuple[list[LostOrder], list[Purchase]]]:
     """Orders and purchases that hang together by what fits; orders by their sending, purchases by their time."""
-    groups: list[tuple[list[LostOrder], list[Purchase]]] = []
+    groups: list[tuple[list[LostOrder], dict[int, Purchase]]] = []
     for entry in lost:
-        orders, candidates = [entry], [one for one in purchases if fits(entry.order, one, now_ns, slack_s)]
-        if not candidates:
-            continue
-        apart: list[tuple[list[LostOrder], list[Purchase]]] = []
+        entries = [entry]
+        candidates = {one.contract_id: one for one in purchases if fits(entry.order, one, now_ns, slack_s)}
+        apart: list[tuple[list[LostOrder], dict[int, Purchase]]] = []
         for group in groups:
-            if any(one in group[1] for one in candidates):
-                orders += group[0]
-                candidates += [one for one in group[1] if one not in candidates]
-            else:
+            if candidates.keys().isdisjoint(group[1]):
                 apart.append(group)
-        groups = [*apart, (orders, candidates)]
-    for orders, candidates in groups:
-        orders.sort(key=lambda entry: (entry.order.sent_time_ns, entry.order.order_id))
-        candidates.sort(key=lambda one: (one.epoch_s, one.contract_id))
-    return groups
+            else:
+                entries += group[0]
+                candidates |= group[1]
+        groups = [*apart, (entries, candidates)] if candidates else groups
+    return [
+        (
+            sorted(entries, key=lambda entry: (entry.order.sent_time_ns, entry.order.order_id)),
+            sorted(candidates.values(), key=lambda one: (one.epoch_s, one.contract_id)),
+        )
+        for entries, candidates in groups
+    ]
 
 
 def _paired(
