@@ -102,7 +102,7 @@ async def test_trades_that_are_not_the_fleet_s_are_noticed_and_stop_blind_matchi
 
         account.deriv.on["buy"] = dying
         deadline_ns = account.clock.now_ns() + 10**9
-        await account.desk.buy("two", "o2", other, deadline_ns, {}, lambda: True)
+        await account.desk.buy("two", "o2", other, deadline_ns, "", lambda: True)
         await account.clock.advance(3)
         assert account.state("o2") == State.CONFIRMED
         await reconciler.stop()

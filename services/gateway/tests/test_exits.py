@@ -83,7 +83,7 @@ class Position:
         self, exit_id: str = "", terms: ExitTerms = SALE, deadline_s: float = 30
     ) -> asyncio.Task[tuple[Order, Exit]]:
         deadline_ns = self.account.clock.now_ns() + round(deadline_s * 1e9)
-        return asyncio.ensure_future(self.account.desk.exits.carry_out(self.order, exit_id, terms, deadline_ns, {}))
+        return asyncio.ensure_future(self.account.desk.exits.carry_out(self.order, exit_id, terms, deadline_ns, ""))
 
     def lose(self, *, done: bool) -> None:
         """Let the next sale's socket die instead of the answer."""
@@ -108,7 +108,7 @@ def held(opened: Opened) -> Callable[[], AbstractAsyncContextManager[Position]]:
     async def make() -> AsyncGenerator[Position, None]:
         async with opened() as account:
             deadline_ns = account.clock.now_ns() + 10**10
-            await account.desk.buy("one", "o1", TIMED, deadline_ns, {}, lambda: True)
+            await account.desk.buy("one", "o1", TIMED, deadline_ns, "", lambda: True)
             reconciler = Reconciler(account.desk)
             yield Position(account)
             await reconciler.stop()

@@ -260,7 +260,7 @@ async def test_a_restart_makes_sent_unknown_and_never_sends_again(opened: Opened
         found = desk.find("o1")
         assert found is not None
         assert (found.state, found.attribution) == (State.CONFIRMED, Attribution.RECORD)
-        again, _ = await desk.buy("one", "o1", found.terms, 0, {}, lambda: True)
+        again, _ = await desk.buy("one", "o1", found.terms, 0, "", lambda: True)
         assert again == found
         assert len(account.deriv.calls("buy")) == 1
         await reconciler.stop()

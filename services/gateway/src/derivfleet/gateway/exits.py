@@ -111,9 +111,7 @@ class Exits:
             key = (order_id, exit_id)
             work = self._carried_through(order, exit_id, terms, deadline_ns, traceparent, ticket)
             self._tasks[key] = asyncio.create_task(work, name=f"{terms.kind} {order_id}")
-            self._tasks[key].add_done_callback(
-                lambda _: (self._tasks.pop(key, None), self._line.turns.give_up(ticket))
-            )
+            self._tasks[key].add_done_callback(lambda _: (self._tasks.pop(key, None), self._line.turns.give_up(ticket)))
             known = Exit(exit_id, terms, ExitState.INTENDED, 0)
         task = self._tasks.get((order_id, known.exit_id))
         if task is not None:

@@ -45,7 +45,9 @@ async def carry_out(visit: Visit, order: Order, exit_id: str, terms: ExitTerms) 
     if exit_id:
         messages.check_id("exit_id", exit_id)
     try:
-        order, done = await visit.room.desk.exits.carry_out(order, exit_id, terms, visit.deadline_ns, visit.span.traceparent)
+        order, done = await visit.room.desk.exits.carry_out(
+            order, exit_id, terms, visit.deadline_ns, visit.span.traceparent
+        )
     except ExitRefusedError as error:
         raise ProblemError(Problem(grpc.StatusCode.FAILED_PRECONDITION, error.code, str(error))) from None
     except DifferentOrderError as error:
