@@ -200,6 +200,16 @@ class Peer(TradingServiceServicer):
     async def Sell(self, request: trading_pb2.SellRequest, context: Context) -> trading_pb2.SellResponse:  # noqa: N802, ARG002 - the contract's names
         raise AssertionError("no bot sells yet")
 
+    async def Cancel(self, request: trading_pb2.CancelRequest, context: Context) -> trading_pb2.CancelResponse:  # noqa: N802, ARG002 - the contract's names
+        raise AssertionError("no bot cancels")
+
+    async def UpdateContract(  # noqa: N802 - the contract's name
+        self,
+        request: trading_pb2.UpdateContractRequest,  # noqa: ARG002 - the contract's name
+        context: Context,  # noqa: ARG002 - the contract's name
+    ) -> trading_pb2.UpdateContractResponse:
+        raise AssertionError("no bot has limit orders")
+
     async def StreamContract(  # noqa: N802 - the contract's name
         self,
         request: trading_pb2.StreamContractRequest,  # noqa: ARG002 - the contract's name

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from derivfleet.cli.commands import app
 from derivfleet.cli.rundir import PAGE_READER, RunDir, RunFile
-from derivfleet.common.rpc.identity import Role, TokenFile, issue_tokens
+from derivfleet.common.rpc.identity import Role, TokenFile, caller, issue_tokens
 from derivfleet.common.rpc.server import Server
 from derivfleet.common.rpc.status import Problem, abort
 from derivfleet.v1 import (
@@ -87,6 +87,7 @@ class Control(control_pb2_grpc.ControlServiceServicer):
         self.orders: list[orders_pb2.Order] = []
         self.pages = 0
         self.looks = 0
+        self.resolved: list[control_pb2.ResolveOrderRequest] = []
 
     async def GetStatus(  # noqa: N802 - the contract's name
         self,
@@ -105,12 +106,29 @@ class Control(control_pb2_grpc.ControlServiceServicer):
         wanted = [
             order
             for order in reversed(self.orders)
-            if request.bot in ("", order.bot) and request.state in (0, order.state)
+            if request.bot in ("", order.bot)
+            and request.state in (0, order.state)
+            and (not request.doubtful or order.doubt)
         ]
         start = int(request.page_token or 0)
         end = start + (request.limit or 100)
         more = str(end) if end < len(wanted) else ""
         return control_pb2.ListOrdersResponse(orders=wanted[start:end], next_page_token=more)
+
+    async def ResolveOrder(  # noqa: N802 - the contract's name
+        self, request: control_pb2.ResolveOrderRequest, context: Context
+    ) -> control_pb2.ResolveOrderResponse:
+        for order in self.orders:
+            if order.order_id == request.order_id:
+                self.resolved.append(request)
+                order.state = (
+                    orders_pb2.ORDER_STATE_CONFIRMED if request.contract_id else orders_pb2.ORDER_STATE_NOT_FOUND
+                )
+                order.resolved_by = caller().name
+                return control_pb2.ResolveOrderResponse(order=order)
+        problem = Problem(grpc.StatusCode.NOT_FOUND, "ORDER_UNKNOWN", f"account demo has no order {request.order_id}")
+        await abort(context, problem)
+        raise AssertionError("aborted")
 
     async def StreamOrderFeed(  # noqa: N802 - the contract's name
         self,
@@ -253,10 +271,11 @@ class Fleet:
         if self.server is not None:
             await self.server.stop(0)
 
-    async def run(self, *arguments: str) -> Result:
-        """Run a command against it, as a user would."""
+    async def run(self, *arguments: str, typed: str = "") -> Result:
+        """Run a command against it, as a user would who types so."""
         words = [*arguments, "--run-dir", str(self.folder.path)]
-        return await asyncio.to_thread(CliRunner().invoke, app, words, env={"COLUMNS": "220", "TERM": "dumb"})
+        environment = {"COLUMNS": "220", "TERM": "dumb"}
+        return await asyncio.to_thread(CliRunner().invoke, app, words, input=typed, env=environment)
 
 
 @pytest.fixture

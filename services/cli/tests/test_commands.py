@@ -73,6 +73,66 @@ async def test_orders_are_listed_newest_first_and_filtered(fleet: Fleet) -> None
     assert "no orders like that" in (await fleet.run("orders", "--state", "unknown")).stdout
 
 
+def doubtful_order() -> orders_pb2.Order:
+    one = order(4, profit="")
+    one.state, one.error_code, one.doubt = orders_pb2.ORDER_STATE_UNKNOWN, "Timeout", "more_candidates"
+    one.sent_time_ns = one.intended_time_ns
+    for contract_id in (301234567888, 301234567908):
+        one.candidates.add(contract_id=contract_id, purchase_epoch_s=1_795_161_605, buy_price="0.35", payout="0.68")
+    return one
+
+
+async def test_orders_in_doubt_are_listed_with_what_they_may_be(fleet: Fleet) -> None:
+    looked_for = order(2, "trend-75", profit="")
+    looked_for.state = orders_pb2.ORDER_STATE_UNKNOWN
+    not_found = doubtful_order()
+    not_found.order_id, not_found.state = "late", orders_pb2.ORDER_STATE_NOT_FOUND
+    fleet.control.orders = [order(1), looked_for, not_found, doubtful_order()]
+    result = await fleet.run("orders", "--unknown")
+    assert result.exit_code == 0
+    words = ("over-4:R_100:4:0", "trend-75:R_100:2:0", "late", "301234567888 (08:00:05, pays 0.68)", "301234567908")
+    for word in (
+        *words,
+        "unknown Timeout: more purchases than lost orders",
+        "being looked for",
+        "orders resolve ORDER",
+    ):
+        assert word in result.stdout
+    assert "over-4:R_100:1:0" not in result.stdout
+    told = json.loads((await fleet.run("orders", "--unknown", "--json", "--bot", "over-4")).stdout)
+    assert [one["order_id"] for one in told] == ["over-4:R_100:4:0", "late"]
+    fleet.control.orders = []
+    assert "no orders like that" in (await fleet.run("orders", "--unknown")).stdout
+
+
+async def test_an_operator_resolves_an_order_and_is_asked_first(fleet: Fleet) -> None:
+    fleet.control.orders = [doubtful_order()]
+    name = "over-4:R_100:4:0"
+    for typed in ("n\n", ""):
+        result = await fleet.run("orders", "resolve", name, "--not-bought", typed=typed)
+        assert (result.exit_code, fleet.control.resolved) == (1, [])
+        assert "bought nothing: is that so?" in result.stdout
+        assert "nothing was changed" in result.stderr
+    result = await fleet.run("orders", "resolve", name, "--contract", "301234567888", typed="y\n")
+    assert result.exit_code == 0
+    assert f"{name} is confirmed, resolved by operator" in result.stdout
+    result = await fleet.run("orders", "resolve", name, "--not-bought", "--yes")
+    assert f"{name} is not_found, resolved by operator" in result.stdout
+    assert [(one.account, one.contract_id) for one in fleet.control.resolved] == [("demo", 301234567888), ("demo", 0)]
+    result = await fleet.run("orders", "resolve", "nobody", "--not-bought", "--yes")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "derivfleet: account demo has no order nobody; `derivfleet orders` lists what there is\n",
+    )
+
+
+@pytest.mark.parametrize("words", [(), ("--contract", "7", "--not-bought")])
+async def test_a_resolution_says_one_thing(fleet: Fleet, words: tuple[str, ...]) -> None:
+    result = await fleet.run("orders", "resolve", "o1", *words)
+    assert result.exit_code == 2
+    assert "--contract: name the contract that it bought, or say --not-bought" in result.stderr
+
+
 async def test_an_unknown_bot_is_named(fleet: Fleet) -> None:
     bots = [f"{{name: {name}, strategy: moving_average, symbols: [R_75]}}" for name in ("over-4", "trend-75")]
     fleet.folder.fleet_file.write_text(f"bots: [{', '.join(bots)}]")

@@ -108,7 +108,7 @@ async def test_a_line_of_progress_sums_the_fleet_up(fleet: Fleet) -> None:
         "wins 2",
         "profit -0.26",
         "unknown 1",
-        "refused 2",
+        "rejected 2",
         "trade/60s 25%",
     ]
 

@@ -12,7 +12,7 @@ import pytest
 
 from derivfleet.deriv import requests
 from derivfleet.deriv.vocabulary import Call
-from derivfleet.gateway.core.orders import Settled, State
+from derivfleet.gateway.core.orders import Attribution, Settled, State
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.reconciler import Reconciler
 from derivfleet.gateway.refusals import DeskClosedError
@@ -141,20 +141,36 @@ async def test_a_late_receipt_for_a_contract_that_another_order_got_waits_for_it
         first, second = account.buying("o1"), account.buying("o2", "two")
         await account.clock.advance(16)
         assert {(await first)[0].state, (await second)[0].state} == {State.UNKNOWN}
-        later, account.deriv.purchases = account.deriv.purchases, account.deriv.purchases[:1]  # the list lags behind
+        # The records tell of both, and which is which is inferred; then a receipt names the other one's.
         reconciler = Reconciler(account.desk)
         await account.clock.advance(2)
-        taken = account.deriv.purchases[0]["contract_id"]
-        assert [account.state(name) for name in ("o1", "o2")] == [State.CONFIRMED, State.UNKNOWN]
-        socket, frame, receipt = held[1]
-        assert receipt["contract_id"] == taken
-        account.deriv.reply(socket, frame, "buy", receipt)
+        orders = [account.desk.open[name] for name in ("o1", "o2")]
+        assert [order.attribution for order in orders] == [Attribution.INFERRED] * 2
+        socket, frame, _ = held[1]
+        account.deriv.reply(socket, frame, "buy", held[0][2])
         await account.clock.advance(0.1)
-        assert account.state("o2") == State.UNKNOWN
-        account.deriv.purchases = later
-        await account.clock.advance(10)
-        assert account.state("o2") == State.CONFIRMED
-        assert {order.contract_id for order in account.desk.open.values()} == {row["contract_id"] for row in later}
+        assert [account.desk.open[name] for name in ("o1", "o2")] == orders
+        assert {order.contract_id for order in orders} == {row["contract_id"] for row in account.deriv.purchases}
+        await reconciler.stop()
+
+
+async def test_a_receipt_in_time_for_a_contract_that_another_order_got_waits_for_its_own(opened: Opened) -> None:
+    async with opened() as account:
+        rest: list[tuple[Socket, Frame]] = []
+        account.deriv.on["buy"] = lambda socket, frame: rest.append((socket, frame))
+        second = account.buying("o2", "two")
+        await account.clock.advance(0.1)
+        del account.deriv.on["buy"]
+        first, _ = await account.buying("o1")
+        receipt = {**account.deriv.bought(rest[0][1]), "contract_id": first.contract_id}
+        account.deriv.reply(*rest[0], "buy", receipt)
+        order, _ = await second
+        assert (order.state, order.error_code) == (State.UNKNOWN, "CONTRACT_TAKEN")
+        reconciler = Reconciler(account.desk)
+        await account.clock.advance(3)
+        order = account.desk.open["o2"]
+        assert (order.state, order.attribution) == (State.CONFIRMED, Attribution.RECORD)
+        assert order.contract_id != first.contract_id
         await reconciler.stop()
 
 
@@ -189,7 +205,7 @@ async def test_a_sale_that_overtakes_the_receipt_settles_the_order(opened: Opene
         account.deriv.on["buy"] = buy
         order, _ = await account.buying("o1")
         assert (order.state, order.profit) == (State.SETTLED, PRICE - order.buy_price)
-        assert account.desk.foreign_trades == 0
+        assert account.desk.evidence.foreign_count == 0
 
 
 async def test_an_order_whose_lease_ends_while_it_waits_for_its_turn_is_not_sent(
@@ -212,14 +228,14 @@ async def test_a_purchase_without_a_chance_is_no_order_and_its_id_stays_free(ope
         with pytest.raises(TurnRefusedError) as caught:
             await account.buying("late", deadline_s=0)
         assert caught.value.refusal.binding == "trade/60s"
-        errors = account.desk.tallies.of("one").errors
+        denied = account.desk.tallies.of("one").denied
         bought, written = len(account.deriv.calls("buy")), account.desk.feed.last_position
         for _ in range(100):
             with pytest.raises(TurnRefusedError):
                 await account.buying("late", deadline_s=0)
         assert (len(account.deriv.calls("buy")), account.desk.feed.last_position) == (bought, written)
         assert account.desk.find("late") is None
-        assert account.desk.tallies.of("one").errors == errors + 100
+        assert account.desk.tallies.of("one").denied == denied + 100
         await account.clock.advance(61)
         order, _ = await account.buying("late", deadline_s=1)
         assert order.state is State.CONFIRMED

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway.core.breaker import BreakerState, Passage
+from derivfleet.gateway.core.exits import ExitKind, ExitTerms
 from derivfleet.gateway.core.orders import Order, State
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ async def test_positions_are_closed_all_the_same(opened: Opened) -> None:
         await fall_sick(account)
         body = {"sold_for": 1, "transaction_id": 5, "contract_id": held.contract_id, "balance_after": 1}
         account.deriv.on["sell"] = lambda socket, frame: account.deriv.reply(socket, frame, "sell", body)
-        sold = await account.desk.sell(held, Decimal(0), account.clock.now_ns() + 10**9, "")
+        sale, deadline_ns = ExitTerms(ExitKind.SELL), account.clock.now_ns() + 10**9
+        sold, _ = await account.desk.exits.carry_out(held, "", sale, deadline_ns, "")
         assert sold.state is State.SETTLED
 
 

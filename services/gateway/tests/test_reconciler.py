@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
-from derivfleet.gateway.core.orders import Order, State
+import pytest
+
+from derivfleet.gateway.core.exits import Ending
+from derivfleet.gateway.core.orders import Attribution, Doubt, Order, State
+from derivfleet.gateway.desk import Desk
+from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.reconciler import Reconciler
+from derivfleet.gateway.refusals import OrderDoubtfulError, ResolveRefusedError
+from derivfleet.gateway.resolutions import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,41 +25,14 @@ if TYPE_CHECKING:
 
     Opened = Callable[[], AbstractAsyncContextManager[Account]]
 Frame = dict[str, Any]
-
-
-async def lose(account: Account, order_id: str, *, bought: bool) -> None:
-    """Buy and let the socket die instead of the answer."""
-
-    def buy(socket: Socket, frame: Frame) -> None:
-        if bought:
-            account.deriv.bought(frame)
-        socket.abort()
-
-    account.deriv.on["buy"] = buy
-    order, _ = await account.buying(order_id)
-    assert order.state is State.UNKNOWN
-    del account.deriv.on["buy"]
-
-
-def sold(account: Account) -> Callable[[Socket, Frame], None]:
-    def answer(socket: Socket, frame: Frame) -> None:
-        contract = {
-            "contract_id": frame["contract_id"],
-            "is_sold": 1,
-            "sell_price": "0.68",
-            "sell_time": 9,
-            "buy_price": 1,
-        }
-        account.deriv.reply(socket, frame, "proposal_open_contract", contract)
-
-    return answer
+PRICE = Decimal("0.35")
 
 
 async def test_a_contract_that_cannot_be_read_does_not_keep_others_from_settling(opened: Opened) -> None:
     async with opened() as account:
         first, _ = await account.buying("o1")
         await account.buying("o2", "two")
-        settle = sold(account)
+        settle = account.sold()
 
         def contract(socket: Socket, frame: Frame) -> None:
             if frame["contract_id"] == first.contract_id:
@@ -63,18 +45,24 @@ async def test_a_contract_that_cannot_be_read_does_not_keep_others_from_settling
         await account.clock.advance(20)
         assert [account.state(name) for name in ("o1", "o2")] == [State.CONFIRMED, State.SETTLED]
         assert len(account.deriv.calls("proposal_open_contract")) < 12  # and is not asked for without end
+        # What the account was paid for it is the last resort.
+        account.deriv.sales = [{**account.deriv.purchases[-1], "action_type": "sell", "amount": 0}]
+        await account.clock.advance(120)
+        settled = account.desk.find("o1")
+        assert settled is not None
+        assert (settled.state, settled.profit, settled.ending) == (State.SETTLED, -PRICE, Ending.EXPIRED)
         await reconciler.stop()
 
 
 async def test_a_statement_that_cannot_be_read_does_not_keep_contracts_from_settling(opened: Opened) -> None:
     async with opened() as account:
         await account.buying("o1")
-        await lose(account, "o2", bought=True)
+        await account.lose("o2", bought=True)
 
         def statement(socket: Socket, frame: Frame) -> None:
             account.deriv.reply(socket, frame, "statement", {"transactions": [7]})
 
-        account.deriv.on |= {"statement": statement, "proposal_open_contract": sold(account)}
+        account.deriv.on |= {"statement": statement, "proposal_open_contract": account.sold()}
         reconciler = Reconciler(account.desk)
         await account.clock.advance(90)
         assert [account.state(name) for name in ("o1", "o2")] == [State.SETTLED, State.UNKNOWN]
@@ -86,7 +74,7 @@ async def test_a_statement_that_cannot_be_read_does_not_keep_contracts_from_sett
 
 async def test_a_mistake_in_one_turn_does_not_end_reconciling(opened: Opened) -> None:
     async with opened() as account:
-        await lose(account, "o1", bought=True)
+        await account.lose("o1", bought=True)
         await account.clock.advance(2)
         reconciler = Reconciler(account.desk)
         account.deriv.on["statement"] = lambda socket, frame: socket.put(json.dumps({"req_id": frame["req_id"]}))
@@ -103,7 +91,7 @@ async def test_a_lost_order_is_found_behind_hundreds_of_later_purchases(opened: 
     async with opened() as account:
         account.deriv.on["statement"] = lambda socket, _frame: socket.abort()  # nobody can look at first
         reconciler = Reconciler(account.desk)
-        await lose(account, "o1", bought=True)
+        await account.lose("o1", bought=True)
         (row,) = account.deriv.purchases
         noise = {**row, "shortcode": "DIGITOVER_1HZ10V_1.00_1795161602_1T_4_0"}
         for number in range(1200):
@@ -137,3 +125,154 @@ async def test_what_was_never_bought_is_not_found_and_a_later_answer_corrects_it
         assert (order.state, order.reconciled) == (State.CONFIRMED, True)
         assert account.desk.tallies.of("one").open == 1
         await reconciler.stop()
+
+
+async def test_a_purchase_that_the_statement_shows_late_is_found_by_the_watch(opened: Opened) -> None:
+    async with opened() as account:
+        reconciler = Reconciler(account.desk)
+        await account.lose("o1", bought=True)
+        later, account.deriv.purchases = account.deriv.purchases, []
+        await account.clock.advance(300)
+        assert account.state("o1") == State.NOT_FOUND
+        account.deriv.purchases = later
+        await account.clock.advance(61)
+        order = account.desk.find("o1")
+        assert order is not None
+        assert (order.state, order.found_late, order.attribution) == (State.CONFIRMED, True, Attribution.RECORD)
+        assert account.desk.tallies.of("one").found_late == 1
+        await reconciler.stop()
+
+
+async def test_the_watch_goes_on_after_a_restart_and_ends(opened: Opened) -> None:
+    async with opened() as account:
+        reconciler = Reconciler(account.desk)
+        await account.lose("o1", bought=False)
+        await account.clock.advance(40)
+        assert account.state("o1") == State.NOT_FOUND
+        await reconciler.stop()
+        desk = Desk(account.line, Feed(account.journal), account.telemetry, "USD")
+        desk.recover()
+        assert list(desk.watched) == ["o1"]
+        reconciler = Reconciler(desk)
+        reads = len(account.deriv.calls("statement"))
+        await account.clock.advance(700)
+        assert reads + 9 <= len(account.deriv.calls("statement")) <= reads + 13
+        assert desk.watched == {}
+        await reconciler.stop()
+
+
+async def test_fewer_purchases_than_orders_alike_are_given_out_when_the_records_have_had_their_time(
+    opened: Opened,
+) -> None:
+    async with opened() as account:
+        reconciler = Reconciler(account.desk)
+        await account.lose("o1", bought=False)
+        await account.lose("o2", bought=True)
+        await account.clock.advance(25)
+        assert [account.state(name) for name in ("o1", "o2")] == [State.UNKNOWN] * 2
+        await account.clock.advance(10)
+        assert Counter(account.state(name) for name in ("o1", "o2")) == {State.CONFIRMED: 1, State.NOT_FOUND: 1}
+        assert account.desk.evidence.foreign_count == 0
+        await reconciler.stop()
+
+
+async def test_more_purchases_than_orders_alike_are_left_to_an_operator(opened: Opened) -> None:
+    async with opened() as account:
+        reconciler = Reconciler(account.desk)
+        await account.lose("o1", bought=True)
+        bought = account.deriv.purchases[0]
+        contract_id = bought["contract_id"]
+        account.deriv.purchases.append({**bought, "contract_id": 77, "transaction_id": 99_999})
+        await account.clock.advance(5)
+        order = account.desk.unknown["o1"]
+        assert order.doubt is Doubt.MORE_CANDIDATES
+        assert [one.contract_id for one in order.candidates] == [contract_id, 77]
+        # The same bot buys no more of that kind; others, and other kinds, go on.
+        with pytest.raises(OrderDoubtfulError, match="orders resolve o1"):
+            await account.buying("o3")
+        assert (await account.buying("o4", "two"))[0].state is State.CONFIRMED
+        written = account.desk.feed.last_position
+        await account.clock.advance(300)
+        assert account.desk.feed.last_position == written  # a doubt is written down once
+        # A restart keeps the doubts, and does not take them back before it has read.
+        await reconciler.stop()
+        desk = Desk(account.line, Feed(account.journal), account.telemetry, "USD")
+        desk.recover()
+        reconciler = Reconciler(desk)
+        await account.clock.advance(60)
+        assert [order.doubt for order in desk.unknown.values()] == [Doubt.MORE_CANDIDATES]
+        assert account.journal.last_position() == written
+        await reconciler.stop()
+        reconciler = Reconciler(account.desk)
+        await account.clock.advance(60)
+        account.deriv.on["proposal_open_contract"] = account.shown()
+        order = await resolve(account.desk, account.desk.unknown["o1"], contract_id, "ann")
+        assert (order.state, order.attribution, order.resolved_by) == (State.CONFIRMED, Attribution.OPERATOR, "ann")
+        assert (await account.buying("o3"))[0].state is State.CONFIRMED
+        await reconciler.stop()
+
+
+async def test_an_operator_cannot_say_what_cannot_be(opened: Opened) -> None:
+    async with opened() as account:
+        bought, _ = await account.buying("o1")
+        await account.lose("o2", bought=True)
+        account.deriv.on["proposal_open_contract"] = account.shown()
+        lost = account.desk.unknown["o2"]
+        with pytest.raises(ResolveRefusedError, match="belongs to another order"):
+            await resolve(account.desk, lost, bought.contract_id, "ann")
+        account.deriv.on["proposal_open_contract"] = account.shown(shortcode="DIGITOVER_1HZ100V_1.00_9_1T_5_0")
+        with pytest.raises(ResolveRefusedError, match="another barrier"):
+            await resolve(account.desk, lost, account.deriv.purchases[0]["contract_id"], "ann")
+        account.deriv.on["proposal_open_contract"] = account.shown(shortcode="MULTUP_R_100_10.00_30_1_2_0_0.00_N1")
+        with pytest.raises(ResolveRefusedError, match="no contract"):
+            await resolve(account.desk, lost, account.deriv.purchases[0]["contract_id"], "ann")
+        with pytest.raises(ResolveRefusedError, match="nothing to resolve"):
+            await resolve(account.desk, bought, 0, "ann")
+        assert account.state("o2") == State.UNKNOWN
+        order = await resolve(account.desk, lost, 0, "ann")
+        assert (order.state, order.resolved_by, order.answered_time_ns) == (
+            State.NOT_FOUND,
+            "ann",
+            account.clock.now_ns(),
+        )
+
+
+async def test_records_that_nobody_can_read_are_a_doubt_that_ends_with_the_first_read(opened: Opened) -> None:
+    async with opened() as account:
+        reconciler = Reconciler(account.desk)
+        await account.lose("o1", bought=True)
+        for call in ("statement", "portfolio"):
+            account.deriv.on[call] = lambda socket, frame: account.deriv.refuse(socket, frame, "InternalServerError")
+        await account.clock.advance(58)
+        assert account.desk.unknown["o1"].doubt is Doubt.NONE
+        await account.clock.advance(5)
+        assert account.desk.unknown["o1"].doubt is Doubt.UNREADABLE
+        account.deriv.on.clear()
+        await account.clock.advance(5)
+        assert account.state("o1") == State.CONFIRMED
+        await reconciler.stop()
+
+
+async def test_a_restart_makes_sent_unknown_and_never_sends_again(opened: Opened) -> None:
+    async with opened() as account:
+
+        def buy(_socket: Socket, frame: Frame) -> None:
+            account.deriv.bought(frame)
+
+        account.deriv.on["buy"] = buy
+        first = account.buying("o1")
+        await account.clock.settle()
+        desk = Desk(account.line, Feed(account.journal), account.telemetry, "USD")
+        desk.recover()
+        order = desk.unknown["o1"]
+        assert (order.state, order.error_code) == (State.UNKNOWN, "ABANDONED")
+        reconciler = Reconciler(desk)
+        await account.clock.advance(4)
+        found = desk.find("o1")
+        assert found is not None
+        assert (found.state, found.attribution) == (State.CONFIRMED, Attribution.RECORD)
+        again, _ = await desk.buy("one", "o1", found.terms, 0, "", lambda: True)
+        assert again == found
+        assert len(account.deriv.calls("buy")) == 1
+        await reconciler.stop()
+        first.cancel()

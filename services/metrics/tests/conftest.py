@@ -171,6 +171,11 @@ class GatewayPeer(control_pb2_grpc.ControlServiceServicer):
         del request, context
         return control_pb2.ListOrdersResponse(orders=[event.order for event in self.events])
 
+    async def ResolveOrder(  # noqa: N802 - gRPC's name
+        self, request: control_pb2.ResolveOrderRequest, context: object
+    ) -> control_pb2.ResolveOrderResponse:
+        raise AssertionError(f"an observer resolves nothing: {request} {context}")
+
     async def StreamOrderFeed(  # noqa: N802 - gRPC's name
         self, request: control_pb2.StreamOrderFeedRequest, context: Any
     ) -> AsyncIterator[control_pb2.StreamOrderFeedResponse]:

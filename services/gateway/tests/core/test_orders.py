@@ -7,12 +7,32 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
+from derivfleet.gateway.core.exits import (
+    DECIDED,
+    Ending,
+    ExitDone,
+    ExitEvent,
+    ExitKind,
+    ExitLost,
+    ExitRejected,
+    ExitSent,
+    ExitState,
+    ExitTerms,
+    ExitTransitionError,
+)
 from derivfleet.gateway.core.orders import (
     FINAL,
+    Attribution,
+    Candidate,
     Confirmed,
     Denied,
+    Doubt,
+    Doubted,
     Event,
+    ExitAsked,
+    ExitMoved,
     Lost,
     NotFound,
     Order,
@@ -24,6 +44,7 @@ from derivfleet.gateway.core.orders import (
     TransitionError,
     advance,
     differing_field,
+    exit_of,
 )
 
 if TYPE_CHECKING:
@@ -39,14 +60,18 @@ EVENTS: tuple[Event, ...] = (
     Rejected("InsufficientBalance", "no money"),
     Lost("Timeout", "no answer"),
     NotFound(),
+    Doubted(Doubt.MORE_CANDIDATES, (Candidate(8, 1, Decimal("0.35"), Decimal("0.68")),)),
     Settled(Decimal("0.68"), 1_795_161_604),
+    ExitAsked("sell-1", ExitTerms(ExitKind.SELL)),
+    ExitMoved("sell-1", ExitSent()),
 )
 ARROWS = {
     "intended": {"denied", "sent"},
     "sent": {"confirmed", "rejected", "unknown", "denied"},
-    "unknown": {"confirmed", "rejected", "not_found"},
-    "not_found": {"confirmed"},
-    "confirmed": {"settled"},
+    "unknown": {"confirmed", "rejected", "not_found", "unknown"},
+    "not_found": {"confirmed", "not_found"},
+    "confirmed": {"settled", "confirmed"},
+    "settled": {"settled"},
 }
 """The picture in the module's docstring, written another way."""
 
@@ -128,3 +153,91 @@ def test_another_body_under_the_same_id_is_named(change: dict[str, object], fiel
 def test_the_same_body_under_the_same_id_is_the_same_order() -> None:
     assert differing_field(ORDER, "bot", replace(TERMS, stake=Decimal("0.350"))) is None
     assert differing_field(ORDER, "other", TERMS) == "bot"
+
+
+def test_what_ties_an_order_to_its_contract_is_told() -> None:
+    assert after(Sent(), RECEIPT).attribution is Attribution.RECEIPT
+    record = replace(RECEIPT, attribution=Attribution.INFERRED)
+    order = after(Sent(), Lost("Timeout", "no answer"), record)
+    assert (order.attribution, order.found_late, order.lost_time_ns) == (Attribution.INFERRED, False, 3)
+    late = after(Sent(), Lost("Timeout", "no answer"), NotFound(), record)
+    assert late.found_late
+
+
+def test_a_doubt_names_candidates_and_ends_with_whatever_decides() -> None:
+    doubt = Doubted(Doubt.MORE_CANDIDATES, (Candidate(8, 1, Decimal("0.35"), Decimal("0.68")),))
+    doubtful = after(Sent(), Lost("Timeout", "no answer"), doubt)
+    assert (doubtful.state, doubtful.doubt, len(doubtful.candidates)) == (State.UNKNOWN, Doubt.MORE_CANDIDATES, 1)
+    by_hand = replace(RECEIPT, attribution=Attribution.OPERATOR, by="ann")
+    for event in (by_hand, Rejected("InsufficientBalance", ""), NotFound("ann")):
+        decided = advance(doubtful, event, 9)
+        assert (decided.doubt, decided.candidates, decided.answered_time_ns) == (Doubt.NONE, (), 9)
+    assert advance(doubtful, by_hand, 9).resolved_by == "ann"
+    assert advance(doubtful, NotFound("ann"), 9).resolved_by == "ann"
+
+
+EXIT_EVENTS: tuple[ExitEvent, ...] = (
+    ExitSent(),
+    ExitDone(Decimal("0.50"), 77),
+    ExitRejected("PriceMoved", ""),
+    ExitLost("Timeout", ""),
+)
+
+
+@given(st.lists(st.sampled_from(EXIT_EVENTS), max_size=5), st.sampled_from(list(Ending)), st.integers(0, 5))
+def test_a_settled_order_has_no_exit_in_doubt(events: Sequence[ExitEvent], ending: Ending, when: int) -> None:
+    order = after(Sent(), RECEIPT, ExitAsked("sell-1", ExitTerms(ExitKind.SELL)))
+    stories: list[Event] = [ExitMoved("sell-1", event) for event in events]
+    stories.insert(when, Settled(Decimal("0.50"), 1_795_161_604, ending))
+    for event in stories:
+        try:
+            order = advance(order, event, 9)
+        except (TransitionError, ExitTransitionError):
+            continue
+        if order.state is State.SETTLED:
+            (one,) = order.exits
+            assert one.state in DECIDED
+    assert order.state is State.SETTLED
+    assert order.profit == Decimal("0.15")
+
+
+def test_news_of_a_sale_that_overtake_its_receipt_lose_nothing() -> None:
+    order = after(Sent(), RECEIPT, ExitAsked("s", ExitTerms(ExitKind.SELL)), ExitMoved("s", ExitSent()))
+    order = advance(order, Settled(Decimal("0.50"), 5, Ending.EXPIRED), 9)
+    one = exit_of(order, "s")
+    assert one is not None
+    assert one.state is ExitState.NOT_DONE
+    order = advance(order, ExitMoved("s", ExitDone(Decimal("0.50"), 77)), 10)
+    one = exit_of(order, "s")
+    assert one is not None
+    assert (order.ending, one.state, one.transaction_id) == (Ending.SOLD, ExitState.DONE, 77)
+    assert exit_of(order, "t") is None
+
+
+def test_an_order_with_all_that_it_knows_survives_the_journal_and_old_ones_can_be_read() -> None:
+    journal = TypeAdapter(Order)
+    change = ExitTerms(ExitKind.UPDATE, limits=(("take_profit", Decimal("2.50")), ("stop_loss", None)))
+    doubtful = after(Sent(), Lost("Timeout", ""), EVENTS[6])
+    sold = after(
+        Sent(),
+        RECEIPT,
+        ExitAsked("u", change),
+        ExitMoved("u", ExitSent()),
+        Settled(Decimal("0.50"), 5, Ending.SOLD, 77),
+    )
+    for order in (ORDER, doubtful, sold):
+        assert journal.validate_json(journal.dump_json(order)) == order
+    known = (
+        "account",
+        "order_id",
+        "bot",
+        "terms",
+        "state",
+        "intended_time_ns",
+        "contract_id",
+        "buy_price",
+        "reconciled",
+    )
+    body = journal.dump_python(sold, mode="json")
+    old = journal.validate_python({name: body[name] for name in known})
+    assert (old.state, old.exits, old.attribution, old.doubt) == (State.SETTLED, (), Attribution.NONE, Doubt.NONE)

@@ -2,10 +2,15 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from derivfleet.gateway.core.exits import Ending, ExitKind, ExitSent, ExitTerms
 from derivfleet.gateway.core.orders import (
     Confirmed,
     Denied,
+    Doubt,
+    Doubted,
     Event,
+    ExitAsked,
+    ExitMoved,
     Lost,
     NotFound,
     Order,
@@ -29,6 +34,17 @@ STORIES: dict[str, tuple[Event, ...]] = {
     "rejected": (Sent(), Rejected("InsufficientBalance", "")),
     "open": (Sent(), RECEIPT),
     "unknown": (Sent(), Lost("Timeout", "")),
+    "doubtful": (Sent(), Lost("Timeout", ""), Doubted(Doubt.FOREIGN_TRADES)),
+    "still doubtful": (Sent(), Lost("Timeout", ""), Doubted(Doubt.UNREADABLE), Doubted(Doubt.MORE_CANDIDATES)),
+    "decided": (Sent(), Lost("Timeout", ""), Doubted(Doubt.MORE_CANDIDATES), NotFound("operator")),
+    "late": (Sent(), Lost("Timeout", ""), NotFound(), RECEIPT, Settled(Decimal(0), 2)),
+    "sold": (
+        Sent(),
+        RECEIPT,
+        ExitAsked("sell-1", ExitTerms(ExitKind.SELL)),
+        ExitMoved("sell-1", ExitSent()),
+        Settled(Decimal("0.50"), 2, Ending.SOLD),
+    ),
 }
 
 
@@ -39,14 +55,15 @@ def test_counts_follow_the_transitions_and_a_replay_gives_the_same() -> None:
         live.count(None, order)
         for event in events:
             before, order = order, advance(order, event, 2)
-            live.count(before.state, order)
+            live.count(before, order)
         is_settled = order.state is State.SETTLED
         profit = (order.profit if is_settled else None) or Decimal(0)
         replayed.replay([Past("bot", kind(order), 1, int(profit > 0), profit)])
     tally = live.of("bot")
-    assert (tally.buys, tally.confirmed, tally.settled, tally.wins) == (8, 4, 3, 1)
-    assert (tally.errors, tally.unknown, tally.open) == (2, 1, 2)
-    assert tally.profit == Decimal("-1.05")
+    assert (tally.buys, tally.confirmed, tally.settled, tally.wins) == (13, 6, 5, 1)
+    assert (tally.denied, tally.rejected, tally.unknown, tally.open) == (1, 1, 3, 4)
+    assert (tally.doubtful, tally.found_late) == (2, 1)
+    assert tally.profit == Decimal("-2.55")
     assert replayed.of("bot") == tally
 
 

@@ -109,6 +109,20 @@ class ControlClient(_Client):
             if not token or len(recent) < len(answer.orders) or (limit and len(found) >= limit):
                 return found[:limit] if limit else found
 
+    async def doubtful(self) -> list[orders_pb2.Order]:
+        """The orders that are being looked for or that an operator must decide about, newest first."""
+        unknown = await self.orders(state=orders_pb2.ORDER_STATE_UNKNOWN)
+        request = control_pb2.ListOrdersRequest(doubtful=True)
+        answer = await self._ask(self._stub.ListOrders(request, timeout=CALL_WALL_S, metadata=self._metadata))
+        found = {(order.account, order.order_id): order for order in (*unknown, *answer.orders)}
+        return sorted(found.values(), key=lambda order: -order.intended_time_ns)
+
+    async def resolve(self, account: str, order_id: str, contract_id: int) -> orders_pb2.Order:
+        """Say which contract an order is, 0 for none."""
+        request = control_pb2.ResolveOrderRequest(account=account, order_id=order_id, contract_id=contract_id)
+        answer = await self._ask(self._stub.ResolveOrder(request, timeout=CALL_WALL_S, metadata=self._metadata))
+        return answer.order
+
 
 _REPORT_WALL_S = 30.0
 """A day of a large fleet takes longer than a look at the present."""

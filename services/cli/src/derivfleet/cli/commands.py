@@ -7,7 +7,7 @@ import typer
 from derivfleet.cli.alerts import alerts_app
 from derivfleet.cli.complaints import OneLineGroup
 from derivfleet.cli.doctor import doctor
-from derivfleet.cli.orders import orders
+from derivfleet.cli.orders import app as orders
 from derivfleet.cli.page import page
 from derivfleet.cli.probe import probe
 from derivfleet.cli.quota import quota
@@ -26,6 +26,9 @@ app = typer.Typer(
     help="Run a fleet of trading bots on Deriv through one gateway.",
     epilog="Begin with: derivfleet up --simulator",
 )
-for command in (up, page, status, quota, orders, report, trace, doctor, probe):
+for command in (up, page, status, quota):
+    app.command()(command)
+app.add_typer(orders, name="orders")
+for command in (report, trace, doctor, probe):
     app.command()(command)
 app.add_typer(alerts_app, name="alerts")

@@ -155,6 +155,9 @@ async def _gateway_findings(run: RunFile, folder: RunDir) -> list[Finding]:
         if account.foreign_trades:
             what = f"{account.foreign_trades} trades on {account.account} are not the fleet's"
             findings.append(Finding(Verdict.BAD, what, "let nothing else trade this account"))
+        if doubtful := sum(bot.doubtful for bot in account.bots):
+            what = f"{doubtful} orders on {account.account} whose fate the records leave open"
+            findings.append(Finding(Verdict.BAD, what, "see derivfleet orders --unknown, then orders resolve"))
     return findings
 
 

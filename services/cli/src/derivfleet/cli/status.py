@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["status"]
 
+RARE = ("unknown", "doubtful", "found_late")
+"""Counts that are seldom other than 0, and are shown only then."""
+
 
 def status(
     run_dir: Annotated[Path, typer.Option(help="The folder of the run.")] = DEFAULT_RUN_DIR,
@@ -122,13 +125,14 @@ def screen_of(answer: control_pb2.GetStatusResponse) -> Iterable[RenderableType]
         bots = Table(show_edge=False, pad_edge=False)
         bots.add_column("bot", overflow="fold")
         # What is not known is rare, and it is what one looks for.
-        rare = ("unknown",) if any(bot.unknown for bot in account.bots) else ()
+        rare = tuple(name for name in RARE if any(getattr(bot, name) for bot in account.bots))
         counts = ("buys", "open", *rare, "settled", "wins")
-        for name in ("calls", *counts, "refused", "profit", "seen"):
+        for name in ("calls", *counts, "denied", "rejected", "profit", "seen"):
             bots.add_column(name, justify="right")
         for bot in account.bots:
             age_s = (answer.time_ns - bot.last_seen_time_ns) / NS_PER_S
             seen = f"{age_s:.0f} s" if bot.last_seen_time_ns else "never"
-            numbers = [str(value) for value in (bot.ops, *(getattr(bot, name) for name in counts), bot.errors)]
+            told = (bot.ops, *(getattr(bot, name) for name in counts), bot.denied, bot.errors)
+            numbers = [str(value) for value in told]
             bots.add_row(bot.bot, *numbers, money(decimal_of(bot.profit)), seen)
         yield bots

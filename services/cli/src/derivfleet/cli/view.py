@@ -107,8 +107,10 @@ def line_of(look: Look, clockwork: Clockwork) -> str:
     ]
     if unknown := look.total("unknown"):
         facts.append(f"unknown {unknown}")
+    if denied := look.total("denied"):
+        facts.append(f"denied {denied}")
     if errors := look.total("errors"):
-        facts.append(f"refused {errors}")
+        facts.append(f"rejected {errors}")
     if look.account is not None and look.account.windows:
         fullest = max(look.account.windows, key=utilisation_of)
         facts.append(f"{window_name(fullest)} {utilisation_of(fullest):.0%}")
@@ -164,6 +166,8 @@ def _troubles(look: Look) -> list[str]:
             troubles.append(f"{account.rejected_by_deriv} calls refused by Deriv for rate")
         if account.foreign_trades:
             troubles.append(f"{account.foreign_trades} trades on the account that are not the fleet's")
+        if doubtful := sum(bot.doubtful for bot in account.bots):
+            troubles.append(f"{doubtful} orders that you must decide about: derivfleet orders --unknown")
     return [*troubles, look.problem] if look.problem else troubles
 
 
@@ -178,9 +182,9 @@ def _progress(clockwork: Clockwork) -> RenderableType:
 
 
 def _bots(look: Look, most: int, width: int) -> Table:
-    left_out = {"calls"} if width < _ROOMY else set[str]()
+    left_out = {"calls", "rejected"} if width < _ROOMY else set[str]()
     left_out |= {"process"} if width < _NARROW else set[str]()
-    names = ("process", "calls", "buys", "open", "settled", "wins", "refused", "profit")
+    names = ("process", "calls", "buys", "open", "settled", "wins", "denied", "rejected", "profit")
     columns = [name for name in names if name not in left_out]
     table = Table(expand=False, show_edge=False, pad_edge=False)
     table.add_column("bot", overflow="fold", min_width=len("and 99 more"))
@@ -202,7 +206,8 @@ def _bots(look: Look, most: int, width: int) -> Table:
 
 def _numbers(count: Callable[[str], int]) -> dict[str, RenderableType]:
     """What the columns show, by the fields of the gateway's answer."""
-    fields = {"calls": "ops", "refused": "errors"} | {name: name for name in ("buys", "open", "settled", "wins")}
+    same = ("buys", "open", "settled", "wins", "denied")
+    fields = {"calls": "ops", "rejected": "errors"} | {name: name for name in same}
     return {name: str(count(field)) for name, field in fields.items()}
 
 

@@ -94,7 +94,7 @@ SPANS: dict[SpanName, SpanType] = {
         (*_ORDER, _A.SYMBOL, _A.CONTRACT_TYPE, _A.STATE, _A.ERROR_CODE),
     ),
     SpanName.GATEWAY_SELL: SpanType(
-        "gateway", SpanKind.SERVER, None, "a Sell call", (*_ORDER, _A.STATE, _A.ERROR_CODE)
+        "gateway", SpanKind.SERVER, None, "a Sell, Cancel or UpdateContract call", (*_ORDER, _A.STATE, _A.ERROR_CODE)
     ),
     SpanName.GATEWAY_CHECK: SpanType(
         "gateway", SpanKind.SERVER, None, "a Check call", (*_ORDER, _A.SOURCE, _A.ERROR_CODE)

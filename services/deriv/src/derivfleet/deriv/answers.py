@@ -126,6 +126,8 @@ class ContractState:
     """(epoch, quote) of every tick so far, for tick contracts."""
     buy_transaction_id: int | None = None
     sell_transaction_id: int | None = None
+    limits: dict[str, Decimal] = field(default_factory=dict[str, "Decimal"])
+    """Amounts of its limit orders, by name: take_profit, stop_loss."""
     shortcode: str | None = None
     longcode: str | None = None
     display_name: str | None = None

@@ -2,6 +2,10 @@
 
 The table is the one that decides whether something was bought: an error frame listed here proves that nothing was; a
 code that is not listed, on a call that moves money, proves nothing at all.
+
+Where the codes come from: ``InvalidContractProposal``, ``RateLimit``, ``InputValidationFailed``,
+``InsufficientBalance`` and ``ContractNotFound`` are documented for the new API or have been seen there. The others are
+those of the legacy API; that the new one uses them alike is assumed. ``docs/orders.md`` shows the table.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ __all__ = [
     "Outcome",
     "RequestRefused",
     "UnrecognisedRequest",
+    "known_codes",
     "outcome_of",
 ]
 
@@ -139,6 +144,13 @@ _SELL_TABLE = _table(_ANY_CALL, _SELL)
 _READ_TABLE = _table(_ANY_CALL, _READ)
 
 
+def known_codes(call: Call) -> dict[str, Outcome]:
+    """Every code that proves that a call did nothing. The same code may still prove nothing by its text (RateLimit)."""
+    if call not in _CALLS_THAT_MOVE_MONEY:
+        return dict(_READ_TABLE)
+    return dict(_BUY_TABLE if call is Call.BUY else _SELL_TABLE)
+
+
 def outcome_of(call: Call, code: str, message: str = "") -> Outcome:
     """What an error frame means for a call.
 
@@ -150,5 +162,4 @@ def outcome_of(call: Call, code: str, message: str = "") -> Outcome:
         return _READ_TABLE.get(code, Outcome.LATER)
     if code in _SERVER_FAILURES or (code == "RateLimit" and "connection closed" in message.lower()):
         return Outcome.UNKNOWN
-    table = _BUY_TABLE if call is Call.BUY else _SELL_TABLE
-    return table.get(code, Outcome.UNKNOWN)
+    return (_BUY_TABLE if call is Call.BUY else _SELL_TABLE).get(code, Outcome.UNKNOWN)

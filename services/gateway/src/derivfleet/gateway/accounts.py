@@ -80,6 +80,8 @@ class AccountRoom:
         self._turns = Turns(self.schedule, clock, lambda blocks: self._journal.write_blocks(account.key, blocks))
         self.line = Line(self.pool, self._turns, clock, telemetry)
         self.desk = Desk(self.line, feed, telemetry, account.currency)
+        if self.dialect is Dialect.LEGACY:
+            self.desk.evidence.own_app_id = int(settings.app_id)
         self.savings = Savings()
         self.feeds = Feeds(self.line, self.savings)
         self.reads = Reads(self.line, self.feeds, self.savings)
@@ -103,7 +105,7 @@ class AccountRoom:
         held = Counter(
             turns_waiting=self._turns.waiting,
             orders_open=len(self.desk.open),
-            orders_unknown=len(self.desk.lost_time_ns),
+            orders_unknown=len(self.desk.unknown),
             orders_remembered=self._journal.remembered,
         )
         for seat in self.pool.seats.values():

@@ -7,16 +7,13 @@ task of its own: the caller may give up waiting, the order goes on.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
-from derivfleet.common.spans import Attribute, SpanName
 from derivfleet.common.telemetry import context_from
-from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer, outcome_of
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway import wording
@@ -24,6 +21,7 @@ from derivfleet.gateway.core.orders import (
     FINAL,
     Confirmed,
     Denied,
+    Doubt,
     Event,
     Lost,
     Order,
@@ -35,8 +33,11 @@ from derivfleet.gateway.core.orders import (
     advance,
     differing_field,
 )
+from derivfleet.gateway.core.reconcile import is_watched
 from derivfleet.gateway.core.tally import Tallies
 from derivfleet.gateway.diary import told
+from derivfleet.gateway.evidence import Evidence
+from derivfleet.gateway.exits import Exits
 from derivfleet.gateway.fuse import Fuse
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.refusals import (
@@ -44,18 +45,18 @@ from derivfleet.gateway.refusals import (
     DeskClosedError,
     DifferentOrderError,
     LeaseLostError,
-    SellRefusedError,
+    OrderDoubtfulError,
 )
+from derivfleet.gateway.settlements import Settlements
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
 from derivfleet.gateway.upstream.line import NotConnectedError, TurnRefusedError
 from derivfleet.gateway.upstream.pool import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from decimal import Decimal
 
-    from derivfleet.common.telemetry import OpenSpan, Telemetry
-    from derivfleet.deriv.answers import ContractState, Transaction
+    from derivfleet.common.telemetry import Telemetry
+    from derivfleet.deriv.answers import ContractState
     from derivfleet.gateway.core.schedule import Ticket
     from derivfleet.gateway.fuse import Attempt
     from derivfleet.gateway.journal.feed import Feed
@@ -68,8 +69,8 @@ _log = structlog.get_logger()
 
 RECALLED_NS = 120 * 10**9  # purchases so young count in their bot's cap after a restart, as if just answered
 CLOSE_PATIENCE_WALL_S = 0.5
-EARLY_SALES_KEPT = 10_000
-"""Sales heard of before the receipt of their purchase, or of trades that are not the fleet's."""
+MOST_WATCHED = 1_000
+"""Orders not found in the last ten minutes that a start takes up to watch."""
 
 
 @dataclass(slots=True)
@@ -88,20 +89,20 @@ class Desk:
         self.feed = feed
         self.tallies = Tallies()
         self.fuse = Fuse(line.account, line.clock)
-        self.foreign_trades = 0
         self.open: dict[str, Order] = {}
-        self.lost_time_ns: dict[str, int] = {}
-        """When the answer to each unknown order was given up."""
+        self.unknown: dict[str, Order] = {}
+        """The open orders of which nobody knows whether they were bought."""
+        self.watched: dict[str, Order] = {}
+        """Orders that were not found, while a late record may still show them."""
         self._account = line.account
         self._codec = line.pool.entrance.codec
         self._clock = line.clock
-        self._telemetry = telemetry
         self._currency = currency
         self._purchases: dict[str, _Purchase] = {}
-        self._by_contract: dict[int, str] = {}
-        self._early: OrderedDict[int, Settled] = OrderedDict()
-        self._settling: dict[str, OpenSpan] = {}
-        self._closing = False
+        self.is_closing = False
+        self.evidence = Evidence(line.account, lambda ids: feed.journal.claimed(line.account, ids))
+        self.exits = Exits(self)
+        self.settlements = Settlements(self, telemetry)
 
     def recover(self) -> None:
         """Take up the orders of an earlier run: what was being sent is unknown now, what was not sent never will be."""
@@ -116,9 +117,14 @@ class Desk:
                 case State.INTENDED | State.SENT:
                     self._take_up(order, "the gateway ended")
                 case State.UNKNOWN:
-                    self.lost_time_ns[order.order_id] = now_ns
+                    # One written down by a gateway that did not yet note the time of the loss has none.
+                    lost = replace(order, lost_time_ns=order.lost_time_ns or now_ns)
+                    self.open[order.order_id] = self.unknown[order.order_id] = lost
                 case _:
-                    self._by_contract[order.contract_id] = order.order_id
+                    self.settlements.tie(order)
+                    self.exits.take_up(order, "the gateway ended")
+        missing, _ = self.feed.journal.page(self._account, "", State.NOT_FOUND, 0, MOST_WATCHED)
+        self.watched = {order.order_id: order for order in missing if is_watched(order, now_ns)}
 
     def find(self, order_id: str) -> Order | None:
         """An order of this account, whatever became of it."""
@@ -137,8 +143,9 @@ class Desk:
 
         ``has_lease`` tells whether the asking replica holds the symbol; it is asked again right before the sending.
         Raises DifferentOrderError if the id is taken by another order. Nothing is written down, and asking again with
-        the same id is safe, if it raises LeaseLostError (the replica may not buy), TurnRefusedError (it could not be
-        sent before the deadline), DeskClosedError (no new orders are taken) or JournalError.
+        the same id is safe, if it raises LeaseLostError (the replica may not buy), OrderDoubtfulError (the bot has one
+        like it that an operator must decide about), TurnRefusedError (it could not be sent before the deadline),
+        DeskClosedError (no new orders are taken) or JournalError.
         """
         known = self.find(order_id)
         if known is not None:
@@ -149,10 +156,11 @@ class Desk:
         if purchase is None:
             if known is not None:
                 return known, None
-            if self._closing:
+            if self.is_closing:
                 raise DeskClosedError(f"order {order_id} was not taken: the gateway is ending")
             if not has_lease():
                 raise LeaseLostError(order_id, terms.symbol)
+            self._check_doubts(order_id, bot, terms)
             ticket = self._admitted(bot, deadline_ns)
             order = Order(
                 account=self._account,
@@ -184,29 +192,15 @@ class Desk:
                 _log.warning("orders refused", account=self._account, bot=bot, count=count, problem=str(error))
             raise
 
-    async def sell(self, order: Order, min_price: Decimal, deadline_ns: int, traceparent: str) -> Order:
-        """Sell the contract of a confirmed order; returns the order after it.
-
-        Raises SellRefusedError, TurnRefusedError (nothing was sent) or AnswerLostError (the records will tell).
-        """
-        if order.state is not State.CONFIRMED:
-            raise SellRefusedError("ORDER_NOT_OPEN", f"order {order.order_id} is {order.state}, nothing to sell")
-        request = requests.Sell(sell=order.contract_id, price=min_price)
-        parent = context_from([("traceparent", traceparent)])
-        try:
-            frame = await self.line.call(order.bot, request, Role.EXITS, deadline_ns, parent)
-            receipt = self._codec.decode_sell(frame)
-        except CallRefusedError as error:
-            raise SellRefusedError(error.code, error.message) from None
-        except MalformedAnswer:
-            raise AnswerLostError("sell", "MalformedAnswer", handed_over=True) from None
-        self.settle(order.contract_id, Settled(receipt.sold_for, int(self._clock.now_s())))
-        return self.find(order.order_id) or order
+    def _check_doubts(self, order_id: str, bot: str, terms: OrderTerms) -> None:
+        for order in self.unknown.values():
+            if order.doubt is not Doubt.NONE and (order.bot, order.terms) == (bot, terms):
+                raise OrderDoubtfulError(order_id, order.order_id)
 
     async def drain(self, patience_s: float) -> None:
         """Take no new orders, deny those that wait for a turn, and wait a while for the others under way."""
-        self._closing = True
-        tasks = [purchase.task for purchase in self._purchases.values()]
+        self.is_closing = True
+        tasks = [*(purchase.task for purchase in self._purchases.values()), *self.exits.tasks]
         for order_id, purchase in self._purchases.items():
             if self.open[order_id].state is State.INTENDED:
                 purchase.task.cancel()
@@ -214,45 +208,30 @@ class Desk:
             await asyncio.wait(tasks, timeout=self._clock.wall_s(patience_s))
 
     async def close(self) -> None:
-        """See the last purchases end, when the sockets are closed. What is still open then, the next start takes up."""
-        tasks = [purchase.task for purchase in self._purchases.values()]
+        """See the last calls end, when the sockets are closed. What is still open then, the next start takes up."""
+        tasks = [*(purchase.task for purchase in self._purchases.values()), *self.exits.tasks]
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_PATIENCE_WALL_S)
 
     def take_up_stranded(self) -> None:
-        """Give orders whose purchase has ended without a word a state from which they go on."""
+        """Give what has ended without a word a state from which it goes on."""
         for order in list(self.open.values()):
             if order.order_id not in self._purchases:
                 self._take_up(order, "the gateway failed")
+            if order.exits:
+                self.exits.take_up(order, "the gateway failed")
 
     def on_transaction(self, frame: Frame) -> None:
         """A movement of the account's money, as its own stream tells it."""
-        try:
-            movement: Transaction | None = self._codec.decode_transaction(frame)
-        except MalformedAnswer as error:
-            _log.warning("transaction without use", account=self._account, problem=str(error))
-            return
-        if movement is not None and movement.action == "sell" and movement.contract_id:
-            self.settle(movement.contract_id, Settled(movement.amount, movement.transaction_time_s))
+        self.settlements.on_transaction(frame)
 
     def on_contract(self, order: Order, contract: ContractState) -> None:
         """What a contract looks like at Deriv: the end of it settles the order."""
-        if contract.is_sold and contract.sell_price is not None:
-            self.settle(order.contract_id, Settled(contract.sell_price, contract.sell_time_s or 0))
+        self.settlements.on_contract(order, contract)
 
     def settle(self, contract_id: int, event: Settled) -> None:
-        """A contract has ended. What is not known yet is remembered: sales can overtake receipts."""
-        order = self.open.get(self._by_contract.get(contract_id, ""))
-        if order is None:
-            awaiting_receipt = any(order.state in (State.SENT, State.UNKNOWN) for order in self.open.values())
-            if not awaiting_receipt:
-                self.foreign_trades += not self.feed.journal.claimed(self._account, [contract_id])
-                return
-            self._early[contract_id] = event
-            if len(self._early) > EARLY_SALES_KEPT:
-                self._early.popitem(last=False)
-            return
-        self._move(order, event)
+        """A contract has ended."""
+        self.settlements.settle(contract_id, event)
 
     def confirm(self, order: Order, receipt: Confirmed) -> Order:
         """An order was bought: by Deriv's receipt, or by a record that stands for it."""
@@ -262,21 +241,17 @@ class Desk:
             message = "its contract was taken for that of an order like it; the account's records will tell"
             return self._lose(order, "CONTRACT_TAKEN", message) if order.state is State.SENT else order
         order = self._move(order, receipt)
-        self._by_contract[order.contract_id] = order.order_id
-        attributes = {
-            Attribute.ACCOUNT: order.account,
-            Attribute.BOT: order.bot,
-            Attribute.ORDER_ID: order.order_id,
-            Attribute.CONTRACT_ID: order.contract_id,
-        }
-        parent = context_from([("traceparent", order.traceparent)])
-        self._settling[order.order_id] = self._telemetry.start(SpanName.SETTLE, attributes, parent)
-        early = self._early.pop(order.contract_id, None)
+        self.evidence.tied(order.contract_id)
+        early = self.settlements.begin(order)
         return order if early is None else self._move(order, early)
 
-    def conclude(self, order: Order, event: Event) -> None:
-        """What reconciling has found out about an unknown order."""
-        self._move(order, event)
+    def conclude(self, order: Order, event: Event) -> Order:
+        """What else is found out about an order, or done to it."""
+        return self._move(order, event)
+
+    def in_flight(self) -> list[Order]:
+        """The orders whose receipt may still come."""
+        return [order for order in self.open.values() if order.state is State.SENT]
 
     async def _carried_through(
         self, order: Order, deadline_ns: int, has_lease: Callable[[], bool], ticket: Ticket
@@ -370,30 +345,27 @@ class Desk:
             self._received(order, frame)
 
     def _lose(self, order: Order, code: str, message: str) -> Order:
-        moved = self._move(order, Lost(code, message))
-        self.lost_time_ns[order.order_id] = self._clock.now_ns()
-        return moved
+        return self._move(order, Lost(code, message))
 
     def _move(self, order: Order, event: Event) -> Order:
         moved = advance(order, event, self._clock.now_ns())
-        self._write(order.state, moved)
+        if moved != order:  # several of Deriv's words say the same
+            self._write(order, moved)
         return moved
 
-    def _write(self, before: State | None, order: Order) -> None:
+    def _write(self, before: Order | None, order: Order) -> None:
         self.feed.write(order, self._clock.now_ns())
         self.tallies.count(before, order)
-        if order.state is not State.UNKNOWN:
-            self.lost_time_ns.pop(order.order_id, None)
+        for state, orders in ((State.UNKNOWN, self.unknown), (State.NOT_FOUND, self.watched)):
+            if order.state is state:
+                orders[order.order_id] = order
+            else:
+                orders.pop(order.order_id, None)
         if order.state in FINAL:
             self.open.pop(order.order_id, None)
-            self._by_contract.pop(order.contract_id, None)
-            self._end_settling(order)
+            self.settlements.end(order)
         else:
             self.open[order.order_id] = order
         told(order)
-
-    def _end_settling(self, order: Order) -> None:
-        span = self._settling.pop(order.order_id, None)
-        if span is not None:
-            span.set({Attribute.STATE: order.state, Attribute.PROFIT: str(order.profit)})
-            span.end()
+        if order.found_late and not (before is not None and before.found_late):
+            _log.error("an order taken for not bought was bought after all", order_id=order.order_id, bot=order.bot)

@@ -35,4 +35,6 @@ def told(order: Order) -> None:
         profit=None if order.profit is None else str(order.profit),
         error_code=order.error_code or None,
         problem=order.error_message or None,
+        doubt=order.doubt or None,
+        exits={one.exit_id: str(one.state) for one in order.exits} or None,
     )

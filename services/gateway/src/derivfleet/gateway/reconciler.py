@@ -1,6 +1,7 @@
 """Compares what the desk believes with the account's own records, beside the trading and never in its way.
 
-Two things need it: orders whose answer was lost, and contracts that should have ended without anybody having said so.
+Three things need it: orders whose answer was lost, exits whose answer was lost, and contracts that should have ended
+without anybody having said so.
 """
 
 from __future__ import annotations
@@ -12,18 +13,23 @@ from typing import TYPE_CHECKING
 import structlog
 
 from derivfleet.common.backoff import backoff_s
-from derivfleet.deriv import requests, shortcodes
+from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer
-from derivfleet.deriv.symbols import SYMBOLS
-from derivfleet.gateway.core.orders import NotFound, Order, State
+from derivfleet.gateway import lists
+from derivfleet.gateway.core.orders import Confirmed, Doubt, Doubted, NotFound, Order, Settled, State
 from derivfleet.gateway.core.reconcile import (
     ABSENT_AFTER_S,
     CLOCK_SLACK_S,
-    READ_AFTER_S,
     LostOrder,
-    Purchase,
-    assign,
-    is_proven_absent,
+    Read,
+    Verdict,
+    due,
+    end_s,
+    ending_of,
+    is_unreadable,
+    is_watched,
+    judge,
+    steps_served,
 )
 from derivfleet.gateway.core.schedule import GATEWAY
 from derivfleet.gateway.journal.store import JournalError
@@ -33,7 +39,7 @@ from derivfleet.gateway.upstream.line import TurnRefusedError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from derivfleet.deriv.answers import StatementRow
+    from derivfleet.deriv.answers import ContractState
     from derivfleet.gateway.desk import Desk
 
 __all__ = ["Reconciler"]
@@ -45,10 +51,12 @@ TURN_S = 0.5
 """How often it is looked whether something is due."""
 OVERDUE_AFTER_S = 5.0
 """A contract's end is booked in the second of its exit tick; this much later its news must have been missed."""
-SLOWEST_TICK_S = 2
-UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-STATEMENT_ROWS = 500
-MOST_PAGES = 10
+LAST_RESORT_CHECKS = 3
+"""Looks at one contract that fail before the statement's sales are read instead."""
+LOOKS_A_TURN = 3
+"""Sightings looked at one by one; if more are lost at once, a list that serves all of them is read a second later."""
+SPAN_S = 1200
+"""Orders lost so near to each other are served by one statement."""
 LEAST_SLACK_WALL_S = 1.0
 LEAST_ABSENCE_WALL_S = 2.0
 """Networks and processors do not run faster when the clock does."""
@@ -62,8 +70,10 @@ class Reconciler:
         self._line = desk.line
         self._clock = desk.line.clock
         self._codec = desk.line.pool.entrance.codec
-        self._clean_reads: dict[str, int] = {}
-        self._reads: dict[str, int] = {}
+        self._evidence = desk.evidence
+        self._since_ns = self._clock.now_ns()
+        self._lost: dict[str, LostOrder] = {}
+        self._steps: dict[str, int] = {}
         self._checks: dict[str, tuple[int, int]] = {}
         self._slack_s = max(CLOCK_SLACK_S, self._clock.fleet_s(LEAST_SLACK_WALL_S))
         self._absent_after_s = max(ABSENT_AFTER_S, self._clock.fleet_s(LEAST_ABSENCE_WALL_S))
@@ -74,10 +84,14 @@ class Reconciler:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
+        steps = (
+            *(self._take_up_stranded, self._look_at_sightings, self._read_lists, self._conclude),
+            *(self._check_exits, self._check_overdue),
+        )
         while True:
             await self._clock.sleep(TURN_S)
             # Each by itself: what keeps one from being done must not keep the others.
-            done = [await self._tried(step) for step in (self._take_up_stranded, self._find_lost, self._check_overdue)]
+            done = [await self._tried(step) for step in steps]
             if not all(done):
                 await self._clock.sleep(backoff_s(1, self._line.account))
 
@@ -94,127 +108,179 @@ class Reconciler:
 
     async def _take_up_stranded(self) -> None:
         self._desk.take_up_stranded()
+        self._take_stock()
 
-    async def _find_lost(self) -> None:
-        lost = self._lost_orders()
-        self._forget_answered()
-        if not any(self._is_due(entry) for entry in lost):
-            return
-        for entry in lost:
-            self._reads[entry.order.order_id] = self._reads.get(entry.order.order_id, 0) + 1
-        since_s = min(entry.order.sent_time_ns for entry in lost) // 10**9 - math.ceil(self._slack_s)
-        until_s = max(entry.lost_time_ns for entry in lost) // 10**9 + math.ceil(self._slack_s)
-        rows, complete = await self._purchases_between(since_s, until_s)
-        purchases = [purchase for row in rows if (purchase := _purchase(row)) is not None]
-        claimed = self._desk.feed.journal.claimed(self._line.account, [row.contract_id for row in purchases])
-        # The read took time: some orders may have been answered meanwhile, others lost.
-        lost = [entry for entry in lost if entry.order.order_id in self._desk.lost_time_ns]
-        in_flight = [order for order in self._desk.open.values() if order.state is State.SENT]
-        found = assign(lost, in_flight, purchases, claimed, self._clock.now_ns(), self._slack_s)
-        for order, receipt in found:
-            _log.info("lost order found in the statement", order_id=order.order_id, contract_id=receipt.contract_id)
-            self._desk.confirm(order, receipt)
-        if complete:
-            self._count_clean_read({order.order_id for order, _ in found}, lost)
+    # Lost orders
 
-    def _count_clean_read(self, found: set[str], lost: Sequence[LostOrder]) -> None:
+    def _take_stock(self) -> None:
+        """Which orders have no answer now; what was not found is one of them for a while."""
         now_ns = self._clock.now_ns()
-        for entry in lost:
-            order_id = entry.order.order_id
-            if order_id in found:
+        for order_id in [one.order_id for one in self._desk.watched.values() if not is_watched(one, now_ns)]:
+            del self._desk.watched[order_id]
+        orders = {**self._desk.watched, **self._desk.unknown}
+        before = self._lost
+        self._lost = {
+            order_id: LostOrder(order, before[order_id].clean_reads, before[order_id].read_ns)
+            if order_id in before
+            else LostOrder(order)
+            for order_id, order in orders.items()
+        }
+        for order_id in [order_id for order_id in self._steps if order_id not in orders]:
+            del self._steps[order_id]
+
+    def _orders(self) -> list[Order]:
+        return [entry.order for entry in self._lost.values()]
+
+    async def _look_at_sightings(self) -> None:
+        """What the stream told of, it did not describe: the contract itself does."""
+        now_ns = self._clock.now_ns()
+        in_flight = self._desk.in_flight()
+        for sighting in self._evidence.look(self._orders(), in_flight, now_ns, self._slack_s, LOOKS_A_TURN):
+            try:
+                contract = await self._contract(sighting.contract_id)
+            except (CallRefusedError, MalformedAnswer) as error:
+                # The lists will tell.
+                _log.warning("a purchase could not be looked at", contract_id=sighting.contract_id, problem=str(error))
                 continue
-            reads = self._clean_reads[order_id] = self._clean_reads.get(order_id, 0) + 1
-            if is_proven_absent(LostOrder(entry.order, entry.lost_time_ns, reads), now_ns, self._absent_after_s):
-                _log.info("lost order is in no record", order_id=order_id)
-                self._desk.conclude(entry.order, NotFound())
+            purchase = None if contract is None else lists.of_contract(contract)
+            if purchase is not None:
+                self._evidence.seen_closely(purchase)
 
-    def _lost_orders(self) -> list[LostOrder]:
-        return [
-            LostOrder(order, self._desk.lost_time_ns[order.order_id], self._clean_reads.get(order.order_id, 0))
-            for order in self._desk.open.values()
-            if order.order_id in self._desk.lost_time_ns
-        ]
+    async def _read_lists(self) -> None:
+        now_ns = self._clock.now_ns()
+        wanted = {
+            order_id: read
+            for order_id, entry in self._lost.items()
+            if (read := due(entry.order, self._steps.get(order_id, 0), now_ns)) is not None
+        }
+        if Read.PORTFOLIO in wanted.values():
+            rows = lists.of_portfolio(self._codec, await self._line.call(GATEWAY, requests.Portfolio(portfolio=1)))
+            self._take(rows)
+            self._serve([*self._lost], Read.PORTFOLIO, now_ns)
+        if Read.STATEMENT in wanted.values():
+            first = min(self._lost[name].order.sent_time_ns for name, read in wanted.items() if read is Read.STATEMENT)
+            near = [one for one in self._orders() if 0 <= one.sent_time_ns - first <= SPAN_S * 10**9]
+            slack_s = math.ceil(self._slack_s)
+            since_s = first // 10**9 - slack_s
+            until_s = max(order.lost_time_ns for order in near) // 10**9 + slack_s
+            rows, complete = await lists.statement(self._line, self._codec, "buy", since_s, until_s)
+            self._take([row for one in rows if (row := lists.of_statement(one)) is not None])
+            names = [order.order_id for order in near]
+            self._serve(names, Read.STATEMENT, now_ns)
+            if complete:
+                for name in names:
+                    entry = self._lost[name]
+                    self._lost[name] = LostOrder(entry.order, entry.clean_reads + 1, now_ns)
 
-    def _forget_answered(self) -> None:
-        for counts in (self._clean_reads, self._reads):
-            for order_id in [order_id for order_id in counts if order_id not in self._desk.lost_time_ns]:
-                del counts[order_id]
+    def _take(self, rows: Sequence[lists.Row]) -> None:
+        now_ns = self._clock.now_ns()
+        self._evidence.take(rows, self._orders(), self._desk.in_flight(), now_ns, self._slack_s)
 
-    def _is_due(self, entry: LostOrder) -> bool:
-        reads = self._reads.get(entry.order.order_id, 0)
-        # After the planned reads it goes on at the pace of the last one.
-        over = max(0, reads - len(READ_AFTER_S) + 1)
-        after_s = READ_AFTER_S[min(reads, len(READ_AFTER_S) - 1)] * (1 + over)
-        return self._clock.now_ns() - entry.lost_time_ns >= after_s * 10**9
+    def _serve(self, order_ids: Sequence[str], read: Read, read_ns: int) -> None:
+        for order_id in order_ids:
+            step = self._steps.get(order_id, 0)
+            self._steps[order_id] = steps_served(self._lost[order_id].order, step, read, read_ns)
 
-    async def _purchases_between(self, since_s: int, until_s: int) -> tuple[list[StatementRow], bool]:
-        """The statement's buys of a span of time, and whether that was all of them."""
-        rows: list[StatementRow] = []
-        for page in range(MOST_PAGES):
-            request = requests.Statement(
-                statement=1,
-                action_type="buy",
-                date_from=since_s,
-                date_to=until_s,
-                description=1,
-                limit=STATEMENT_ROWS,
-                offset=page * STATEMENT_ROWS or None,
-            )
-            more = self._codec.decode_statement(await self._line.call(GATEWAY, request))
-            rows += more
-            if len(more) < STATEMENT_ROWS:
-                return rows, True
-        return rows, False
+    async def _conclude(self) -> None:
+        """Judge by all that is known now: the reads took time, and some orders were answered meanwhile."""
+        self._take_stock()
+        if not self._lost:
+            return
+        now_ns = self._clock.now_ns()
+        purchases = self._evidence.unclaimed(self._orders(), now_ns, self._slack_s)
+        verdicts = judge(
+            list(self._lost.values()),
+            self._desk.in_flight(),
+            purchases,
+            now_ns,
+            self._slack_s,
+            self._absent_after_s,
+            self._evidence.is_foreign_like,
+        )
+        judged = {order.order_id for order, _ in verdicts}
+        for entry in self._lost.values():
+            if (
+                entry.order.order_id not in judged
+                and entry.order.doubt is Doubt.NONE
+                and is_unreadable(entry, self._since_ns, now_ns)
+            ):
+                verdicts.append((entry.order, Doubted(Doubt.UNREADABLE)))
+        for order, verdict in verdicts:
+            self._apply(order, verdict)
+
+    def _apply(self, order: Order, verdict: Verdict) -> None:
+        match verdict:
+            case Confirmed(contract_id=contract_id, attribution=attribution):
+                _log.info(
+                    "lost order found in the records",
+                    order_id=order.order_id,
+                    contract_id=contract_id,
+                    attribution=attribution,
+                )
+                self._desk.confirm(order, verdict)
+            case NotFound():
+                _log.info("lost order is in no record", order_id=order.order_id)
+                self._desk.conclude(order, verdict)
+            case Doubted(doubt, candidates):
+                if (doubt, candidates) != (order.doubt, order.candidates):
+                    self._desk.conclude(order, verdict)
+
+    # Exits and ends
+
+    async def _contract(self, contract_id: int) -> ContractState | None:
+        request = requests.ProposalOpenContract(proposal_open_contract=1, contract_id=contract_id)
+        return self._codec.decode_contract(await self._line.call(GATEWAY, request))
+
+    async def _check_exits(self) -> None:
+        for order_id in self._desk.exits.due(self._clock.now_ns()):
+            order = self._desk.open.get(order_id)
+            if order is None:
+                continue
+            read_ns = self._clock.now_ns()
+            try:
+                contract = await self._contract(order.contract_id)
+            except (CallRefusedError, MalformedAnswer) as error:
+                _log.warning("the contract of a doubtful exit could not be read", order_id=order_id, problem=str(error))
+                continue
+            if contract is not None:
+                self._desk.on_contract(order, contract)
+                self._desk.exits.looked(order_id, contract, read_ns)
 
     async def _check_overdue(self) -> None:
         now_ns = self._clock.now_ns()
+        hopeless: list[Order] = []
         for order in list(self._desk.open.values()):
             if order.state is not State.CONFIRMED:
                 continue
-            checks, due_ns = self._checks.get(order.order_id, (0, _end_ns(order) + round(OVERDUE_AFTER_S * 1e9)))
+            checks, due_ns = self._checks.get(order.order_id, (0, end_s(order) * 10**9 + round(OVERDUE_AFTER_S * 1e9)))
             if now_ns < due_ns:
                 continue
             again_ns = now_ns + round(backoff_s(checks, order.order_id, 2.0) * 1e9)
             self._checks[order.order_id] = (checks + 1, again_ns)
-            request = requests.ProposalOpenContract(proposal_open_contract=1, contract_id=order.contract_id)
             try:
-                contract = self._codec.decode_contract(await self._line.call(GATEWAY, request))
+                contract = await self._contract(order.contract_id)
             except (CallRefusedError, MalformedAnswer) as error:
                 # One contract that cannot be read is no reason to leave the next one alone.
                 _log.warning("an ended contract could not be read", order_id=order.order_id, problem=str(error))
+                if checks + 1 >= LAST_RESORT_CHECKS:
+                    hopeless.append(order)
                 continue
             if contract is not None:
                 self._desk.on_contract(order, contract)
         for order_id in [order_id for order_id in self._checks if order_id not in self._desk.open]:
             del self._checks[order_id]
+        if hopeless:
+            await self._settle_by_statement(hopeless)
 
-
-def _end_ns(order: Order) -> int:
-    """When the contract must have ended: ticks are counted with their symbol's spacing, one more for the entry."""
-    terms = order.terms
-    if terms.duration_unit == "t":
-        symbol = SYMBOLS.get(terms.symbol)
-        spacing_s = SLOWEST_TICK_S if symbol is None else symbol.tick_spacing_s
-        length_s = (terms.duration + 1) * spacing_s
-    else:
-        length_s = terms.duration * UNIT_S[terms.duration_unit]
-    return (order.purchase_epoch_s + length_s) * 10**9
-
-
-def _purchase(row: StatementRow) -> Purchase | None:
-    """A statement's row as a purchase; None if it is none, or of a kind that the fleet does not buy."""
-    code = shortcodes.parse(row.shortcode or "")
-    if code is None or row.contract_id is None:
-        return None
-    return Purchase(
-        contract_id=row.contract_id,
-        transaction_id=row.transaction_id,
-        price=-row.amount,
-        payout=code.payout,
-        epoch_s=row.transaction_time_s,
-        contract_type=code.contract_type,
-        symbol=code.symbol,
-        barrier=code.barrier or "",
-        duration_ticks=code.duration_ticks,
-        expiry_s=code.expiry_s,
-    )
+    async def _settle_by_statement(self, orders: Sequence[Order]) -> None:
+        """The last resort for contracts that Deriv will not show: what the account was paid for them."""
+        since_s = min(order.purchase_epoch_s for order in orders)
+        rows, _ = await lists.statement(self._line, self._codec, "sell", since_s, math.ceil(self._clock.now_s()))
+        by_contract = {order.contract_id: order for order in orders}
+        for row in rows:
+            order = by_contract.get(row.contract_id or 0)
+            if order is not None:
+                ending = ending_of(order, row.amount, row.transaction_time_s)
+                self._desk.settle(
+                    order.contract_id, Settled(row.amount, row.transaction_time_s, ending, row.transaction_id)
+                )

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["DerivSickError", "DeskClosedError", "DifferentOrderError", "LeaseLostError", "SellRefusedError"]
+__all__ = [
+    "DerivSickError",
+    "DeskClosedError",
+    "DifferentOrderError",
+    "ExitRefusedError",
+    "LeaseLostError",
+    "OrderDoubtfulError",
+    "ResolveRefusedError",
+]
 
 
 class DifferentOrderError(Exception):
@@ -32,9 +40,29 @@ class LeaseLostError(Exception):
         super().__init__(f"order {order_id}: the lease on {symbol} is not (or no longer) this replica's")
 
 
-class SellRefusedError(Exception):
-    """Deriv, or the order's state, does not allow the sale."""
+class OrderDoubtfulError(Exception):
+    """The bot has an order just like this one of which nobody knows whether it was bought."""
+
+    def __init__(self, order_id: str, doubtful: str) -> None:
+        super().__init__(
+            f"order {order_id} was not taken: {doubtful} is just like it, and nobody can tell whether that was bought; "
+            f"an operator decides with `derivfleet orders resolve {doubtful}`"
+        )
+        self.doubtful = doubtful
+
+
+class ExitRefusedError(Exception):
+    """The order's state does not allow the exit. Nothing was written down."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class ResolveRefusedError(Exception):
+    """What an operator says of an order cannot be. ``field`` is what it shows in."""
+
+    def __init__(self, code: str, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.field = field

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from derivfleet.deriv import requests
-from derivfleet.deriv.vocabulary import Basis, DurationUnit
+from derivfleet.deriv.vocabulary import Basis, ContractStatus, DurationUnit
+from derivfleet.gateway.core.exits import Ending
 from derivfleet.gateway.core.orders import Confirmed, OrderTerms
 
 if TYPE_CHECKING:
-    from derivfleet.deriv.answers import BuyReceipt
+    from derivfleet.deriv.answers import BuyReceipt, ContractState
 
-__all__ = ["confirmed", "purchase"]
+__all__ = ["confirmed", "ending", "purchase"]
 
 
 def purchase(terms: OrderTerms, currency: str) -> requests.Buy:
@@ -34,3 +35,16 @@ def confirmed(receipt: BuyReceipt) -> Confirmed:
     return Confirmed(
         receipt.contract_id, receipt.transaction_id, receipt.buy_price, receipt.payout, receipt.purchase_time_s
     )
+
+
+_ENDINGS = {
+    ContractStatus.WON: Ending.EXPIRED,
+    ContractStatus.LOST: Ending.EXPIRED,
+    ContractStatus.SOLD: Ending.SOLD,
+    ContractStatus.CANCELLED: Ending.CANCELLED,
+}
+
+
+def ending(contract: ContractState) -> Ending:
+    """How a contract has ended, if it says so."""
+    return next((end for status, end in _ENDINGS.items() if contract.status == status), Ending.NONE)

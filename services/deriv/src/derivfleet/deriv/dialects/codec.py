@@ -64,6 +64,7 @@ class Codec:
     decode_balance = staticmethod(reading_account.decode_balance)
     decode_buy = staticmethod(reading_account.decode_buy)
     decode_sell = staticmethod(reading_account.decode_sell)
+    decode_cancel = staticmethod(reading_account.decode_cancel)
     decode_contract = staticmethod(reading_account.decode_contract)
     decode_transaction = staticmethod(reading_account.decode_transaction)
     decode_statement = staticmethod(reading_account.decode_statement)

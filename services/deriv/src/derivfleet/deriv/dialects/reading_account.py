@@ -16,7 +16,7 @@ from derivfleet.deriv.answers import (
     StatementRow,
     Transaction,
 )
-from derivfleet.deriv.dialects.fields import SYMBOL_NAMES, payload, stream_id_of
+from derivfleet.deriv.dialects.fields import SYMBOL_NAMES, Fields, payload, stream_id_of
 
 if TYPE_CHECKING:
     from derivfleet.deriv.dialects.numbers import Frame
@@ -25,6 +25,7 @@ __all__ = [
     "decode_authorize",
     "decode_balance",
     "decode_buy",
+    "decode_cancel",
     "decode_contract",
     "decode_portfolio",
     "decode_profit_table",
@@ -72,7 +73,16 @@ def decode_buy(frame: Frame) -> BuyReceipt:
 
 def decode_sell(frame: Frame) -> SellReceipt:
     """A sale's receipt."""
-    receipt = payload(frame, "sell")
+    return _sold(frame, "sell")
+
+
+def decode_cancel(frame: Frame) -> SellReceipt:
+    """A cancellation's receipt; it has the shape of a sale's."""
+    return _sold(frame, "cancel")
+
+
+def _sold(frame: Frame, call: str) -> SellReceipt:
+    receipt = payload(frame, call)
     return SellReceipt(
         contract_id=receipt.integer("contract_id"),
         transaction_id=receipt.integer("transaction_id"),
@@ -119,11 +129,18 @@ def decode_contract(frame: Frame) -> ContractState | None:
         tick_stream=tuple((tick.integer("epoch"), tick.number("tick")) for tick in state.rows("tick_stream")),
         buy_transaction_id=ids.integer_or_none("buy"),
         sell_transaction_id=ids.integer_or_none("sell"),
+        limits=_limits(state.child("limit_order")),
         shortcode=state.text_or_none("shortcode"),
         longcode=state.text_or_none("longcode"),
         display_name=state.text_or_none("display_name"),
         stream_id=stream_id_of(frame),
     )
+
+
+def _limits(orders: Fields) -> dict[str, Decimal]:
+    """Limit orders by name. Whether a loss is shown as a negative amount is not documented."""
+    amounts = {name: orders.child(name).number_or_none("order_amount") for name in ("take_profit", "stop_loss")}
+    return {name: abs(amount) for name, amount in amounts.items() if amount is not None}
 
 
 def decode_transaction(frame: Frame) -> Transaction | None:

@@ -1,15 +1,19 @@
 """The life of an order.
 
     intended ──▶ denied
-        │
-        ▼
-       sent ──▶ confirmed ──▶ settled
-        │ ├──▶ rejected          ▲
-        │ └──▶ denied            │ (found in the account's records)
-        └────▶ unknown ──────────┴──▶ not_found ──▶ confirmed (a late record)
+        │          ▲ (never handed to a socket)
+        ▼          │
+       sent ───────┘
+        │ ├──▶ rejected
+        │ ├──▶ confirmed ──▶ settled (expired, sold or cancelled)
+        │ │        ▲
+        │ │        │ (found in the account's records, or named by an operator)
+        └─┴─▶ unknown ──▶ rejected (a late answer)
+                   └────▶ not_found ──▶ confirmed (a late record: an incident)
 
-Unknown means that the purchase may have happened; it is never resent. ``not_found`` can still be corrected by a
-record that turns up later.
+Unknown means that the purchase may have happened; it is never resent. ``doubt`` says that the records alone will not
+tell what became of it, and hands it to an operator; it is a mark on the state and not a state of its own, for a later
+record can still decide.
 """
 
 from __future__ import annotations
@@ -19,11 +23,30 @@ from decimal import Decimal  # noqa: TC003 - the journal reads the annotations a
 from enum import StrEnum
 from typing import assert_never
 
+from derivfleet.gateway.core.exits import (
+    ENDINGS,
+    Ending,
+    Exit,
+    ExitDone,
+    ExitEvent,
+    ExitState,
+    ExitTerms,
+    added,
+    advance_exit,
+    after_the_end,
+)
+
 __all__ = [
     "FINAL",
+    "Attribution",
+    "Candidate",
     "Confirmed",
     "Denied",
+    "Doubt",
+    "Doubted",
     "Event",
+    "ExitAsked",
+    "ExitMoved",
     "Lost",
     "NotFound",
     "Order",
@@ -35,6 +58,7 @@ __all__ = [
     "TransitionError",
     "advance",
     "differing_field",
+    "exit_of",
 ]
 
 
@@ -54,6 +78,32 @@ class State(StrEnum):
 FINAL = frozenset({State.DENIED, State.REJECTED, State.NOT_FOUND, State.SETTLED})
 
 
+class Attribution(StrEnum):
+    """What ties an order to its contract."""
+
+    NONE = ""
+    RECEIPT = "receipt"
+    """Deriv's own answer."""
+    RECORD = "record"
+    """The one purchase in the account's records that it can be."""
+    INFERRED = "inferred"
+    """Lost together with orders like it: their purchases were given out in the order of time."""
+    OPERATOR = "operator"
+    """A person said so."""
+
+
+class Doubt(StrEnum):
+    """Why the records alone do not tell what became of an order."""
+
+    NONE = ""
+    MORE_CANDIDATES = "more_candidates"
+    """More purchases than lost orders like it, or such as do not fit them one to one."""
+    FOREIGN_TRADES = "foreign_trades"
+    """Somebody else buys the like on this account."""
+    UNREADABLE = "records_unreadable"
+    """The account's records could not be read for a minute."""
+
+
 @dataclass(frozen=True, slots=True)
 class OrderTerms:
     """What is to be bought; ``stake`` in the account's currency, ``barrier`` empty where the type has none."""
@@ -64,6 +114,16 @@ class OrderTerms:
     duration: int
     duration_unit: str
     barrier: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A purchase in the account's records that a doubtful order may have been."""
+
+    contract_id: int
+    purchase_epoch_s: int
+    buy_price: Decimal
+    payout: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +150,17 @@ class Order:
     error_code: str = ""
     error_message: str = ""
     reconciled: bool = False
+    lost_time_ns: int = 0
+    attribution: Attribution = Attribution.NONE
+    doubt: Doubt = Doubt.NONE
+    candidates: tuple[Candidate, ...] = ()
+    found_late: bool = False
+    """It was taken for not bought, and a record that came later showed that it was."""
+    resolved_by: str = ""
+    """The operator who decided; ``answered_time_ns`` is when."""
+    ending: Ending = Ending.NONE
+    sell_transaction_id: int = 0
+    exits: tuple[Exit, ...] = ()
 
     @property
     def profit(self) -> Decimal | None:
@@ -127,6 +198,8 @@ class Confirmed:
     buy_price: Decimal
     payout: Decimal
     purchase_epoch_s: int
+    attribution: Attribution = Attribution.RECEIPT
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +220,17 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class NotFound:
-    """The account's records, read late enough, show no purchase."""
+    """The account's records, read late enough, show no purchase; or the operator ``by`` says that there is none."""
+
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubted:
+    """The records do not tell; an operator has to. ``Doubt.NONE`` takes that back."""
+
+    doubt: Doubt
+    candidates: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +239,27 @@ class Settled:
 
     sell_price: Decimal
     sell_epoch_s: int
+    ending: Ending = Ending.NONE
+    transaction_id: int = 0
 
 
-Event = Denied | Sent | Confirmed | Rejected | Lost | NotFound | Settled
+@dataclass(frozen=True, slots=True)
+class ExitAsked:
+    """Something is to be done to the contract; written down before anything else."""
+
+    exit_id: str
+    terms: ExitTerms
+
+
+@dataclass(frozen=True, slots=True)
+class ExitMoved:
+    """Something happened to one of the order's exits."""
+
+    exit_id: str
+    event: ExitEvent
+
+
+Event = Denied | Sent | Confirmed | Rejected | Lost | NotFound | Doubted | Settled | ExitAsked | ExitMoved
 
 _ALLOWED: dict[type[Event], frozenset[State]] = {
     Denied: frozenset({State.INTENDED, State.SENT}),
@@ -166,8 +267,11 @@ _ALLOWED: dict[type[Event], frozenset[State]] = {
     Confirmed: frozenset({State.SENT, State.UNKNOWN, State.NOT_FOUND}),
     Rejected: frozenset({State.SENT, State.UNKNOWN}),
     Lost: frozenset({State.SENT}),
-    NotFound: frozenset({State.UNKNOWN}),
+    NotFound: frozenset({State.UNKNOWN, State.NOT_FOUND}),
+    Doubted: frozenset({State.UNKNOWN, State.NOT_FOUND}),
     Settled: frozenset({State.CONFIRMED}),
+    ExitAsked: frozenset({State.CONFIRMED}),
+    ExitMoved: frozenset({State.CONFIRMED, State.SETTLED}),
 }
 
 
@@ -179,6 +283,20 @@ def advance(order: Order, event: Event, now_ns: int) -> Order:
     """The order after an event. Raises TransitionError if the event does not fit the state."""
     if order.state not in _ALLOWED[type(event)]:
         raise TransitionError(f"order {order.order_id}: {type(event).__name__} does not follow {order.state}")
+    match event:
+        case ExitAsked(exit_id, terms):
+            return replace(order, exits=added(order.exits, Exit(exit_id, terms, ExitState.INTENDED, now_ns)))
+        case ExitMoved(exit_id, moved):
+            return _exit_moved(order, exit_id, moved, now_ns)
+        case Settled():
+            return _settled(order, event, now_ns)
+        case _:
+            return _purchase_moved(order, event, now_ns)
+
+
+def _purchase_moved(
+    order: Order, event: Denied | Sent | Confirmed | Rejected | Lost | NotFound | Doubted, now_ns: int
+) -> Order:
     match event:
         case Denied(code, message):
             return replace(order, state=State.DENIED, error_code=code, error_message=message, answered_time_ns=now_ns)
@@ -197,23 +315,57 @@ def advance(order: Order, event: Event, now_ns: int) -> Order:
                 error_code="",
                 error_message="",
                 reconciled=order.state is not State.SENT,
+                attribution=event.attribution,
+                doubt=Doubt.NONE,
+                candidates=(),
+                found_late=order.state is State.NOT_FOUND,
+                resolved_by=event.by,
             )
         case Rejected(code, message):
-            return replace(order, state=State.REJECTED, error_code=code, error_message=message, answered_time_ns=now_ns)
+            ended = replace(order, state=State.REJECTED, error_code=code, error_message=message)
+            return replace(ended, answered_time_ns=now_ns, doubt=Doubt.NONE, candidates=())
         case Lost(code, message):
-            return replace(order, state=State.UNKNOWN, error_code=code, error_message=message)
-        case NotFound():
-            return replace(order, state=State.NOT_FOUND, answered_time_ns=now_ns, reconciled=True)
-        case Settled(sell_price, sell_epoch_s):
-            return replace(
-                order,
-                state=State.SETTLED,
-                sell_price=sell_price,
-                sell_epoch_s=sell_epoch_s,
-                settled_time_ns=now_ns,
-            )
+            return replace(order, state=State.UNKNOWN, error_code=code, error_message=message, lost_time_ns=now_ns)
+        case NotFound(by):
+            ended = replace(order, state=State.NOT_FOUND, answered_time_ns=now_ns, reconciled=True, resolved_by=by)
+            return replace(ended, doubt=Doubt.NONE, candidates=())
+        case Doubted(doubt, candidates):
+            return replace(order, doubt=doubt, candidates=candidates)
         case _:
             assert_never(event)
+
+
+def _settled(order: Order, event: Settled, now_ns: int) -> Order:
+    """The order with its contract ended; no exit of it is left open."""
+    return replace(
+        order,
+        state=State.SETTLED,
+        sell_price=event.sell_price,
+        sell_epoch_s=event.sell_epoch_s,
+        settled_time_ns=now_ns,
+        ending=event.ending,
+        sell_transaction_id=event.transaction_id,
+        exits=tuple(
+            after_the_end(one, event.ending, event.sell_price, event.transaction_id, now_ns) for one in order.exits
+        ),
+    )
+
+
+def _exit_moved(order: Order, exit_id: str, event: ExitEvent, now_ns: int) -> Order:
+    moved = replace(
+        order,
+        exits=tuple(advance_exit(one, event, now_ns) if one.exit_id == exit_id else one for one in order.exits),
+    )
+    if order.state is State.SETTLED and isinstance(event, ExitDone):
+        # The news of the sale overtook its receipt, which says more.
+        kind = next(one.terms.kind for one in order.exits if one.exit_id == exit_id)
+        return replace(moved, ending=ENDINGS.get(kind, order.ending))
+    return moved
+
+
+def exit_of(order: Order, exit_id: str) -> Exit | None:
+    """One of the order's exits, if it is remembered."""
+    return next((one for one in order.exits if one.exit_id == exit_id), None)
 
 
 def differing_field(order: Order, bot: str, terms: OrderTerms) -> str | None:

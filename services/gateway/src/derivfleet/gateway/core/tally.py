@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.orders import FINAL, State
+from derivfleet.gateway.core.orders import FINAL, Doubt, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,14 +15,18 @@ if TYPE_CHECKING:
 
 __all__ = ["BotTally", "Past", "Tallies", "kind"]
 
-BOUGHT = "bought"
+BOUGHT, DOUBTFUL, LATE = "bought", "doubtful", "late"
 TELL_EVERY_NS = 10 * 10**9
 """Refusals of one bot are spoken of this often: one that floods is refused thousands of times a second."""
 
 
 @dataclass(slots=True)
 class BotTally:
-    """One bot's counts. ``ops`` are its calls to the gateway, ``errors`` its refused, denied and rejected orders."""
+    """One bot's counts. ``ops`` are its calls to the gateway.
+
+    ``denied`` are orders that the gateway did not send, ``rejected`` those that Deriv refused, ``doubtful`` those that
+    an operator must decide about, ``found_late`` those that were taken for not bought and had been.
+    """
 
     ops: int = 0
     buys: int = 0
@@ -30,7 +34,10 @@ class BotTally:
     settled: int = 0
     wins: int = 0
     unknown: int = 0
-    errors: int = 0
+    denied: int = 0
+    rejected: int = 0
+    doubtful: int = 0
+    found_late: int = 0
     open: int = 0
     profit: Decimal = Decimal(0)
     last_seen_time_ns: int = 0
@@ -52,7 +59,8 @@ class Past:
 
 def kind(order: Order) -> str:
     """What an order counts as: its state, and marks behind it. The journal counts orders by it."""
-    return f"{order.state} {BOUGHT}" if order.contract_id else str(order.state)
+    marks = ((BOUGHT, order.contract_id != 0), (DOUBTFUL, order.doubt is not Doubt.NONE), (LATE, order.found_late))
+    return " ".join([order.state, *(mark for mark, has in marks if has)])
 
 
 @dataclass(slots=True)
@@ -73,16 +81,23 @@ class Tallies:
     def refused(self, bot: str, now_ns: int) -> int:
         """An order was refused before it was written down. Returns how many to speak of now; 0 if it is too soon."""
         tally = self.of(bot)
-        tally.errors += 1
+        tally.denied += 1
         tally.refused += 1
         if now_ns < tally.refused_told_ns + TELL_EVERY_NS:
             return 0
         count, tally.refused, tally.refused_told_ns = tally.refused, 0, now_ns
         return count
 
-    def count(self, before: State | None, order: Order) -> None:
+    def count(self, before: Order | None, order: Order) -> None:
         """An order moved on; ``before`` is None for a new one."""
         tally = self.of(order.bot)
+        tally.doubtful += (order.doubt is not Doubt.NONE) - (before is not None and before.doubt is not Doubt.NONE)
+        tally.found_late += order.found_late - (before is not None and before.found_late)
+        if before is None or before.state is not order.state:
+            self._count(tally, None if before is None else before.state, order)
+
+    @staticmethod
+    def _count(tally: BotTally, before: State | None, order: Order) -> None:
         was_open = before is not None and before not in FINAL
         tally.open += (order.state not in FINAL) - was_open
         if before is State.UNKNOWN:
@@ -90,8 +105,10 @@ class Tallies:
         match order.state:
             case State.INTENDED:
                 tally.buys += 1
-            case State.DENIED | State.REJECTED:
-                tally.errors += 1
+            case State.DENIED:
+                tally.denied += 1
+            case State.REJECTED:
+                tally.rejected += 1
             case State.UNKNOWN:
                 tally.unknown += 1
             case State.CONFIRMED:
@@ -113,7 +130,10 @@ class Tallies:
             tally.confirmed += past.orders * (BOUGHT in marks)
             tally.open += past.orders * (state not in FINAL)
             tally.unknown += past.orders * (state is State.UNKNOWN)
-            tally.errors += past.orders * (state in (State.DENIED, State.REJECTED))
+            tally.denied += past.orders * (state is State.DENIED)
+            tally.rejected += past.orders * (state is State.REJECTED)
+            tally.doubtful += past.orders * (DOUBTFUL in marks)
+            tally.found_late += past.orders * (LATE in marks)
             tally.settled += past.orders * (state is State.SETTLED)
             tally.wins += past.wins
             tally.profit += past.profit

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from derivfleet.common.rpc.identity import caller
 from derivfleet.common.rpc.status import ProblemError, abort
 from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.rpc import messages, problems, quota
+from derivfleet.gateway.rpc import messages, problems, quota, resolutions
 from derivfleet.v1 import control_pb2, control_pb2_grpc
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from derivfleet.common.clock import Clock
     from derivfleet.gateway.accounts import AccountRoom
+    from derivfleet.gateway.core.orders import Order, State
     from derivfleet.gateway.journal.feed import Feed
 
 __all__ = ["ControlServicer"]
@@ -26,6 +28,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 _PAGE_TOKEN = re.compile("[0-9]{1,18}")
 DEFAULT_PAGE = 100
 LARGEST_PAGE = 1000
+FOREIGN_SHOWN = 20
 
 
 class ControlServicer(control_pb2_grpc.ControlServiceServicer):
@@ -65,6 +68,9 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
                 raise messages.invalid("page_token", "must be empty or the next_page_token of an earlier answer")
         except ProblemError as error:
             await abort(context, error.problem)
+        if request.doubtful:
+            doubtful = self._doubtful(request.account, request.bot, state)
+            return control_pb2.ListOrdersResponse(orders=[messages.order_message(order) for order in doubtful])
         try:
             orders, more = self._feed.journal.page(
                 request.account, request.bot, state or "", int(request.page_token or 0), request.limit or DEFAULT_PAGE
@@ -74,6 +80,25 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         return control_pb2.ListOrdersResponse(
             orders=[messages.order_message(order) for order in orders], next_page_token=str(more) if more else ""
         )
+
+    def _doubtful(self, account: str, bot: str, state: State | None) -> list[Order]:
+        found = [
+            order
+            for room in self._rooms.values()
+            for order in (*room.desk.unknown.values(), *room.desk.watched.values())
+            if account in ("", room.key) and bot in ("", order.bot) and state in (None, order.state) and order.doubt
+        ]
+        return sorted(found, key=lambda order: -order.intended_time_ns)[:LARGEST_PAGE]
+
+    async def ResolveOrder(  # noqa: N802
+        self, request: control_pb2.ResolveOrderRequest, context: Context
+    ) -> control_pb2.ResolveOrderResponse:
+        await self._check_account(request.account, context)
+        try:
+            order = await resolutions.resolve(self._rooms, request, caller())
+        except ProblemError as error:
+            await abort(context, error.problem)
+        return control_pb2.ResolveOrderResponse(order=messages.order_message(order))
 
     async def StreamOrderFeed(  # noqa: N802
         self, request: control_pb2.StreamOrderFeedRequest, context: Context
@@ -138,7 +163,10 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
                     settled=tally.settled,
                     wins=tally.wins,
                     unknown=tally.unknown,
-                    errors=tally.errors,
+                    errors=tally.rejected,
+                    denied=tally.denied,
+                    doubtful=tally.doubtful,
+                    found_late=tally.found_late,
                     profit=f"{tally.profit:f}",
                     open=tally.open,
                     last_seen_time_ns=tally.last_seen_time_ns,
@@ -147,7 +175,8 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
             ],
             rejected_by_deriv=room.line.rejected_by_deriv,
             calls_sent=room.line.calls_sent,
-            foreign_trades=room.desk.foreign_trades,
+            foreign_trades=room.desk.evidence.foreign_count,
+            newest_foreign_trades=messages.foreign_messages(room.desk.evidence.newest_foreign(FOREIGN_SHOWN)),
             calls_saved=quota.saved_messages(room.savings.counts),
             breaker=control_pb2.BreakerStatus(
                 state=room.breaker.state,

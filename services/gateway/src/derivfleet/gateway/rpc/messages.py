@@ -14,8 +14,9 @@ from derivfleet.deriv.contracts import Terms, check_terms
 from derivfleet.deriv.errors import RequestRefused
 from derivfleet.deriv.symbols import SYMBOLS
 from derivfleet.deriv.vocabulary import ContractType, DurationUnit
+from derivfleet.gateway.core.exits import Exit, ExitKind, ExitState
 from derivfleet.gateway.core.orders import Order, OrderTerms, State
-from derivfleet.v1 import market_pb2, orders_pb2, trading_pb2
+from derivfleet.v1 import control_pb2, market_pb2, orders_pb2, trading_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,15 +24,19 @@ if TYPE_CHECKING:
     from derivfleet.deriv.answers import ContractState
     from derivfleet.deriv.candles import Candle
     from derivfleet.deriv.ticks import Tick
+    from derivfleet.gateway.evidence import ForeignTrade
     from derivfleet.gateway.journal.records import JournalEvent
 
 __all__ = [
     "amount_of",
+    "check_id",
     "check_order_id",
     "check_replica",
     "check_symbol",
     "contract_message",
     "event_message",
+    "exit_message",
+    "foreign_messages",
     "history_message",
     "invalid",
     "order_message",
@@ -42,8 +47,9 @@ __all__ = [
     "tick_news",
 ]
 
-_ORDER_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _STATES = {state: orders_pb2.OrderState.Value(f"ORDER_STATE_{state.name}") for state in State}
+_EXIT_STATES = {state: orders_pb2.OrderExitState.Value(f"ORDER_EXIT_STATE_{state.name}") for state in ExitState}
 _SYMBOL = re.compile(r"\w{2,30}", re.ASCII)
 _BARRIER = re.compile(r"(?=.{1,20}\Z)[+-]?[0-9]+\.?[0-9]*", re.ASCII)
 LONGEST_DURATION = 99_999_999
@@ -58,11 +64,16 @@ def invalid(field: str, message: str) -> ProblemError:
     return ProblemError(Problem(grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID", f"{field}: {message}", field=field))
 
 
+def check_id(field: str, text: str) -> str:
+    """The id, if it is one. Raises ProblemError."""
+    if not _ID.fullmatch(text):
+        raise invalid(field, "must be 1 to 64 of A-Z a-z 0-9 . _ : -")
+    return text
+
+
 def check_order_id(order_id: str) -> str:
     """The id, if it is one. Raises ProblemError."""
-    if not _ORDER_ID.fullmatch(order_id):
-        raise invalid("order_id", "must be 1 to 64 of A-Z a-z 0-9 . _ : -")
-    return order_id
+    return check_id("order_id", order_id)
 
 
 def check_symbol(field: str, symbol: str) -> str:
@@ -74,9 +85,7 @@ def check_symbol(field: str, symbol: str) -> str:
 
 def check_replica(replica: str) -> str:
     """The name of a replica, if it is one. Raises ProblemError."""
-    if not _ORDER_ID.fullmatch(replica):
-        raise invalid("replica", "must be 1 to 64 of A-Z a-z 0-9 . _ : -")
-    return replica
+    return check_id("replica", replica)
 
 
 def amount_of(field: str, text: str) -> Decimal:
@@ -177,7 +186,54 @@ def order_message(order: Order) -> orders_pb2.Order:
         answered_time_ns=order.answered_time_ns,
         settled_time_ns=order.settled_time_ns,
         trace_id=order.trace_id,
+        attribution=order.attribution,
+        doubt=order.doubt,
+        candidates=[
+            orders_pb2.OrderCandidate(
+                contract_id=one.contract_id,
+                purchase_epoch_s=one.purchase_epoch_s,
+                buy_price=_money(one.buy_price),
+                payout=_money(one.payout),
+            )
+            for one in order.candidates
+        ],
+        found_late=order.found_late,
+        resolved_by=order.resolved_by,
+        ending=order.ending,
+        sell_transaction_id=order.sell_transaction_id,
+        exits=[exit_message(one) for one in order.exits],
     )
+
+
+def exit_message(one: Exit) -> orders_pb2.OrderExit:
+    limits = {name: _money(amount) for name, amount in one.terms.limits}
+    return orders_pb2.OrderExit(
+        exit_id=one.exit_id,
+        kind=one.terms.kind,
+        state=_EXIT_STATES[one.state],
+        min_price=_money(one.terms.min_price) if one.terms.kind is ExitKind.SELL else "",
+        take_profit=limits.get("take_profit"),
+        stop_loss=limits.get("stop_loss"),
+        amount=_money(one.amount),
+        transaction_id=one.transaction_id,
+        error_code=one.error_code,
+        error_message=one.error_message,
+        intended_time_ns=one.intended_time_ns,
+        sent_time_ns=one.sent_time_ns,
+        answered_time_ns=one.answered_time_ns,
+    )
+
+
+def foreign_messages(trades: Iterable[ForeignTrade]) -> list[control_pb2.ForeignTrade]:
+    return [
+        control_pb2.ForeignTrade(
+            contract_id=trade.contract_id,
+            symbol=trade.symbol,
+            buy_price=_money(trade.price),
+            epoch_s=trade.epoch_s,
+        )
+        for trade in trades
+    ]
 
 
 def event_message(event: JournalEvent) -> orders_pb2.OrderEvent:

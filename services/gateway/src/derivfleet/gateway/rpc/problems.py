@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from derivfleet.deriv.vocabulary import Call
     from derivfleet.gateway.core.orders import Order
     from derivfleet.gateway.journal.store import JournalError
+    from derivfleet.gateway.refusals import OrderDoubtfulError
     from derivfleet.gateway.upstream.connection import CallRefusedError
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "journal_not_read",
     "lease_lost",
     "no_contract",
+    "order_doubtful",
     "order_refused",
     "refused",
     "turn_refused",
@@ -51,6 +53,12 @@ def order_refused(order_id: str, error: TurnRefusedError, clock: Clock) -> Probl
     problem = turn_refused(error, clock)
     message = f"order {order_id} was not taken: {problem.message}"
     return replace(problem, message=message, metadata={"order_id": order_id})
+
+
+def order_doubtful(order_id: str, error: OrderDoubtfulError) -> Problem:
+    """The bot has one like it that only an operator can tell about; the id is still free."""
+    metadata = {"order_id": order_id, "doubtful": error.doubtful}
+    return Problem(grpc.StatusCode.FAILED_PRECONDITION, "ORDER_DOUBTFUL", str(error), metadata=metadata)
 
 
 def turn_refused(error: TurnRefusedError, clock: Clock) -> Problem:

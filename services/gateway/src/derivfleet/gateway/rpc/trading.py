@@ -13,10 +13,11 @@ from derivfleet.common.spans import Attribute, SpanName
 from derivfleet.deriv.requests import GRANULARITIES_S
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway.core.collapse import Asked
+from derivfleet.gateway.core.exits import ExitKind, ExitTerms
 from derivfleet.gateway.core.orders import Order, State
 from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.refusals import DeskClosedError, DifferentOrderError, LeaseLostError, SellRefusedError
-from derivfleet.gateway.rpc import messages, problems, quota
+from derivfleet.gateway.refusals import DeskClosedError, DifferentOrderError, LeaseLostError, OrderDoubtfulError
+from derivfleet.gateway.rpc import exits, messages, problems, quota
 from derivfleet.gateway.rpc.pumps import Pump, sent_away
 from derivfleet.gateway.rpc.visits import Context, Reception, Visit
 from derivfleet.gateway.upstream.connection import CallRefusedError
@@ -71,6 +72,8 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
                 raise ProblemError(problems.order_refused(order_id, error, self._clock)) from None
             except LeaseLostError as error:
                 raise ProblemError(problems.lease_lost(str(error))) from None
+            except OrderDoubtfulError as error:
+                raise ProblemError(problems.order_doubtful(order_id, error)) from None
             except DifferentOrderError as error:
                 code = grpc.StatusCode.FAILED_PRECONDITION
                 problem = Problem(code, "ORDER_DIFFERS", str(error), field=f"terms.{error.field}")
@@ -94,17 +97,32 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
         attributes = {Attribute.ORDER_ID: request.order_id[:64]}
         async with self._visit(SpanName.GATEWAY_SELL, request.account, context, attributes) as visit:
             order = self._own_order(visit, request.order_id)
-            min_price = messages.amount_of("min_price", request.min_price or "0")
-            if min_price < 0:
-                raise messages.invalid("min_price", "must not be negative")
-            try:
-                order = await visit.room.desk.sell(order, min_price, visit.deadline_ns, visit.span.traceparent)
-            except SellRefusedError as error:
-                problem = Problem(grpc.StatusCode.FAILED_PRECONDITION, error.code, str(error))
-                raise ProblemError(problem) from None
+            order, done = await exits.carry_out(visit, order, request.exit_id, exits.sale_of(request))
             visit.span.set({Attribute.STATE: order.state})
             return trading_pb2.SellResponse(
-                order=messages.order_message(order), forecast=self._forecast(visit, Call.SELL, 0)
+                order=messages.order_message(order),
+                forecast=self._forecast(visit, Call.SELL, 0),
+                exit=messages.exit_message(done),
+            )
+        raise AssertionError("a visit answers or aborts")
+
+    async def Cancel(self, request: trading_pb2.CancelRequest, context: Context) -> trading_pb2.CancelResponse:  # noqa: N802
+        attributes = {Attribute.ORDER_ID: request.order_id[:64]}
+        async with self._visit(SpanName.GATEWAY_SELL, request.account, context, attributes) as visit:
+            order = self._own_order(visit, request.order_id)
+            order, done = await exits.carry_out(visit, order, request.exit_id, ExitTerms(ExitKind.CANCEL))
+            return trading_pb2.CancelResponse(order=messages.order_message(order), exit=messages.exit_message(done))
+        raise AssertionError("a visit answers or aborts")
+
+    async def UpdateContract(  # noqa: N802
+        self, request: trading_pb2.UpdateContractRequest, context: Context
+    ) -> trading_pb2.UpdateContractResponse:
+        attributes = {Attribute.ORDER_ID: request.order_id[:64]}
+        async with self._visit(SpanName.GATEWAY_SELL, request.account, context, attributes) as visit:
+            order = self._own_order(visit, request.order_id)
+            order, done = await exits.carry_out(visit, order, request.exit_id, exits.update_of(request))
+            return trading_pb2.UpdateContractResponse(
+                order=messages.order_message(order), exit=messages.exit_message(done)
             )
         raise AssertionError("a visit answers or aborts")
 
