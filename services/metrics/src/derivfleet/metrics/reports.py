@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -10,20 +9,19 @@ from zoneinfo import ZoneInfo
 import grpc
 
 from derivfleet.common.clock import NS_PER_S
-from derivfleet.common.rpc.status import Problem, ProblemError, abort
+from derivfleet.common.rpc.status import Problem, ProblemError
 from derivfleet.metrics.aggregate import figures_of
 from derivfleet.metrics.cells import MINUTE_S
 from derivfleet.metrics.ingest import IngestCounts
 from derivfleet.metrics.messages import report_message, trace_message
 from derivfleet.metrics.periods import FieldError, Kind, Period, aligned, day_before, noon_of, period_at, within
+from derivfleet.metrics.problems import explained
 from derivfleet.metrics.quota import limits_of
 from derivfleet.metrics.status import counted_between
-from derivfleet.metrics.store import StoreError
 from derivfleet.metrics.traces import trace_of
 from derivfleet.v1 import reports_pb2, reports_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
     from typing import Any
 
     from derivfleet.common.clock import Clock
@@ -200,7 +198,7 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
 
         INVALID_ARGUMENT names the field, UNAVAILABLE says that the store failed.
         """
-        async with _explained(context):
+        async with explained(context):
             return await self._reports.answer(request)
         raise AssertionError("abort returned")
 
@@ -208,20 +206,7 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
         self, request: reports_pb2.GetTraceRequest, context: Context
     ) -> reports_pb2.GetTraceResponse:
         """The spans of one order; NOT_FOUND if none has arrived, the rest as in GetReport."""
-        async with _explained(context):
+        async with explained(context):
             trace = await self._reports.trace(request.account, request.order_id)
             return reports_pb2.GetTraceResponse(trace=trace)
         raise AssertionError("abort returned")
-
-
-@asynccontextmanager
-async def _explained(context: Context) -> AsyncGenerator[None, None]:
-    """End the call with what its errors mean to the caller."""
-    try:
-        yield
-    except ProblemError as error:
-        await abort(context, error.problem)
-    except FieldError as error:
-        await abort(context, Problem(grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID", str(error), field=error.field))
-    except StoreError as error:
-        await abort(context, Problem(grpc.StatusCode.UNAVAILABLE, "STORE_FAILED", str(error), retry_after_s=1.0))

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import grpc
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from derivfleet.common.rpc.status import Problem, ProblemError, abort
 from derivfleet.metrics.alerts.core.notices import is_silenced
 from derivfleet.metrics.alerts.wording import UNITS
-from derivfleet.metrics.store import StoreError
+from derivfleet.metrics.periods import FieldError
+from derivfleet.metrics.problems import explained
 from derivfleet.v1 import watching_pb2, watching_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    import grpc
 
     from derivfleet.common.clock import Clock
     from derivfleet.common.fleet import Fleet
@@ -56,9 +54,9 @@ class WatchingServicer(watching_pb2_grpc.WatchingServiceServicer):
         self, request: watching_pb2.ListAlertsRequest, context: Context
     ) -> watching_pb2.ListAlertsResponse:
         """What people are told, or would be; INVALID_ARGUMENT names the field."""
-        async with _explained(context):
+        async with explained(context):
             if not 0 <= request.limit <= _MOST_ALERTS:
-                raise _invalid("limit", f"must be 0 to {_MOST_ALERTS}")
+                raise FieldError("limit", f"must be 0 to {_MOST_ALERTS}")
             board = await self._alarm.board(request.limit or _DEFAULT_ALERTS)
             now_ns = self._clock.now_ns()
             silences = [one.silence for one in board.silences]
@@ -89,10 +87,10 @@ class WatchingServicer(watching_pb2_grpc.WatchingServiceServicer):
         self, request: watching_pb2.SilenceAlertsRequest, context: Context
     ) -> watching_pb2.SilenceAlertsResponse:
         """Begin a silence; INVALID_ARGUMENT names the field."""
-        async with _explained(context):
+        async with explained(context):
             self._check_names(request.rule, request.bot)
             if not 1 <= request.duration_s <= _MOST_SILENCE_S:
-                raise _invalid("duration_s", f"must be 1 to {_MOST_SILENCE_S} seconds")
+                raise FieldError("duration_s", f"must be 1 to {_MOST_SILENCE_S} seconds")
             kept = await self._alarm.silence(
                 request.rule, request.bot, request.duration_s, request.reason[:_MOST_REASON]
             )
@@ -103,7 +101,7 @@ class WatchingServicer(watching_pb2_grpc.WatchingServiceServicer):
         self, request: watching_pb2.EndSilencesRequest, context: Context
     ) -> watching_pb2.EndSilencesResponse:
         """End what was silenced by these names."""
-        async with _explained(context):
+        async with explained(context):
             return watching_pb2.EndSilencesResponse(ended=await self._alarm.end_silences(request.rule, request.bot))
         raise AssertionError("abort returned")
 
@@ -112,7 +110,7 @@ class WatchingServicer(watching_pb2_grpc.WatchingServiceServicer):
     ) -> watching_pb2.GetReplicationResponse:
         """How far the copy is behind."""
         del request
-        async with _explained(context):
+        async with explained(context):
             if self._replicator is None:
                 return watching_pb2.GetReplicationResponse()
             replicas = [
@@ -132,23 +130,9 @@ class WatchingServicer(watching_pb2_grpc.WatchingServiceServicer):
 
     def _check_names(self, rule: str, bot: str) -> None:
         if rule and rule not in self._rules:
-            raise _invalid("rule", f"there is no rule {rule!r}; known are {', '.join(sorted(self._rules)) or 'none'}")
+            raise FieldError("rule", f"there is no rule {rule!r}; known are {', '.join(sorted(self._rules)) or 'none'}")
         if bot and bot not in self._bots:
-            raise _invalid("bot", f"there is no bot {bot!r} in the fleet")
-
-
-def _invalid(field: str, problem: str) -> ProblemError:
-    return ProblemError(Problem(grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID", f"{field}: {problem}", field=field))
-
-
-@asynccontextmanager
-async def _explained(context: Context) -> AsyncGenerator[None, None]:
-    try:
-        yield
-    except ProblemError as error:
-        await abort(context, error.problem)
-    except StoreError as error:
-        await abort(context, Problem(grpc.StatusCode.UNAVAILABLE, "STORE_FAILED", str(error), retry_after_s=1.0))
+            raise FieldError("bot", f"there is no bot {bot!r} in the fleet")
 
 
 async def gauges(alarm: Alarm, replicator: Replicator | None, feed: OrderFeed, counts: IngestCounts) -> bytes:
