@@ -96,8 +96,8 @@ class BucketLimits:
         last, lengths_ns = len(self.windows_s) - 1, self.log.lengths_ns
         # Set anew so often, but not with every few calls: that costs more than deciding about them.
         every_ns = [
-            max(length_ns // part, 10 * length_ns // limit)
-            for length_ns, part, limit in zip(lengths_ns, (30, 360), self.limits, strict=False)
+            max(length_ns // part, calls * length_ns // limit)
+            for length_ns, part, calls, limit in zip(lengths_ns, (60, 360), (5, 10), self.limits, strict=False)
         ]
         self._pace = Pace(last, self.limits[0], every_ns[last], lengths_ns[last] // 360, 1.0, 1.4) if last else None
         self._loan_pace = Pace(0, LOANS_AT_ONCE, every_ns[0], lengths_ns[0] // 12, LOAN_EASE, 1.5)
