@@ -94,8 +94,13 @@ class BucketLimits:
         """By tier, what :meth:`_look` has found since the last call started."""
         self._set_limits()
         last, lengths_ns = len(self.windows_s) - 1, self.log.lengths_ns
-        self._pace = Pace(last, self.limits[0], lengths_ns[last] // 360, lengths_ns[last] // 360, 1.0) if last else None
-        self._loan_pace = Pace(0, LOANS_AT_ONCE, lengths_ns[0] // 30, lengths_ns[0] // 12, LOAN_EASE, 1.5)
+        # Set anew so often, but not with every few calls: that costs more than deciding about them.
+        every_ns = [
+            max(length_ns // part, calls * length_ns // limit)
+            for length_ns, part, calls, limit in zip(lengths_ns, (60, 360), (5, 10), self.limits, strict=False)
+        ]
+        self._pace = Pace(last, self.limits[0], every_ns[last], lengths_ns[last] // 360, 1.0, 1.4) if last else None
+        self._loan_pace = Pace(0, LOANS_AT_ONCE, every_ns[0], lengths_ns[0] // 12, LOAN_EASE, 1.5)
 
     def adopt(self, windows: Mapping[int, int], headroom: float) -> None:
         """Take over limits that the server has told, keeping what was counted. Windows of other lengths are ignored."""
@@ -300,12 +305,13 @@ class BucketLimits:
         # So many calls have to return before there is one to spend at all.
         kept, skipped = (free - 1, 0) if free > 0 else (0, 1 - free)
         begin, horizons = head + skipped, self._horizons_kept[tier]
-        if begin + max(0, horizons - kept) > len(landed):
+        end = begin + horizons - kept
+        if begin > len(landed) or end > len(landed):
             return NEVER_NS
         fits_ns = -NEVER_NS
         if kept < horizons:
             pick, spans_ns = self._looks[tier][kept]
-            fits_ns = max(map(sub, pick(landed[begin : begin + horizons - kept]), spans_ns))
+            fits_ns = max(map(sub, pick(landed[begin:end]), spans_ns))
         if skipped and landed[begin - 1] > fits_ns:
             fits_ns = landed[begin - 1]
         return fits_ns + length_ns

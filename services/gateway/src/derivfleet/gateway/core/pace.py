@@ -73,7 +73,8 @@ class Pace:
         if self._rate_per_ns <= 0:
             return self._next_ns
         ready_ns = now_ns + int((tokens - have) / self._rate_per_ns) + 1
-        return min(self._next_ns, ready_ns)
+        # What is that near is not looked at again only because the rate is to be set anew.
+        return ready_ns if ready_ns < now_ns + self._every_ns else max(self._next_ns, now_ns + 1)
 
     def wait_ns(self, calls: int) -> int:
         """How long so many tokens take at the present rate; 0 if it is not known yet."""

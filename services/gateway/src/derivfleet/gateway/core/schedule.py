@@ -171,8 +171,8 @@ class Schedule:
             return
         bucket = self._buckets[ticket.bucket]
         member = bucket.members[ticket.bot]
-        if self._fastest_ns:
-            self._fastest_ns = max(0, min(self._fastest_ns, now_ns - ticket.granted_ns))
+        if now_ns - ticket.granted_ns < self._fastest_ns:
+            self._fastest_ns = max(0, now_ns - ticket.granted_ns)
         # This one's way back and the way out of the one that follows it take so long together, at least.
         bucket.limits.log.land(now_ns - self._fastest_ns)
         if member.caps:
