@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from contextvars import copy_context
 from dataclasses import replace
 from decimal import Decimal
@@ -13,7 +14,7 @@ from derivfleet.gateway.journal.sqlite import JournalError
 from derivfleet.gateway.refusals import DeskClosedError, DifferentOrderError, LeaseLostError, SellRefusedError
 from derivfleet.gateway.upstream.connection import AnswerLostError
 from derivfleet.gateway.upstream.line import TurnRefusedError
-from tests.sim.wire import ASKED_FOR
+from tests.sim.wire import ASKED_FOR, LEASE
 
 if TYPE_CHECKING:
     from derivfleet.gateway.core.orders import Order
@@ -46,6 +47,7 @@ class Asker:
         self._asks = 0
         self._sold = False
         self._heard_end = False
+        self._random = random.Random(f"bot/{world.plan.seed}/{plan.order_id}")
         self._is_waiting = False
         self._visit: asyncio.Task[None] | None = None
 
@@ -66,6 +68,7 @@ class Asker:
         self._world.note(f"bot asks for {self.plan.order_id}")
         context = copy_context()
         context.run(ASKED_FOR.set, self.plan.order_id)
+        context.run(LEASE.set, self._world.leases_of(life, self.plan))
         visit = self._visit = life.loop.create_task(self._asked(), context=context)
         if self.plan.asks_otherwise:
             life.loop.create_task(self._asked_otherwise(), context=context)
@@ -78,12 +81,12 @@ class Asker:
         if self._visit is not None:
             self._visit = None
             if not self.done:
-                self._later(0.3)
+                self._later(RETRY_S)
 
     def _later(self, seconds: float) -> None:
         if not self._is_waiting:
             self._is_waiting = True
-            self._world.timeline.after(seconds, self._again)
+            self._world.timeline.after(seconds * self._random.uniform(0.2, 2), self._again)
 
     def _again(self) -> None:
         self._is_waiting = False
@@ -99,10 +102,9 @@ class Asker:
     async def _asked(self) -> None:
         life, plan = self._world.life, self.plan
         assert life is not None
-        has_lease = self._world.leases_of(life, plan)
         deadline_ns = self._world.timeline.now_ns + round(DEADLINE_S * 1e9)
         try:
-            order, _ = await life.room.desk.buy(plan.bot, plan.order_id, plan.terms, deadline_ns, {}, has_lease)
+            order, _ = await life.room.desk.buy(plan.bot, plan.order_id, plan.terms, deadline_ns, {}, LEASE.get())
         except (TurnRefusedError, LeaseLostError, DeskClosedError, JournalError) as error:
             self._world.note(f"bot hears {type(error).__name__} about {plan.order_id}")
             self._later(RETRY_S)
@@ -132,10 +134,9 @@ class Asker:
         await asyncio.sleep(0.01)
         if life.room.desk.find(plan.order_id) is None:
             return
-        has_lease = self._world.leases_of(life, plan)
         deadline_ns = self._world.timeline.now_ns + round(DEADLINE_S * 1e9)
         try:
-            await life.room.desk.buy(plan.bot, plan.order_id, terms, deadline_ns, {}, has_lease)
+            await life.room.desk.buy(plan.bot, plan.order_id, terms, deadline_ns, {}, LEASE.get())
         except DifferentOrderError:
             return
         except (TurnRefusedError, LeaseLostError, DeskClosedError, JournalError):

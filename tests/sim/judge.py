@@ -23,6 +23,9 @@ COUNTS = (
     "two_answers",
     "stale_sends",
     "two_owners",
+    "ignored_news",
+    "unforeseen",
+    "broken",
 )
 """What must be zero."""
 NOTHING_BOUGHT = frozenset({State.DENIED, State.REJECTED, State.NOT_FOUND})

@@ -17,7 +17,7 @@ from derivfleet.deriv import requests
 from derivfleet.simulator.core.effects import Close, Freeze, Send
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from websockets.asyncio.client import ClientConnection
 
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from tests.sim.life import Life
     from tests.sim.world import World
 
-__all__ = ["ASKED_FOR", "Door", "Network", "Wire"]
+__all__ = ["ASKED_FOR", "LEASE", "Door", "Network", "Wire"]
 
 ASKED_FOR: ContextVar[str] = ContextVar("asked_for", default="")
 """Whose order a task works on: every frame that it sends can be told by it, whatever the gateway believes."""
+LEASE: ContextVar["Callable[[], bool]"] = ContextVar("lease")
+"""Whether the replica that asked holds the symbol still."""
 ABRUPT, GOING_AWAY, NORMAL = 1006, 1001, 1000
 
 
@@ -64,6 +66,7 @@ class Wire:
         self._handling = _tells(text)
         if self._handling:
             self._life.point("before an answer is handled")
+            self._life.world.heard(self._life, text)
         return text
 
     async def send(self, text: str) -> None:

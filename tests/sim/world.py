@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import tempfile
 from collections import Counter, defaultdict
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.gateway.core.orders import FINAL
+from derivfleet.gateway.core.orders import FINAL, State
 from derivfleet.gateway.journal.sqlite import Journal
 from derivfleet.simulator.core.exchange import Credentials, Exchange
 from derivfleet.simulator.core.settings import SimulatorSettings
@@ -19,7 +20,7 @@ from tests.sim.bots import Asker
 from tests.sim.life import Crash, Life
 from tests.sim.plan import CLOCK_SKEW, IDLE_CLOSE, STANDSTILL
 from tests.sim.virtual import NS_PER_S, START_NS, Timeline
-from tests.sim.wire import Network
+from tests.sim.wire import LEASE, Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -34,6 +35,8 @@ PATIENCE_S = 420.0
 """For all to end, after the last order was asked for."""
 MEMORY = Path("/dev/shm")
 RESTART_S = 1.0
+SOON_S = 0.25
+"""What the gateway has read it acts upon in the same moment; this is more than that."""
 IDLE_S, USUAL_IDLE_S = 2.0, 120.0
 REPLICA_COMES_OR_GOES = 0.02
 """Each second."""
@@ -77,6 +80,10 @@ class World:
         self._epochs: dict[tuple[str, str], dict[str, int]] = {}
         self._random = random.Random(f"world/{plan.seed}")
         self._absent: set[str] = set()
+        self._sales_heard: set[int] = set()
+        """By the gateway that lives."""
+        self.claims: dict[int, str] = {}
+        """Which order has which contract, by the journal."""
 
     # The run
 
@@ -116,6 +123,7 @@ class World:
                 life.end()
                 return
             self.life = None
+            self._sales_heard.clear()
             for asker in self.askers.values():
                 asker.cut_off()
             back_ns = self.timeline.now_ns + round(down_s * NS_PER_S)
@@ -254,6 +262,8 @@ class World:
     def frame_left(self, text: str, order_id: str) -> None:
         """A frame for an order was handed to a socket."""
         self.note(f"a frame for {order_id} is handed over: {text}")
+        if text.startswith('{"buy"') and not LEASE.get()():
+            self.violations.append(f"stale_sends: {order_id} was sent for a replica that had lost the symbol")
 
     def executed(self, _text: str, order_id: str) -> None:
         """The exchange has worked on a frame."""
@@ -265,5 +275,36 @@ class World:
 
     def committed(self, order: Order) -> None:
         """The journal holds a transition."""
-        self.orders[order.order_id] = order
         self.note(f"{order.order_id} is {order.state} in the journal")
+        before = self.orders.get(order.order_id)
+        if before is not None and before.state is State.SETTLED:
+            self.violations.append(f"wrong_profit: {order.order_id} is {order.state} after it was settled")
+        self.orders[order.order_id] = order
+        if order.contract_id:
+            self.claims[order.contract_id] = order.order_id
+        if order.state is State.CONFIRMED and order.contract_id in self._sales_heard and self.life is not None:
+            self._expect_settled(self.life, order.contract_id)
+
+    def heard(self, life: Life, text: str) -> None:
+        """The gateway has read a frame: a receipt must be believed, and a sale settle its order."""
+        frame = json.loads(text) if text.startswith("{") else {}
+        if frame.get("msg_type") == "buy" and "buy" in frame:
+            contract_id = frame["buy"]["contract_id"]
+            self.timeline.after(
+                SOON_S, lambda: self._expect(life, contract_id in self.claims, f"receipt of {contract_id}")
+            )
+        movement = frame.get("transaction", {})
+        if movement.get("action") == "sell":
+            self._sales_heard.add(movement["contract_id"])
+            self._expect_settled(life, movement["contract_id"])
+
+    def _expect_settled(self, life: Life, contract_id: int) -> None:
+        def check() -> None:
+            order = self.orders.get(self.claims.get(contract_id, ""))
+            self._expect(life, order is None or order.state is State.SETTLED, f"sale of {contract_id}")
+
+        self.timeline.after(SOON_S, check)
+
+    def _expect(self, life: Life, is_so: bool, what: str) -> None:
+        if not is_so and self.life is life and life.loop.stands_until_ns <= self.timeline.now_ns - round(SOON_S * 1e9):
+            self.violations.append(f"ignored_news: the gateway has read the {what}, and did nothing about it")
