@@ -67,6 +67,8 @@ AMBIENT = {
     "repeated_quote": (FaultRule(FaultKind.REPEAT_QUOTE, Call.TICKS, 0.5),),
 }
 """What goes wrong for a while, for all."""
+OF_RECORDS = ("statement_lag", "unreadable_records", "frame_cap")
+"""These may last."""
 STANDSTILL, IDLE_CLOSE, CLOCK_SKEW = "standstill", "idle_close", "clock_skew"
 KINDS = (*CALL_FAULTS, *AMBIENT, CLOCK_SKEW)
 
@@ -202,9 +204,10 @@ def _ambient(random_: random.Random, run_s: float) -> Ambient:
     at_ms = round(random_.uniform(0, run_s) * 1000)
     lasts_s = round(random_.uniform(0.2, 1.5), 3)
     rules = AMBIENT[kind]
-    if kind == "statement_lag":
+    if kind in OF_RECORDS:
         lasts_s = round(random_.uniform(5, 40), 3)
-        rules = tuple(replace(rule, delay_s=random_.uniform(0, 30)) for rule in rules)
+        lag_s = random_.uniform(0, 30)
+        rules = tuple(replace(rule, delay_s=lag_s) for rule in rules)
     return Ambient(kind, at_ms, lasts_s, rules)
 
 
