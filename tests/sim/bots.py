@@ -1,4 +1,4 @@
-"""Those who ask: each order's bot asks, gives up waiting, asks again with the same id, and remembers what it was told."""
+"""Those who ask: an order's bot asks, gives up waiting, asks again with the same id, and keeps what it was told."""
 
 from __future__ import annotations
 

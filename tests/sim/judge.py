@@ -51,29 +51,18 @@ class Verdict:
 def judge(world: World) -> Verdict:
     """Compare every order with the ledger."""
     verdict = Verdict()
-    contracts = world.exchange.options_account.contracts
-    purchases: dict[str, list[int]] = defaultdict(list)
-    for contract_id, order_id in world.bought.items():
-        purchases[order_id].append(contract_id)
-    alike: dict[tuple[OrderTerms, str], set[int]] = defaultdict(set)
+    purchases = _purchases(world, verdict)
+    alike: dict[OrderTerms, set[int]] = defaultdict(set)
     for order_id, contract_ids in purchases.items():
-        if len(contract_ids) > 1:
-            verdict.add("duplicates", f"{order_id} was bought as {contract_ids}")
-        plan = world.plans.get(order_id)
-        for contract_id in contract_ids:
-            contract = contracts[contract_id]
-            if plan is None or contract.buy_price != plan.terms.stake:
-                verdict.add("wrong_body", f"{order_id} was bought for {contract.buy_price}")
-                continue
-            alike[plan.terms, plan.bot and ""].add(contract_id)
+        alike[world.plans[order_id].terms].update(contract_ids)
     claimed: dict[int, str] = {}
     for order in world.orders.values():
         if order.contract_id:
-            if order.contract_id in claimed:
-                verdict.add("lost", f"{order.contract_id} is that of {claimed[order.contract_id]} and {order.order_id}")
-            claimed[order.contract_id] = order.order_id
-    for order in world.orders.values():
-        _judge_order(world, verdict, order, purchases[order.order_id], alike[world.plans[order.order_id].terms, ""], claimed)
+            other = claimed.setdefault(order.contract_id, order.order_id)
+            if other != order.order_id:
+                verdict.add("lost", f"{order.contract_id} is that of {other} and of {order.order_id}")
+    for order_id, order in world.orders.items():
+        _judge_order(world, verdict, order, purchases[order_id], alike[world.plans[order_id].terms], claimed)
     for contract_id, order_id in world.bought.items():
         order = world.orders.get(order_id)
         if contract_id not in claimed and (order is None or order.state is not State.UNKNOWN):
@@ -84,6 +73,22 @@ def judge(world: World) -> Verdict:
             verdict.add("wrong_body", f"another body was taken for {asker.plan.order_id}")
     verdict.problems += world.violations
     return verdict
+
+
+def _purchases(world: World, verdict: Verdict) -> dict[str, list[int]]:
+    """What was bought for each order, once at most and with its terms."""
+    found: dict[str, list[int]] = defaultdict(list)
+    contracts = world.exchange.options_account.contracts
+    for contract_id, order_id in world.bought.items():
+        plan, price = world.plans.get(order_id), contracts[contract_id].buy_price
+        if plan is None or price != plan.terms.stake:
+            verdict.add("wrong_body", f"{order_id} was bought for {price}")
+        else:
+            found[order_id].append(contract_id)
+    for order_id, contract_ids in found.items():
+        if len(contract_ids) > 1:
+            verdict.add("duplicates", f"{order_id} was bought as {contract_ids}")
+    return found
 
 
 def _judge_order(

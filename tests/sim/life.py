@@ -40,7 +40,13 @@ FLEET = Fleet.model_validate(
     }
 )
 SETTINGS = GatewaySettings.model_validate(
-    {"fleet": "fleet.yaml", "journal": "journal.sqlite", "tokens": "tokens", "DERIV_TOKEN": "token-of-sim", "DERIV_APP_ID": "app"}
+    {
+        "fleet": "fleet.yaml",
+        "journal": "journal.sqlite",
+        "tokens": "tokens",
+        "DERIV_TOKEN": "token-of-sim",
+        "DERIV_APP_ID": "app",
+    }
 )
 NAMES = {
     State.INTENDED: "intended is",
@@ -92,7 +98,7 @@ class Life:
         self.room = AccountRoom(FLEET.accounts[0], FLEET, SETTINGS, clock, self._telemetry, Feed(self.journal), door)
 
     def run(self) -> None:
-        """Live until the world ends. Raises Crash at the planned point, ConfigurationError if Deriv refuses the token."""
+        """Live until the world ends. Raises Crash as planned, ConfigurationError if Deriv refuses the token."""
         self.room.recover()
         start = self.loop.create_task(self._start())
         start.add_done_callback(self._started)

@@ -50,8 +50,8 @@ CALL_FAULTS = {
     "revoked": FaultRule(FaultKind.REVOKE),
 }
 """What goes wrong with the call of one order."""
-WEIGHTS = [0.4 if kind in ("half_open", "slow") else 1.0 for kind in CALL_FAULTS]
-"""A socket that falls silent or slow takes many orders with it."""
+WEIGHTS = [{"half_open": 0.4, "slow": 0.4, "delay": 2.5}.get(kind, 1.0) for kind in CALL_FAULTS]
+"""A socket that falls silent or slow takes many orders with it; a late answer needs one that lives long."""
 AMBIENT = {
     "refuse_login": (FaultRule(FaultKind.REFUSE_LOGIN),),
     "refuse_handshake": (FaultRule(FaultKind.REFUSE_HANDSHAKE),),
@@ -187,7 +187,7 @@ def _call_fault(random_: random.Random) -> tuple[str, FaultRule]:
     rule = CALL_FAULTS[kind]
     match kind:
         case "delay":
-            rule = replace(rule, delay_s=random_.choice((0.3, 2.0, 8.0, 14.0, 20.0)))
+            rule = replace(rule, delay_s=random_.choice((0.3, 2.0, 14.0, 16.0, 20.0)))
         case "slow":
             rule = replace(rule, delay_s=random_.uniform(0.5, 3.0))
         case "stuck":
@@ -212,4 +212,6 @@ def _ambient(random_: random.Random, run_s: float) -> Ambient:
 
 
 def _crash(random_: random.Random) -> CrashPlan:
-    return CrashPlan(random_.choice(POINTS), random_.randint(1, 10), round(random_.choice((0.02, 0.1, 0.3, 1.0, 3.0)), 3))
+    return CrashPlan(
+        random_.choice(POINTS), random_.randint(1, 10), round(random_.choice((0.02, 0.1, 0.3, 1.0, 3.0)), 3)
+    )

@@ -54,7 +54,7 @@ def quiet(problems: list[str]) -> Generator[None]:
         raise structlog.DropEvent
 
     structlog.configure(
-        processors=[structlog.processors.ExceptionRenderer(_named), take],
+        processors=[take],
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         cache_logger_on_first_use=False,
     )
@@ -62,10 +62,6 @@ def quiet(problems: list[str]) -> Generator[None]:
         yield
     finally:
         structlog.reset_defaults()
-
-
-def _named(exc_info: Any) -> str:
-    return ""
 
 
 def play(plan: Plan, *, with_story: bool = False) -> Outcome:

@@ -9,6 +9,7 @@ from tests.sim.runs import play
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
     from tests.sim.plan import Plan
 
 __all__ = ["Part", "part_of", "shrunk"]
@@ -46,7 +47,9 @@ class Part:
     @classmethod
     def of_items(cls, items: list[tuple[str, int]]) -> Part:
         """The other way round."""
-        return cls(*(tuple(place for name, place in items if name == kind) for kind in ("orders", "ambient", "crashes")))
+        return cls(
+            *(tuple(place for name, place in items if name == kind) for kind in ("orders", "ambient", "crashes"))
+        )
 
 
 def part_of(plan: Plan, part: Part) -> Plan:

@@ -71,8 +71,10 @@ class _Waiting:
 
     def select(self, timeout_s: float | None) -> list[Any]:
         timeline, loop = self._timeline, self._loop
-        while loop.stands_until_ns > timeline.now_ns:
-            timeline.step(loop.stands_until_ns)
+        if loop.stands_until_ns > timeline.now_ns:
+            while loop.stands_until_ns > timeline.now_ns:
+                timeline.step(loop.stands_until_ns)
+            return []  # its timers may be overdue now
         if timeout_s is None or timeout_s > 0:
             self._turns = 0
             timeline.step(None if timeout_s is None else timeline.now_ns + max(1, ceil(timeout_s * NS_PER_S)))

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, cast
 
 from websockets.exceptions import ConnectionClosedError
 
+from derivfleet.deriv import requests
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.vocabulary import Call, Dialect
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError, Connection
 from derivfleet.gateway.upstream.entrance import AccountFacts, CredentialError, EntryError
-from derivfleet.deriv import requests
 from derivfleet.simulator.core.effects import Close, Freeze, Send
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ __all__ = ["ASKED_FOR", "LEASE", "Door", "Network", "Wire"]
 
 ASKED_FOR: ContextVar[str] = ContextVar("asked_for", default="")
 """Whose order a task works on: every frame that it sends can be told by it, whatever the gateway believes."""
-LEASE: ContextVar["Callable[[], bool]"] = ContextVar("lease")
+LEASE: ContextVar[Callable[[], bool]] = ContextVar("lease")
 """Whether the replica that asked holds the symbol still."""
 ABRUPT, GOING_AWAY, NORMAL = 1006, 1001, 1000
 
@@ -141,13 +141,13 @@ class Network:
         self.seed = world.plan.seed
         self.timeline = world.timeline
         self._world = world
-        self._exchange = world.exchange
+        self.exchange = world.exchange
         self._wires: dict[int, Wire] = {}
 
     def open(self, life: Life) -> Wire:
         """A socket of the account is open at the exchange."""
-        account = self._exchange.options_account.loginid
-        connection = self._exchange.connect(Dialect.OPTIONS, "app", "gateway", self.timeline.now_ns, account)
+        account = self.exchange.options_account.loginid
+        connection = self.exchange.connect(Dialect.OPTIONS, "app", "gateway", self.timeline.now_ns, account)
         wire = self._wires[connection.number] = Wire(life, self, connection.number)
         return wire
 
@@ -159,10 +159,10 @@ class Network:
 
     def arrive(self, wire: Wire, text: str, order_id: str) -> None:
         """A frame has come to the exchange."""
-        if wire.number not in self._exchange.connections or wire.frozen:
+        if wire.number not in self.exchange.connections or wire.frozen:
             return
         with self._world.fault_for(wire, text, order_id):
-            effects = self._exchange.receive(wire.number, text, self.timeline.now_ns)
+            effects = self.exchange.receive(wire.number, text, self.timeline.now_ns)
         self._world.executed(text, order_id)
         self.carry_out(effects)
 
@@ -176,7 +176,7 @@ class Network:
                 case Freeze() if wire is not None:
                     wire.frozen = True
                 case Close(connection=number, code=code, abrupt=abrupt):
-                    self._exchange.disconnect(number)
+                    self.exchange.disconnect(number)
                     ended = self._wires.pop(number, None)
                     if ended is not None and not ended.frozen:
                         ended.downward(None, 0, ABRUPT if abrupt else code)
@@ -192,7 +192,7 @@ class Network:
     def gone(self, wire: Wire) -> None:
         """The exchange notices that a socket is gone; one that was frozen only when it has been idle for long."""
         if not wire.frozen:
-            self._exchange.disconnect(wire.number)
+            self.exchange.disconnect(wire.number)
             self._wires.pop(wire.number, None)
 
     def drop_all(self, life: Life) -> None:
@@ -214,7 +214,7 @@ class Door:
         self._clock = clock
 
     async def enter(self, name: str) -> tuple[Connection, AccountFacts]:
-        exchange = self._network._exchange
+        exchange = self._network.exchange
         await self._clock.sleep(0.05)
         if exchange.faults.on_login():
             self._life.world.hit_all("refuse_login")

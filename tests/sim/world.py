@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.gateway.core.orders import FINAL, State
@@ -33,7 +33,7 @@ __all__ = ["World"]
 
 PATIENCE_S = 420.0
 """For all to end, after the last order was asked for."""
-MEMORY = Path("/dev/shm")
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of a name that nobody can guess is made in it
 RESTART_S = 1.0
 SOON_S = 0.25
 """What the gateway has read it acts upon in the same moment; this is more than that."""
@@ -287,13 +287,13 @@ class World:
 
     def heard(self, life: Life, text: str) -> None:
         """The gateway has read a frame: a receipt must be believed, and a sale settle its order."""
-        frame = json.loads(text) if text.startswith("{") else {}
+        frame: dict[str, Any] = json.loads(text) if text.startswith("{") else {}
         if frame.get("msg_type") == "buy" and "buy" in frame:
-            contract_id = frame["buy"]["contract_id"]
+            contract_id: int = frame["buy"]["contract_id"]
             self.timeline.after(
                 SOON_S, lambda: self._expect(life, contract_id in self.claims, f"receipt of {contract_id}")
             )
-        movement = frame.get("transaction", {})
+        movement: dict[str, Any] = frame.get("transaction", {})
         if movement.get("action") == "sell":
             self._sales_heard.add(movement["contract_id"])
             self._expect_settled(life, movement["contract_id"])
