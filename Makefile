@@ -63,6 +63,14 @@ format: setup ## let ruff rewrite the code
 typecheck: setup ## pyright alone
 	@$(BIN)/pyright --warnings
 
+.PHONY: sim mutants
+sim: setup ## play orders under faults and crashes, on virtual time (SEEDS=1-1000 ORDERS=100000 JOBS=2; SEED=7 STORY=1)
+	@$(BIN)/python -m tests.sim $(call each,seeds,$(SEEDS)) $(call each,orders,$(ORDERS)) $(call each,jobs,$(JOBS)) \
+	  $(call each,seed,$(SEED)) $(call each,each,$(EACH)) $(call each,only,$(ONLY)) $(if $(STORY),--story)
+
+mutants: setup ## put mistakes into the gateway, one by one, and see that the simulation of orders catches each
+	@$(BIN)/python -m tests.sim.mutants
+
 bench: setup ## measure; figures go to build/bench/
 	@$(BIN)/python -m bench
 

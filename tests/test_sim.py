@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from tests.sim.virtual import NS_PER_S, START_NS, Loop, StuckError, Timeline, Vi
 from tests.sim.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
 ROOT = Path(__file__).parents[1]
 
@@ -88,17 +89,25 @@ def test_a_process_that_stands_still_does_nothing_while_the_world_goes_on() -> N
     assert seen == [("beside", START_NS + 2 * NS_PER_S), ("process", START_NS + 3 * NS_PER_S)]
 
 
-def test_what_can_never_end_is_told() -> None:
+async def never() -> None:
+    await asyncio.Event().wait()
+
+
+async def spin() -> None:
+    while True:  # noqa: ASYNC110 - that is the mistake
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(("what", "told"), [(never, "ever happen"), (spin, "never ends")])
+def test_what_can_never_end_is_told(what: Callable[[], Coroutine[None, None, None]], told: str) -> None:
     loop = Loop(Timeline())
-    with pytest.raises(StuckError, match="ever happen"):
-        loop.run_until_complete(asyncio.Event().wait())
-
-    async def spin() -> None:
-        while True:  # noqa: ASYNC110 - that is the mistake
-            await asyncio.sleep(0)
-
-    with pytest.raises(StuckError, match="never ends"):
-        loop.run_until_complete(spin())
+    task = loop.create_task(what())
+    with pytest.raises(StuckError, match=told):
+        loop.run_until_complete(task)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        loop.run_until_complete(task)
+    loop.close()
 
 
 def test_the_same_seed_tells_the_same_story_byte_for_byte() -> None:

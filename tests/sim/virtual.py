@@ -81,6 +81,7 @@ class _Waiting:
         else:
             self._turns += 1
             if self._turns > MOST_TURNS:
+                self._turns = 0
                 raise StuckError("one moment never ends")
         return []
 
