@@ -26,7 +26,7 @@ __all__ = ["Asker"]
 DEADLINE_S = 30.0
 RETRY_S = 1.0
 MOST_ASKS = 60
-LOOK_S = 5.0
+LOOK_S = 9.0
 
 
 class Asker:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from warnings import catch_warnings, simplefilter
 
 from derivfleet.common.fleet import Fleet
-from derivfleet.common.telemetry import Telemetry
 from derivfleet.gateway.accounts import AccountRoom
 from derivfleet.gateway.core.orders import State
 from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.journal.sqlite import Journal
 from derivfleet.gateway.settings import GatewaySettings
 from tests.sim.plan import BOTS, SYMBOLS
-from tests.sim.virtual import Loop, VirtualClock
+from tests.sim.virtual import Loop
 from tests.sim.wire import Door
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Crash", "Life"]
 
-PLENTY = {60: 6_000, 3600: 60_000}
+PLENTY = {60: 2_400, 3600: 24_000}
 FLEET = Fleet.model_validate(
     {
         "fleet": "sim",
@@ -91,11 +90,10 @@ class Life:
         self.loop = Loop(world.timeline)
         self._death = death
         self._left = death.countdown if death else 0
-        clock = VirtualClock(world.timeline)
+        clock = world.clock
         self.journal = WatchedJournal(path, self)
-        self._telemetry = Telemetry("gateway", clock)
         door = Door(self, world.network, clock)
-        self.room = AccountRoom(FLEET.accounts[0], FLEET, SETTINGS, clock, self._telemetry, Feed(self.journal), door)
+        self.room = AccountRoom(FLEET.accounts[0], FLEET, SETTINGS, clock, world.telemetry, Feed(self.journal), door)
 
     def run(self) -> None:
         """Live until the world ends. Raises Crash as planned, ConfigurationError if Deriv refuses the token."""

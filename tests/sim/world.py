@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.telemetry import Telemetry
 from derivfleet.gateway.core.orders import FINAL, State
 from derivfleet.gateway.journal.sqlite import Journal
 from derivfleet.simulator.core.exchange import Credentials, Exchange
@@ -19,7 +20,7 @@ from derivfleet.simulator.core.settings import SimulatorSettings
 from tests.sim.bots import Asker
 from tests.sim.life import Crash, Life
 from tests.sim.plan import CLOCK_SKEW, IDLE_CLOSE, STANDSTILL
-from tests.sim.virtual import NS_PER_S, START_NS, Timeline
+from tests.sim.virtual import NS_PER_S, START_NS, Timeline, VirtualClock
 from tests.sim.wire import LEASE, Network
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class World:
     def __init__(self, plan: Plan, *, with_story: bool = False) -> None:
         self.plan = plan
         self.timeline = Timeline()
+        self.clock = VirtualClock(self.timeline)
+        self.telemetry = Telemetry("gateway", self.clock)
         settings = SimulatorSettings.model_validate(
             {
                 "limits": {"options": {**PLENTY, "lists": PLENTY["trade"], "other": PLENTY["trade"]}},

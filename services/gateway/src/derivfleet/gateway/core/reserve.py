@@ -35,7 +35,8 @@ GRACE_NS = 200_000_000
 """Who finds the window full, but the next return so near, waits for it: nobody calls that waiting."""
 
 
-def horizons_ns(rate_per_ns: float, window_ns: int, most: int) -> list[int]:
+@lru_cache(maxsize=64)
+def horizons_ns(rate_per_ns: float, window_ns: int, most: int) -> tuple[int, ...]:
     """The horizon of 0, 1, 2 … kept calls, in ns; the list ends where the horizon reaches the whole window.
 
     ``rate_per_ns`` is the expected rate of exits, ``most`` the largest reserve wanted: beyond it no more is kept,
@@ -50,14 +51,14 @@ def horizons_ns(rate_per_ns: float, window_ns: int, most: int) -> list[int]:
         if span_ns >= window_ns:
             break
         horizons.append(span_ns)
-    return horizons
+    return tuple(horizons)
 
 
 @lru_cache(maxsize=64)
 def looks(horizons: tuple[int, ...]) -> list[Look]:
     """For 0, 1, 2 … kept calls: which of the returns to come have to be looked at, and their horizons.
 
-    Kept, because it takes long for a large window; nobody may change it.
+    Kept, as the horizons are, because it takes long for a large window; nobody may change it.
     """
     edges = list(range(min(FINE, len(horizons))))
     while edges and edges[-1] < len(horizons):
