@@ -63,6 +63,9 @@ format: setup ## let ruff rewrite the code
 typecheck: setup ## pyright alone
 	@$(BIN)/pyright --warnings
 
+bench: bench-gateway bench-quota ## measure what takes minutes; figures go to build/bench/
+
+each = $(foreach value,$(2),--$(1) $(value))
 .PHONY: sim mutants
 sim: setup ## play orders under faults and crashes, on virtual time (SEEDS=1-1000 ORDERS=100000 JOBS=2; SEED=7 STORY=1)
 	@$(BIN)/python -m tests.sim $(call each,seeds,$(SEEDS)) $(call each,orders,$(ORDERS)) $(call each,jobs,$(JOBS)) \
@@ -71,15 +74,11 @@ sim: setup ## play orders under faults and crashes, on virtual time (SEEDS=1-100
 mutants: setup ## put mistakes into the gateway, one by one, and see that the simulation of orders catches each
 	@$(BIN)/python -m tests.sim.mutants
 
-bench: setup ## measure; figures go to build/bench/
-	@$(BIN)/python -m bench
-
-each = $(foreach value,$(2),--$(1) $(value))
 bench-quota: setup ## play virtual days against the limits (HOURS=24 BOTS="10 1000" DEMAND=burst CLASS=trade DESIGN=fleet narrow it)
 	@$(BIN)/python -m bench.quota $(call each,hours,$(HOURS)) $(call each,bots,$(BOTS)) $(call each,demand,$(DEMAND)) \
 	  $(call each,class,$(CLASS)) $(call each,design,$(DESIGN)) $(call each,jobs,$(JOBS))
 
-bench-gateway: setup ## measure the gateway's process beside a bare gRPC echo (PART="cheap full many bad" narrows it)
+bench-gateway: setup ## measure the gateway beside a bare gRPC echo and a direct client (PART="cheap full many bad" narrows it)
 	@$(BIN)/python -m bench.gateway $(PART)
 
 bench-speedup: setup ## trade one hour under a global lock, over four sockets, and with the fleet (20 minutes; FLAGS=--help)

@@ -1,8 +1,7 @@
 """``python -m bench.gateway.caller``: a process that makes calls as it is told, and says how long they took.
 
 A line of JSON in is an order, a line of JSON out its result. ``rate`` 0 calls again as soon as the answer is there;
-any other is that many calls a second of all clients together, each on time whether or not the last was answered, and
-then the result holds every time that was taken.
+any other is that many calls a second of all clients together, each on time whether or not the last was answered.
 ``at_once`` makes that many calls of the first client at the same moment, and nothing else.
 """
 
@@ -19,14 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from bench.gateway.clients import Client, Direct, Echoed, OfBot, Wire
+from bench.gateway.clients import Client, Echoed, OfBot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WARM_UP_CALLS = 3
-WIRES = 4
-"""Sockets that Deriv allows an account."""
 
 
 class Task(BaseModel):
@@ -35,7 +32,7 @@ class Task(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     to: str
-    """gateway, echo or simulator."""
+    """gateway or echo."""
     port: int
     tokens: str = ""
     kinds: tuple[str, ...] = ("check",)
@@ -95,7 +92,6 @@ class Callers:
 
     def __init__(self) -> None:
         self._clients: dict[tuple[str, int, int], Client] = {}
-        self._wires: dict[tuple[int, int], Wire] = {}
 
     async def _client(self, task: Task, index: int) -> Client:
         key = (task.to, task.port, index)
@@ -104,11 +100,6 @@ class Callers:
             match task.to:
                 case "echo":
                     client = Echoed(task.port)
-                case "simulator":
-                    wire = task.port, index % WIRES
-                    if wire not in self._wires:
-                        self._wires[wire] = Wire(task.port)
-                    client = Direct(self._wires[wire])
                 case _:
                     client = OfBot(task.port, Path(task.tokens), index, task.run, task.patience_s)
             await client.open()
@@ -148,7 +139,6 @@ class Callers:
             "p99_ms": percentile(ordered, 99) * 1e3,
             "max_ms": percentile(ordered, 100) * 1e3,
             "client_cpu_us": cpu_s / max(1, len(ordered)) * 1e6,
-            "took_ms": [took_s * 1e3 for took_s in ordered] if task.rate else [],
         }
 
     async def close(self) -> None:

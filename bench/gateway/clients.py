@@ -1,29 +1,21 @@
-"""One bot's calls: through the gateway, to the bare echo, or straight to the simulator."""
+"""One bot's calls through the gateway, or to the bare echo, as a bot makes them: with grpc.aio."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Any, Protocol
 
-import aiohttp
 import grpc
-from websockets.asyncio.client import ClientConnection, connect
 
-from bench.gateway.world import ACCOUNT, APP_ID, SYMBOL, TERMS, TOKEN, bot_name, order_name
+from bench.gateway.world import ACCOUNT, SYMBOL, bot_name, order_name, terms_message
 from derivfleet.common.rpc.channel import bearer
 from derivfleet.common.rpc.identity import read_token
-from derivfleet.deriv import requests
-from derivfleet.deriv.dialects import dialect
-from derivfleet.deriv.vocabulary import Basis, Dialect, DurationUnit
-from derivfleet.v1 import orders_pb2, trading_pb2, trading_pb2_grpc
+from derivfleet.v1 import trading_pb2, trading_pb2_grpc
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from derivfleet.deriv.requests import Request
-
-__all__ = ["Client", "Direct", "Echoed", "OfBot", "Wire"]
+__all__ = ["Client", "Echoed", "OfBot"]
 
 ANSWERED, REFUSED = "answered", "refused"
 HISTORY_COUNT = 10
@@ -142,14 +134,7 @@ class OfBot:
         request = trading_pb2.BuyRequest(
             account=ACCOUNT,
             order_id=f"{self._prefix}-{self._ordinal}",
-            terms=orders_pb2.ContractTerms(
-                contract_type=TERMS.contract_type,
-                symbol=TERMS.symbol,
-                stake=str(TERMS.stake),
-                duration=TERMS.duration,
-                duration_unit=TERMS.duration_unit,
-                barrier=TERMS.barrier,
-            ),
+            terms=terms_message(),
             replica="bench",
             lease_epoch=self._epoch,
         )
@@ -160,88 +145,3 @@ class OfBot:
         await self.let_go()
         await self._aside.close()
         await self._channel.close()
-
-
-class Wire:
-    """A socket to the simulator: frames written and read, nothing checked or kept."""
-
-    def __init__(self, port: int) -> None:
-        self._base = f"http://127.0.0.1:{port}/trading/v1/options"
-        self._codec = dialect(Dialect.OPTIONS)
-        self._socket: ClientConnection | None = None
-        self._reader: asyncio.Task[None] | None = None
-        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._req_id = 0
-        self._opening = asyncio.Lock()
-
-    async def open(self) -> None:
-        """Connect, unless it is."""
-        async with self._opening:
-            if self._socket is not None:
-                return
-            headers = {"Authorization": f"Bearer {TOKEN}", "Deriv-App-ID": APP_ID}
-            async with aiohttp.ClientSession(headers=headers) as session:
-                async with session.get(f"{self._base}/accounts") as answer:
-                    (account,) = (await answer.json())["data"]
-                async with session.post(f"{self._base}/accounts/{account['account_id']}/otp") as answer:
-                    url = (await answer.json())["data"]["url"]
-            self._socket = await connect(url, compression=None)
-            self._reader = asyncio.create_task(self._read(self._socket))
-
-    async def _read(self, socket: ClientConnection) -> None:
-        async for text in socket:
-            frame: dict[str, Any] = json.loads(text)
-            waiting = self._waiting.pop(frame.get("req_id", 0), None)
-            if waiting is not None:
-                waiting.set_result(frame)
-
-    async def ask(self, request: Request) -> dict[str, Any]:
-        """Send a request and wait for its answer."""
-        if self._socket is None:
-            raise RuntimeError("open it first")
-        self._req_id += 1
-        waiting = self._waiting[self._req_id] = asyncio.get_running_loop().create_future()
-        await self._socket.send(json.dumps(self._codec.encode_request(request, self._req_id)))
-        return await waiting
-
-    async def close(self) -> None:
-        if self._socket is not None and self._reader is not None:
-            await self._socket.close()
-            await self._reader
-            self._socket = None
-
-
-class Direct:
-    """The same operations without a gateway. Many share a wire, for an account has few sockets."""
-
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
-        self._contract_id = 0
-
-    async def open(self) -> None:
-        await self._wire.open()
-
-    async def call(self, kind: str) -> str:
-        match kind:
-            case "buy":
-                parameters = requests.BuyParameters(
-                    amount=TERMS.stake,
-                    basis=Basis.STAKE,
-                    contract_type=TERMS.contract_type,
-                    currency="USD",
-                    duration=TERMS.duration,
-                    duration_unit=DurationUnit(TERMS.duration_unit),
-                    barrier=TERMS.barrier,
-                    underlying_symbol=TERMS.symbol,
-                )
-                answer = await self._wire.ask(requests.Buy(buy="1", price=TERMS.stake, parameters=parameters))
-                self._contract_id = answer.get("buy", {}).get("contract_id", 0)
-            case "live":
-                request = requests.ProposalOpenContract(proposal_open_contract=1, contract_id=self._contract_id)
-                answer = await self._wire.ask(request)
-            case _:
-                raise ValueError(kind)
-        return str(answer["error"]["code"]) if "error" in answer else ANSWERED
-
-    async def close(self) -> None:
-        await self._wire.close()

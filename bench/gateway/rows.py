@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,15 +25,16 @@ CLIENTS = (1, 10, 100)
 ROUNDS = 3
 ROUND_S = 1.0
 CACHED = ("check", "history")
-REFUSED = ("buy", "live", "history")
+REFUSED = ("buy", "live")
 PATIENCE_S = 1.0
 """Deadline of a call that is to be refused: far shorter than the wait."""
 FEW_CALLS = 8
 """A minute, so that everything is refused soon."""
 FULL_RATE = 60.0
+FULL_KINDS = ("buy", "live", "history")
 MANY_CALLS = 10_000
 """A minute, so that nothing of the full path waits for a turn."""
-FULL_ROUND_S = 4.0
+FULL_ROUND_S = 5.0
 WATCHERS = 1000
 TICKS_SPEED = 2.0
 """A symbol ticks once in a fleet second."""
@@ -78,12 +80,17 @@ def _to(house: House) -> dict[str, Any]:
     return {"to": "gateway", "port": house.gateway_port, "tokens": str(house.tokens)}
 
 
-def _measured(program: Program, caller: Helper, task: dict[str, Any]) -> Row:
+def _measured(program: Program, caller: Helper, task: dict[str, Any], wanted: str) -> Row:
+    """One round; only calls that end as ``wanted`` count."""
     before = program.usage
     taken = caller.run(**task)
     used_s = program.usage.cpu_s - before.cpu_s
-    del taken["took_ms"]
-    return {**taken, "server_cpu_us": used_s / max(1, taken["calls"]) * 1e6, "server_cores": used_s / taken["seconds"]}
+    return {
+        **taken,
+        "calls_per_s": taken["outcomes"].get(wanted, 0) / taken["seconds"],
+        "server_cpu_us": used_s / max(1, taken["calls"]) * 1e6,
+        "server_cores": used_s / taken["seconds"],
+    }
 
 
 def _median(rows: list[Row]) -> Row:
@@ -111,7 +118,9 @@ def cheap_calls(street: Street, step: Callable[[str], None]) -> list[Row]:
         for number in range(ROUNDS):
             step(f"cheap calls, {clients} clients, round {number + 1} of {ROUNDS}")
             for name, (program, task) in tasks.items():
-                taken[name].append(_measured(program, street.caller, {**task, "clients": clients, "seconds": ROUND_S}))
+                wanted = "refused" if name.startswith("refused") else "answered"
+                whole = {**task, "clients": clients, "seconds": ROUND_S}
+                taken[name].append(_measured(program, street.caller, whole, wanted))
         for name, rounds in taken.items():
             ratios = [one["calls_per_s"] / echo["calls_per_s"] for one, echo in zip(rounds, taken["echo"], strict=True)]
             rows.append(
@@ -121,37 +130,39 @@ def cheap_calls(street: Street, step: Callable[[str], None]) -> list[Row]:
 
 
 def full_path(street: Street, step: Callable[[str], None]) -> list[Row]:
-    """Purchases and looks at what was bought, in turn: through the gateway, and straight to the simulator."""
+    """Purchases, looks at what was bought, histories, in turn: through the gateway, and straight to the simulator."""
     step("starting a gateway for the full path")
     house = street.house("full", bots=max(CLIENTS), calls=MANY_CALLS)
-    common = {"kinds": ("buy", "live"), "rate": FULL_RATE, "seconds": FULL_ROUND_S}
+    paced = street.stack.enter_context(Helper("bench.gateway.paced", street.folder / "paced.log"))
+    common: dict[str, Any] = {"kinds": FULL_KINDS, "rate": FULL_RATE, "seconds": FULL_ROUND_S}
     ways: dict[str, dict[str, Any]] = {
         "direct": {**common, "to": "simulator", "port": house.simulator_port},
         "gateway": {**common, **_to(house)},
     }
     rows: list[Row] = []
     for clients in CLIENTS:
-        took: dict[str, list[float]] = {way: [] for way in ways}
-        outcomes: dict[str, dict[str, int]] = {way: {} for way in ways}
-        used_s = 0.0
+        took: dict[str, dict[str, list[float]]] = {way: {kind: [] for kind in FULL_KINDS} for way in ways}
+        outcomes: dict[str, Counter[str]] = {way: Counter() for way in ways}
         for number in range(ROUNDS):
             step(f"full path, {clients} clients, round {number + 1} of {ROUNDS}")
             for way, task in ways.items():
-                before = house.gateway.usage
-                taken = street.caller.run(**task, clients=clients)
-                used_s += house.gateway.usage.cpu_s - before.cpu_s if way == "gateway" else 0.0
-                took[way] += taken["took_ms"]
-                for outcome, count in taken["outcomes"].items():
-                    outcomes[way][outcome] = outcomes[way].get(outcome, 0) + count
-        figures = {way: {p: percentile(sorted(took[way]), p) for p in (50, 99)} for way in ways}
-        for way in ways:
-            row: Row = {"part": f"full path {way}", "clients": clients, "calls": len(took[way])}
-            row |= {"outcomes": outcomes[way], "p50_ms": figures[way][50], "p99_ms": figures[way][99]}
-            if way == "gateway":
-                row["server_cpu_us"] = used_s / len(took[way]) * 1e6
-                row |= {f"added_p{p}_ms": figures["gateway"][p] - figures["direct"][p] for p in (50, 99)}
-            rows.append(row)
+                taken = paced.run(**task, clients=clients)
+                outcomes[way].update(taken["outcomes"])
+                for kind, times_ms in taken["took_ms"].items():
+                    took[way][kind] += times_ms
+        for name, kinds in (("", FULL_KINDS), *((f": {kind}", (kind,)) for kind in FULL_KINDS)):
+            figures = {way: _percentiles([ms for kind in kinds for ms in took[way][kind]]) for way in ways}
+            rows += [{"part": f"full path {way}{name}", "clients": clients, **figures[way]} for way in ways]
+            rows[-1] |= {f"added_{p}": figures["gateway"][p] - figures["direct"][p] for p in ("p50_ms", "p99_ms")}
+            if not name:
+                for row, way in zip(rows[-2:], ways, strict=True):
+                    row["outcomes"] = dict(outcomes[way])
     return rows
+
+
+def _percentiles(took_ms: list[float]) -> Row:
+    ordered = sorted(took_ms)
+    return {"calls": len(ordered), "p50_ms": percentile(ordered, 50), "p99_ms": percentile(ordered, 99)}
 
 
 def many_bots(street: Street, step: Callable[[str], None]) -> list[Row]:
@@ -199,7 +210,6 @@ def bulkheads(street: Street, step: Callable[[str], None]) -> list[Row]:
         step(f"a calm bot {part}")
         begin()
         taken = street.caller.run(**calm, seconds=CALM_S)
-        del taken["took_ms"]
         rows.append({"part": f"calm bot {part}", **taken, **end(), "memory_mb": house.gateway.usage.rss_mb})
 
     def alone() -> None:

@@ -15,12 +15,25 @@ from derivfleet.common.rpc.identity import Role, issue_tokens, read_token
 from derivfleet.deriv.limits import OPTIONS_LIMITS
 from derivfleet.gateway.core.orders import Order, OrderTerms, State
 from derivfleet.gateway.journal.sqlite import Journal
+from derivfleet.v1 import orders_pb2
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
     from pathlib import Path
 
-__all__ = ["ACCOUNT", "APP_ID", "SYMBOL", "TOKEN", "House", "bot_name", "old_order", "order_name", "token_of"]
+__all__ = [
+    "ACCOUNT",
+    "APP_ID",
+    "SYMBOL",
+    "TERMS",
+    "TOKEN",
+    "House",
+    "bot_name",
+    "old_order",
+    "order_name",
+    "terms_message",
+    "token_of",
+]
 
 ACCOUNT = "demo"
 SYMBOL = "1HZ100V"
@@ -43,6 +56,18 @@ def order_name(index: int) -> str:
 
 def token_of(folder: Path, index: int) -> str:
     return read_token(folder / f"{bot_name(index)}.token", "token")
+
+
+def terms_message() -> orders_pb2.ContractTerms:
+    """What every bot buys, as its request says it."""
+    return orders_pb2.ContractTerms(
+        contract_type=TERMS.contract_type,
+        symbol=TERMS.symbol,
+        stake=str(TERMS.stake),
+        duration=TERMS.duration,
+        duration_unit=TERMS.duration_unit,
+        barrier=TERMS.barrier,
+    )
 
 
 def old_order(index: int) -> Order:

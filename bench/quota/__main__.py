@@ -41,6 +41,7 @@ ASSUMPTIONS = {
     "clock_offset_s": f"uniform(0, {world.MOST_APART_S}), one draw per case",
     "refused_calls_count": True,
     "headroom": 1.0,
+    "fastest_answer_ms": world.FASTEST_NS / 1e6,
     "exits": "Poisson, at 10 % of the limit that can be kept up; in trade also 60 at once every hour",
 }
 

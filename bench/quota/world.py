@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from derivfleet.deriv.vocabulary import Call, Dialect
     from derivfleet.simulator.core.windows import WindowKind
 
-__all__ = ["NS_PER_S", "START_NS", "Clocks", "Counters", "delays_ns"]
+__all__ = ["FASTEST_NS", "NS_PER_S", "START_NS", "Clocks", "Counters", "delays_ns"]
 
 NS_PER_S = 1_000_000_000
 START_NS = 1_800_000_000 * NS_PER_S
@@ -25,6 +25,9 @@ FLOOR_MS, MEDIAN_MS, SIGMA, CAP_MS = 20.0, 30.0, 0.7, 1000.0
 """One way takes 20 ms and a lognormal part of median 30 ms; at most a second. Half of all ways take 50 ms, one in a
 hundred 173 ms. There and back are drawn apart, and so are neighbours: calls overtake each other, as they do on several
 sockets. Assumed; nobody has measured Deriv's."""
+
+FASTEST_NS = round(2 * FLOOR_MS * 1e6)
+"""What a round trip takes at least, as `derivfleet probe` would find it; designs may be told."""
 
 SKEW_PPM = 100
 """The client's second is longer or shorter than the server's by up to this much, drawn anew for each case. A quartz

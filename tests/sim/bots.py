@@ -104,7 +104,7 @@ class Asker:
         assert life is not None
         deadline_ns = self._world.timeline.now_ns + round(DEADLINE_S * 1e9)
         try:
-            order, _ = await life.room.desk.buy(plan.bot, plan.order_id, plan.terms, deadline_ns, {}, LEASE.get())
+            order, _ = await life.room.desk.buy(plan.bot, plan.order_id, plan.terms, deadline_ns, "", LEASE.get())
         except (TurnRefusedError, LeaseLostError, DeskClosedError, JournalError) as error:
             self._world.note(f"bot hears {type(error).__name__} about {plan.order_id}")
             self._later(RETRY_S)
@@ -136,7 +136,7 @@ class Asker:
             return
         deadline_ns = self._world.timeline.now_ns + round(DEADLINE_S * 1e9)
         try:
-            await life.room.desk.buy(plan.bot, plan.order_id, terms, deadline_ns, {}, LEASE.get())
+            await life.room.desk.buy(plan.bot, plan.order_id, terms, deadline_ns, "", LEASE.get())
         except DifferentOrderError:
             return
         except (TurnRefusedError, LeaseLostError, DeskClosedError, JournalError):
@@ -161,6 +161,6 @@ class Asker:
         assert life is not None
         deadline_ns = self._world.timeline.now_ns + round(DEADLINE_S * 1e9)
         try:
-            await life.room.desk.sell(order, Decimal(0), deadline_ns, {})
+            await life.room.desk.sell(order, Decimal(0), deadline_ns, "")
         except (TurnRefusedError, SellRefusedError, AnswerLostError) as error:
             self._world.note(f"bot hears {type(error).__name__} about selling {order.order_id}")

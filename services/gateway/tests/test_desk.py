@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -221,4 +223,32 @@ async def test_a_purchase_without_a_chance_is_no_order_and_its_id_stays_free(ope
         assert account.desk.tallies.of("one").errors == errors + 100
         await account.clock.advance(61)
         order, _ = await account.buying("late", deadline_s=1)
+        assert order.state is State.CONFIRMED
+
+
+async def test_a_flood_that_comes_at_once_is_refused_before_it_is_orders_and_none_expires_later(opened: Opened) -> None:
+    async with opened() as account:
+        account.deriv.on["buy"] = account.deriv.answer
+        flood = [account.buying(f"o{number}", deadline_s=90) for number in range(2000)]
+        await account.clock.settle()
+        refused = [task for task in flood if task.done() and isinstance(task.exception(), TurnRefusedError)]
+        waiting = len(flood) - len(refused)
+        assert account.desk.feed.last_position < len(flood)
+        assert 0 < waiting < len(flood) / 2
+        await account.clock.advance(200)
+        await asyncio.gather(*flood, return_exceptions=True)
+        states = Counter(account.state(f"o{number}") for number in range(2000))
+        assert states == {State.CONFIRMED: waiting, "": len(refused)}
+
+
+async def test_the_place_of_a_purchase_that_cannot_be_written_down_is_given_back(opened: Opened) -> None:
+    async with opened() as account:
+        before = [use.used for use in account.schedule.use(account.clock.now_ns())]
+        fill_disk(account)
+        for number in range(3):
+            with pytest.raises(JournalError):
+                await account.buying(f"o{number}")
+        assert [use.used for use in account.schedule.use(account.clock.now_ns())] == before
+        free_disk(account)
+        order, _ = await account.buying("o1")
         assert order.state is State.CONFIRMED

@@ -57,7 +57,7 @@ async def test_positions_are_closed_all_the_same(opened: Opened) -> None:
         await fall_sick(account)
         body = {"sold_for": 1, "transaction_id": 5, "contract_id": held.contract_id, "balance_after": 1}
         account.deriv.on["sell"] = lambda socket, frame: account.deriv.reply(socket, frame, "sell", body)
-        sold = await account.desk.sell(held, Decimal(0), account.clock.now_ns() + 10**9, {})
+        sold = await account.desk.sell(held, Decimal(0), account.clock.now_ns() + 10**9, "")
         assert sold.state is State.SETTLED
 
 

@@ -9,12 +9,14 @@ import pytest
 
 from derivfleet.deriv.limits import OPTIONS_LIMITS, Bucket, LimitsTable, StreamCaps
 from derivfleet.deriv.vocabulary import Call
+from derivfleet.gateway.core.calls import CallLog
 from derivfleet.gateway.core.schedule import GATEWAY, Rank, Refusal, Schedule, Ticket, TicketState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 S = 10**9
+MS = 10**6
 NOW = 1_795_161_600 * S
 MINUTE = 60 * S + 13_000_000
 """A minute with its margin for clocks that do not run alike, rounded up."""
@@ -204,6 +206,18 @@ def test_an_exit_behind_another_is_not_refused_for_what_holds_up_only_ordinary_c
     second = ask(plan, "a", Call.SELL, deadline_ns=NOW + 15 * S)
     granted = [ticket for ticket, _ in woken(plan, NOW, NOW + 15 * S)]
     assert granted == [first, second]
+
+
+def test_what_the_line_needs_at_least_is_not_counted_until_an_answer_is_faster() -> None:
+    plan = Schedule(table({60: 1}), 1.0, {"a": 1.0}, fastest_ns=40 * MS)
+    length_ns = CallLog([60]).lengths_ns[0]
+    now_ns = NOW
+    for took_ms, fastest_ms in ((90, 40), (40, 40), (30, 30), (90, 30), (0, 0), (90, 0)):
+        (ticket,) = fill(plan, 1, now_ns)
+        land(plan, [ticket], now_ns + took_ms * MS)
+        now_ns += (took_ms - fastest_ms) * MS + length_ns
+        assert plan.forecast("a", Call.SELL, now_ns - 1).wait_ns == 1
+        assert plan.forecast("a", Call.SELL, now_ns).wait_ns == 0
 
 
 def test_who_comes_back_for_its_share_is_not_refused_because_of_those_who_borrow() -> None:

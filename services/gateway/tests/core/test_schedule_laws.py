@@ -306,6 +306,19 @@ def test_no_window_of_any_kind_ever_holds_more_than_its_limit_and_nobody_waits_f
 
 
 @settings(deadline=None)
+@given(tables(), SCRIPTS, st.lists(FATES, min_size=1, max_size=20), SKEWS, st.integers(0, 800))
+def test_no_window_ever_holds_more_if_the_line_is_told_to_be_as_slow_as_it_is(
+    limits: LimitsTable, script: list[Ask], fates: list[Fate], skew_ppm: int, way_ms: int
+) -> None:
+    slower = [fate._replace(out_ms=fate.out_ms + way_ms, back_ms=fate.back_ms + way_ms) for fate in fates]
+    plan = Schedule(limits, 1.0, WEIGHTS, stray_ns=2 * STRAY_NS, fastest_ns=2 * way_ms * MS)
+    world = World(plan, Deriv(skew_ppm, 0), slower)
+    world.play(script)
+    drain(world, limits)
+    assert_never_over(world.deriv, limits)
+
+
+@settings(deadline=None)
 @given(
     tables(),
     SCRIPTS,

@@ -61,7 +61,7 @@ class Clock(Protocol):
         """Wait until an instant of fleet time; returns at once if it has passed."""
         ...
 
-    def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[None]:
+    def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
         """Raise TimeoutError in the block after a span of fleet time; None never does."""
         ...
 
@@ -100,10 +100,8 @@ class FleetClock:
         while (left_ns := time_ns - self.now_ns()) > 0:  # noqa: ASYNC110 - waiting for time itself
             await asyncio.sleep(left_ns / NS_PER_S / self._speed)
 
-    @asynccontextmanager
-    async def timeout(self, seconds: float | None) -> AsyncGenerator[None, None]:
-        async with asyncio.timeout(None if seconds is None else max(0.0, seconds) / self._speed):
-            yield
+    def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
+        return asyncio.timeout(None if seconds is None else max(0.0, seconds) / self._speed)
 
 
 class ManualClock:

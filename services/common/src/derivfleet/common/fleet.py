@@ -39,6 +39,9 @@ class Limits(_Part):
 
     headroom: float = Field(default=0.95, gt=0, le=1)
     """Part of each published limit that is used; the rest covers what is not published."""
+    fastest_answer_ms: float = Field(default=0, ge=0, le=1_000)
+    """No answer of Deriv comes sooner after its call, as `derivfleet probe` measures it: the line takes so long.
+    Calls cease to count by so much earlier. An answer that is faster lowers it at once."""
     windows: dict[str, dict[Literal[60, 3600], Calls]] = {}
     """Limits that differ from the published ones, as `derivfleet probe` measures them: {bucket: {60: n, 3600: n}}. What
     a legacy server tells of itself can only be lowered."""

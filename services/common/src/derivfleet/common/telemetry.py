@@ -97,6 +97,12 @@ class OpenSpan:
         """32 hex digits."""
         return trace.format_trace_id(self._span_context.trace_id)
 
+    @property
+    def traceparent(self) -> str:
+        """W3C's header for what is done under it."""
+        context = self._span_context
+        return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
     def set(self, attributes: Mapping[Attribute, Value]) -> None:
         if not self._ended:
             self._attributes |= _redacted(attributes)

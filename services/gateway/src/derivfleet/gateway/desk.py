@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -35,6 +36,7 @@ from derivfleet.gateway.core.orders import (
     differing_field,
 )
 from derivfleet.gateway.core.tally import Tallies
+from derivfleet.gateway.diary import told
 from derivfleet.gateway.fuse import Fuse
 from derivfleet.gateway.refusals import (
     DerivSickError,
@@ -48,11 +50,12 @@ from derivfleet.gateway.upstream.line import NotConnectedError, TurnRefusedError
 from derivfleet.gateway.upstream.pool import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from decimal import Decimal
 
     from derivfleet.common.telemetry import OpenSpan, Telemetry
     from derivfleet.deriv.answers import ContractState, Transaction
+    from derivfleet.gateway.core.schedule import Ticket
     from derivfleet.gateway.fuse import Attempt
     from derivfleet.gateway.journal.feed import Feed
     from derivfleet.gateway.upstream.connection import Frame
@@ -126,7 +129,7 @@ class Desk:
         order_id: str,
         terms: OrderTerms,
         deadline_ns: int,
-        trace: Mapping[str, str],
+        traceparent: str,
         has_lease: Callable[[], bool],
     ) -> tuple[Order, int | None]:
         """Buy once; returns the order as far as it is known, and if its turn was refused now, how long that was away.
@@ -150,7 +153,7 @@ class Desk:
                 raise DeskClosedError(f"order {order_id} was not taken: the gateway is ending")
             if not has_lease():
                 raise LeaseLostError(order_id, terms.symbol)
-            self._admit(bot, deadline_ns)
+            ticket = self._admitted(bot, deadline_ns)
             order = Order(
                 account=self._account,
                 order_id=order_id,
@@ -158,26 +161,30 @@ class Desk:
                 terms=terms,
                 state=State.INTENDED,
                 intended_time_ns=self._clock.now_ns(),
-                traceparent=trace.get("traceparent", ""),
+                traceparent=traceparent,
             )
-            self._write(None, order)
-            task = asyncio.create_task(self._carried_through(order, deadline_ns, has_lease), name=f"buy {order_id}")
+            try:
+                self._write(None, order)
+            except BaseException:
+                self.line.turns.give_up(ticket)
+                raise
+            task = asyncio.create_task(self._carried_through(order, deadline_ns, has_lease, ticket))
             purchase = self._purchases[order_id] = _Purchase(task)
-            task.add_done_callback(lambda _: self._purchases.pop(order_id, None))
+            task.add_done_callback(lambda _: (self._purchases.pop(order_id, None), self.line.turns.give_up(ticket)))
         order = await asyncio.shield(purchase.task)
         return order, purchase.refused_wait_ns
 
-    def _admit(self, bot: str, deadline_ns: int) -> None:
-        """Refuse what has no chance before it is an order: a bot that floods must not fill the disk nor the log."""
+    def _admitted(self, bot: str, deadline_ns: int) -> Ticket:
+        """A place in the queue. A bot that floods must not fill the disk nor the log: who has no chance is no order."""
         try:
-            self.line.check_turn(bot, Call.BUY, deadline_ns)
+            return self.line.ask(bot, Call.BUY, deadline_ns)
         except TurnRefusedError as error:
             count = self.tallies.refused(bot, self._clock.now_ns())
             if count:
                 _log.warning("orders refused", account=self._account, bot=bot, count=count, problem=str(error))
             raise
 
-    async def sell(self, order: Order, min_price: Decimal, deadline_ns: int, trace: Mapping[str, str]) -> Order:
+    async def sell(self, order: Order, min_price: Decimal, deadline_ns: int, traceparent: str) -> Order:
         """Sell the contract of a confirmed order; returns the order after it.
 
         Raises SellRefusedError, TurnRefusedError (nothing was sent) or AnswerLostError (the records will tell).
@@ -185,7 +192,7 @@ class Desk:
         if order.state is not State.CONFIRMED:
             raise SellRefusedError("ORDER_NOT_OPEN", f"order {order.order_id} is {order.state}, nothing to sell")
         request = requests.Sell(sell=order.contract_id, price=min_price)
-        parent = context_from(trace.items())
+        parent = context_from([("traceparent", traceparent)])
         try:
             frame = await self.line.call(order.bot, request, Role.EXITS, deadline_ns, parent)
             receipt = self._codec.decode_sell(frame)
@@ -272,11 +279,13 @@ class Desk:
         """What reconciling has found out about an unknown order."""
         self._move(order, event)
 
-    async def _carried_through(self, order: Order, deadline_ns: int, has_lease: Callable[[], bool]) -> Order:
+    async def _carried_through(
+        self, order: Order, deadline_ns: int, has_lease: Callable[[], bool], ticket: Ticket
+    ) -> Order:
         """A purchase that ends in an order one can go on with, whatever happens."""
         attempt = self.fuse.attempt()
         try:
-            return attempt.ended(await self._purchase(order, deadline_ns, has_lease, attempt))
+            return attempt.ended(await self._purchase(order, deadline_ns, has_lease, ticket, attempt))
         except asyncio.CancelledError:
             return self._take_up(self.open[order.order_id], "the gateway ended")
         except Exception:  # noqa: BLE001 - money may be on its way, so whatever it was, the order must go on
@@ -295,10 +304,12 @@ class Desk:
             case _:
                 return order
 
-    async def _purchase(self, order: Order, deadline_ns: int, has_lease: Callable[[], bool], attempt: Attempt) -> Order:
-        terms, request = order.terms, wording.purchase(order.terms, self._currency)
-        parent = context_from([("traceparent", order.traceparent)])
-        order_id = order.order_id
+    async def _purchase(
+        self, order: Order, deadline_ns: int, has_lease: Callable[[], bool], ticket: Ticket, attempt: Attempt
+    ) -> Order:
+        terms, order_id = order.terms, order.order_id
+        request, parent = wording.purchase(terms, self._currency), context_from([("traceparent", order.traceparent)])
+        late, bot = partial(self._late, order_id), order.bot
 
         def sending() -> None:
             if not has_lease():
@@ -308,9 +319,7 @@ class Desk:
 
         try:
             attempt.check()
-            frame = await self.line.call(
-                order.bot, request, Role.ORDERS, deadline_ns, parent, sending, lambda late: self._late(order_id, late)
-            )
+            frame = await self.line.call(bot, request, Role.ORDERS, deadline_ns, parent, sending, late, asked=ticket)
         except TurnRefusedError as error:
             code = "NOT_CONNECTED" if isinstance(error, NotConnectedError) else "LIMIT_REACHED"
             return self._deny(order_id, code, str(error), error.refusal.wait_ns)
@@ -381,17 +390,7 @@ class Desk:
             self._end_settling(order)
         else:
             self.open[order.order_id] = order
-        level = _log.warning if order.state in (State.UNKNOWN, State.DENIED, State.REJECTED) else _log.info
-        level(
-            f"order {order.state}",
-            order_id=order.order_id,
-            bot=order.bot,
-            trace_id=order.trace_id,
-            contract_id=order.contract_id or None,
-            profit=None if order.profit is None else str(order.profit),
-            error_code=order.error_code or None,
-            problem=order.error_message or None,
-        )
+        told(order)
 
     def _end_settling(self, order: Order) -> None:
         span = self._settling.pop(order.order_id, None)

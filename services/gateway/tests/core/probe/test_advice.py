@@ -55,9 +55,10 @@ def notebook(limit: int = 30, second_refused: bool = True, **more: Any) -> Noteb
 
 def test_a_window_as_published_makes_full_use_safe() -> None:
     note = notebook(streams=measured(100), connections=measured(4))
-    advice = note.advice()
+    advice = note.advice(12.9)
     assert advice.limits == {
         "headroom": 1.0,
+        "fastest_answer_ms": 10,
         "windows": {"lists": {60: 30}},
         "streams_per_connection": 100,
         "connections": 4,
@@ -77,7 +78,7 @@ def test_a_window_as_published_makes_full_use_safe() -> None:
     ],
 )
 def test_anything_else_leaves_the_headroom_as_it_is(note: Notebook, why: str) -> None:
-    advice = note.advice()
+    advice = note.advice(12.9)
     assert "headroom" not in advice.limits
     assert any(why in reason for reason in advice.reasons), advice.reasons
     assert Limits.model_validate(advice.limits).headroom == 0.95

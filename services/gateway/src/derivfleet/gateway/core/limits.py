@@ -42,7 +42,7 @@ LOAN_EASE = 1.1
 nothing for a while. The ease lets the calls that return decide in the end, not the pace."""
 EXITS_PART = 0.1
 """Part of every limit that exits and reconciling are expected to need."""
-RETURNING_PART = 0.05
+RETURNING_PART = 0.04
 """Part of every limit that bots are expected to need who come back for a share that is lent."""
 
 
@@ -292,7 +292,7 @@ class BucketLimits:
             for tier, part in ((OWN, EXITS_PART), (LOAN, EXITS_PART + RETURNING_PART))
         }
         self._horizons_kept = {tier: len(spans) for tier, spans in horizons.items()}
-        self._looks = {tier: looks(spans) for tier, spans in horizons.items()}
+        self._looks = {tier: looks(tuple(spans)) for tier, spans in horizons.items()}
 
     def _fits_ns(self, free: int, head: int, tier: Tier) -> int:
         """When a call leaves enough of the short window for its tier: see ``core/reserve``."""

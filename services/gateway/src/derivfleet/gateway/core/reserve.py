@@ -12,8 +12,8 @@ is spent to the last call when the next return is near: released late rather tha
 
 from __future__ import annotations
 
-from functools import lru_cache
-from math import sqrt
+from functools import cache, lru_cache
+from math import exp
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -29,36 +29,48 @@ FINE = 6
 COARSE = 1.3
 """... whose ends are so far apart: a group's last return has to lie within the horizon of its first."""
 
-Z = 2.7
-"""Standard deviations: a reserve runs out in a third of a percent of the cases."""
-GRACE_NS = 200_000_000
+RUNS_OUT_PART = 0.0015
+"""How likely it may be that a reserve runs out within its horizon. Each ordinary call takes that chance, and there are
+about ten of them for each exit: one exit in a hundred waits longer than the grace."""
+GRACE_NS = 243_000_000
 """Who finds the window full, but the next return so near, waits for it: nobody calls that waiting."""
+BISECTIONS = 40
 
 
-@lru_cache(maxsize=64)
-def horizons_ns(rate_per_ns: float, window_ns: int, most: int) -> tuple[int, ...]:
+def horizons_ns(rate_per_ns: float, window_ns: int, most: int) -> list[int]:
     """The horizon of 0, 1, 2 … kept calls, in ns; the list ends where the horizon reaches the whole window.
 
     ``rate_per_ns`` is the expected rate of exits, ``most`` the largest reserve wanted: beyond it no more is kept,
-    however small the window. The mean that ``kept`` calls suffice for is a low quantile of the gamma distribution of
-    order ``kept + 1``, after Wilson and Hilferty.
+    however small the window.
     """
     horizons: list[int] = []
     for kept in range(most):
-        order = kept + 1
-        root = 1 - 1 / (9 * order) - Z / (3 * sqrt(order))
-        span_ns = GRACE_NS + round(order * max(0.0, root) ** 3 / rate_per_ns)
+        span_ns = GRACE_NS + round(_mean(kept + 1) / rate_per_ns)
         if span_ns >= window_ns:
             break
         horizons.append(span_ns)
-    return tuple(horizons)
+    return horizons
+
+
+@cache
+def _mean(order: int) -> float:
+    """The mean of a Poisson variable that reaches ``order`` with the chance of a reserve running out."""
+    low, high = (0.0, 1.0) if order == 1 else (_mean(order - 1), _mean(order - 1) + 2)
+    for _ in range(BISECTIONS):
+        mean = (low + high) / 2
+        term, below = exp(-mean), 0.0
+        for number in range(order):
+            below += term
+            term *= mean / (number + 1)
+        low, high = (low, mean) if 1 - below > RUNS_OUT_PART else (mean, high)
+    return low
 
 
 @lru_cache(maxsize=64)
 def looks(horizons: tuple[int, ...]) -> list[Look]:
     """For 0, 1, 2 … kept calls: which of the returns to come have to be looked at, and their horizons.
 
-    Kept, as the horizons are, because it takes long for a large window; nobody may change it.
+    Kept, because it takes long for a large window; nobody may change it.
     """
     edges = list(range(min(FINE, len(horizons))))
     while edges and edges[-1] < len(horizons):

@@ -49,13 +49,16 @@ class Schedule:
         weights: Mapping[str, float],
         caps: Mapping[str, Mapping[Call, int]] | None = None,
         stray_ns: int = STRAY_NS,
+        fastest_ns: int = 0,
     ) -> None:
         """``caps``: bot → kind of call → how many of them it may make in any minute. ``stray_ns``: how long after its
-        answer was given up a frame may still reach Deriv.
+        answer was given up a frame may still reach Deriv. ``fastest_ns``: no answer comes sooner after its call; one
+        that does lowers it.
         """
         self.table = table
         self._headroom = headroom
         self._stray_ns = stray_ns
+        self._fastest_ns = fastest_ns
         self._caps = {bot: {call: Cap(most) for call, most in kinds.items()} for bot, kinds in (caps or {}).items()}
         self._opened: list[Block] = []
         landing_ns = PATIENCE_NS + 3 * stray_ns
@@ -168,7 +171,10 @@ class Schedule:
             return
         bucket = self._buckets[ticket.bucket]
         member = bucket.members[ticket.bot]
-        bucket.limits.log.land(now_ns)
+        if self._fastest_ns:
+            self._fastest_ns = max(0, min(self._fastest_ns, now_ns - ticket.granted_ns))
+        # This one's way back and the way out of the one that follows it take so long together, at least.
+        bucket.limits.log.land(now_ns - self._fastest_ns)
         if member.caps:
             self._free_cap(ticket, bucket, member, now_ns, now_ns)
         if bucket.hangs:

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.gateway.core.blocks import Block
 from derivfleet.gateway.core.orders import FINAL, Order, State
+from derivfleet.gateway.journal.checkpoints import Checkpoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,6 +59,8 @@ CREATE INDEX blocks_by_age ON blocks (account, opened_ns);
 """
 BLOCKS_KEPT_NS = 2 * 3600 * 10**9
 _ORDER = TypeAdapter(Order)
+MOST_PAGES = 10_000
+"""Of 4 kB, in the write-ahead log before a commit tidies it up itself: see ``checkpoints``, which does that aside."""
 RECENT_ORDERS = 5_000
 """Orders kept in memory as they were written or read last, about a kilobyte each: most questions are about them."""
 
@@ -86,6 +89,7 @@ class Journal:
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute(f"PRAGMA wal_autocheckpoint={MOST_PAGES}")
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if version == 0:
                 self._db.executescript(f"BEGIN; {SCHEMA} {BLOCKS_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
@@ -96,6 +100,7 @@ class Journal:
         except sqlite3.Error as error:
             os.close(self._lock)
             raise ConfigurationError(key, f"cannot open {path}: {error}") from None
+        self._checkpoints = Checkpoints(path)
 
     def write(self, order: Order, time_ns: int) -> int:
         """Write down an order's newest transition; returns its position in the feed. Raises JournalError."""
@@ -218,6 +223,7 @@ class Journal:
         return [Block(bucket, opened_ns, calls) for bucket, opened_ns, calls in rows]
 
     def close(self) -> None:
+        self._checkpoints.stop()
         self._db.close()
         os.close(self._lock)
 

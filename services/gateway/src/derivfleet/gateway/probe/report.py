@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from derivfleet.deriv.vocabulary import Dialect
+    from derivfleet.gateway.core.probe.advice import Advice
     from derivfleet.gateway.core.probe.findings import Finding
     from derivfleet.gateway.core.probe.latencies import Latency
     from derivfleet.gateway.core.probe.notebook import Notebook
@@ -62,6 +63,10 @@ class Report:
         }
         return [row for experiment, found in rows.items() if experiment in note.chosen for row in found]
 
+    def advice(self) -> Advice:
+        """What the fleet file should say."""
+        return self.notebook.advice(min((ms for times in self.latencies_ms.values() for ms in times), default=None))
+
     @property
     def latencies(self) -> tuple[Latency, ...]:
         return latencies_of(self.latencies_ms)
@@ -94,7 +99,7 @@ def _head(report: Report) -> str:
 
 def _tail(report: Report) -> list[str]:
     troubles = [f"{experiment} was broken off: {why}" for experiment, why in report.notebook.troubles.items()]
-    return [*troubles, *report.notebook.advice().reasons]
+    return [*troubles, *report.advice().reasons]
 
 
 _FOUND_HEAD = ("", "value", "how sure", "because")
@@ -141,7 +146,7 @@ def _bar(cells: Iterable[str]) -> str:
 
 def settings_of(report: Report) -> str:
     """What belongs into the fleet file, as YAML; why stands above it."""
-    advice = report.notebook.advice()
+    advice = report.advice()
     comments = [f"measured on {report.login_id}, {report.began}", *_tail(report)]
     account: dict[str, Any] = {"key": report.account}
     if advice.limits:
@@ -176,7 +181,7 @@ def json_of(report: Report) -> dict[str, Any]:
         },
         "surprises": report.notebook.surprises,
         "troubles": {str(experiment): why for experiment, why in report.notebook.troubles.items()},
-        "limits": report.notebook.advice().limits,
+        "limits": report.advice().limits,
     }
 
 

@@ -64,7 +64,7 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
                     order_id,
                     terms,
                     visit.deadline_ns,
-                    visit.trace,
+                    visit.span.traceparent,
                     lambda: self._has_lease(visit, terms.symbol, request.replica, request.lease_epoch),
                 )
             except TurnRefusedError as error:
@@ -98,7 +98,7 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             if min_price < 0:
                 raise messages.invalid("min_price", "must not be negative")
             try:
-                order = await visit.room.desk.sell(order, min_price, visit.deadline_ns, visit.trace)
+                order = await visit.room.desk.sell(order, min_price, visit.deadline_ns, visit.span.traceparent)
             except SellRefusedError as error:
                 problem = Problem(grpc.StatusCode.FAILED_PRECONDITION, error.code, str(error))
                 raise ProblemError(problem) from None

@@ -11,7 +11,7 @@ import structlog
 from derivfleet.common.rpc.identity import caller
 from derivfleet.common.rpc.status import Problem, ProblemError, abort
 from derivfleet.common.spans import Attribute, SpanName
-from derivfleet.common.telemetry import context_from, metadata_of
+from derivfleet.common.telemetry import context_from
 from derivfleet.gateway.rpc import messages, problems
 from derivfleet.gateway.upstream.connection import AnswerLostError
 from derivfleet.gateway.upstream.line import TurnRefusedError
@@ -84,11 +84,6 @@ class Visit:
         left_s = cast("float | None", context.time_remaining())  # its stub forgets the None of a call without deadline
         left_fleet_s = DEFAULT_DEADLINE_S if left_s is None else clock.fleet_s(left_s)
         self.deadline_ns = clock.now_ns() + round(left_fleet_s * 1e9)
-
-    @property
-    def trace(self) -> Mapping[str, str]:
-        """The trace context under which the call's work is done."""
-        return dict(metadata_of(self.span.context))
 
     async def __aenter__(self) -> Self:
         """Aborts the call if the bot has no place in the account."""

@@ -264,13 +264,15 @@ class Connection:
             async for data in self._socket:
                 text = data if isinstance(data, str) else data.decode(errors="replace")
                 self._take(text)
+                # Frames that have arrived together, as the settlements of a tick, must not keep calls waiting.
+                await asyncio.sleep(0)
         except ConnectionClosed:
             pass  # how it ended is in the socket's close code, logged below
         finally:
             self._closed.set()
             for req_id, entry in self._open.items():
                 if entry.answer is None:
-                    self._library.fail(req_id, "ConnectionClosed")
+                    self._library.end(req_id)
             self._library.close()
             self._streams.clear()
             self._socket.transport.abort()  # does nothing to a closed one; a reader that failed leaves an open one

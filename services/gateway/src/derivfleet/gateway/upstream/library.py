@@ -2,12 +2,13 @@
 
 The library is given a transport of ours and never a socket. So it cannot meet what it has no answer to:
 
-- it hangs for ever on open calls when a socket dies: we answer each of them with an error frame first;
+- it hangs for ever on open calls when a socket dies: nobody waits for it, see :meth:`LibraryClient.send`;
 - its reader ends on a frame without ``echo_req`` or ``msg_type``, with an error of another form than code and message,
   or that is not JSON: such frames do not reach it;
 - it spins when ``recv`` raises anything but ConnectionClosed: nothing else is raised;
 - it keeps every request and every answer for ever: both are dropped after the call;
 - it parses numbers as binary fractions: callers get our own decoding of the frame, in Decimal;
+- what waits for one answer in it is six objects that call each other: we go by the source of answers behind them;
 - it forgets a call that timed out, and with it a late answer: our side has seen the frame before it.
 """
 
@@ -24,7 +25,6 @@ with warnings.catch_warnings():
     # It imports websockets.legacy, which says on import that it will go.
     warnings.simplefilter("ignore", DeprecationWarning)
     from deriv_api import DerivAPI
-    from deriv_api.errors import ResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,33 +87,53 @@ class LibraryClient:
         self._pipe = _Pipe(transport)
         library: Any = DerivAPI  # its own annotations say that every option is a string
         self._api = library(connection=self._pipe, cache=_NoCache())
+        self._ended: dict[int, asyncio.Future[Exception | None]] = {}
 
     async def send(self, frame: dict[str, Any]) -> None:
-        """Send a request and return when its first answer has come, be it a result or an error.
+        """Send a request and return when it has ended: answered, be it by a result or an error, or given up.
 
-        The answer itself is the caller's to take from where :meth:`deliver` was called.
+        The answer itself is the caller's to take from where :meth:`deliver` was called. Raises what the transport does.
         """
         req_id = frame["req_id"]
+        ended = self._ended[req_id] = asyncio.get_running_loop().create_future()
+        source = self._api.send_and_get_source(frame)
+
+        def taken(_answer: object) -> None:
+            self._forget(req_id)
+
+        def failed(error: Exception) -> None:
+            self.end(req_id, error)
+
+        source.subscribe(taken, failed)
         try:
-            await self._api.send(frame)
-        except ResponseError:
-            pass  # the frame has been delivered, and says more than the exception
+            error = await ended
         finally:
-            self._api.pending_requests.pop(req_id, None)
+            del self._ended[req_id]
+            if ended.cancelled():
+                self._forget(req_id)
+        if error is not None:
+            raise error
 
     def deliver(self, req_id: int, text: str, frame: Mapping[str, Any]) -> None:
-        """Give the library the first answer to a request; one that it cannot take is replaced by an error."""
+        """End a request by its first answer, and give that to the library if it can take it."""
+        self.end(req_id)
         whole = isinstance(frame.get("msg_type"), str) and isinstance(frame.get("echo_req"), dict)
         if whole and _is_readable(frame.get("error")):
             self._pipe.put(text)
         else:
-            self.fail(req_id, "MalformedAnswer")
+            self._forget(req_id)
 
-    def fail(self, req_id: int, code: str) -> None:
-        """Answer an open request with an error of ours."""
-        error = {"code": code, "message": code}
-        self._pipe.put(json.dumps({"req_id": req_id, "msg_type": "error", "echo_req": {}, "error": error}))
+    def end(self, req_id: int, error: Exception | None = None) -> None:
+        """Let a request end, unless it has; ``error`` is why it could not be sent."""
+        if error is not None:
+            self._forget(req_id)
+        ended = self._ended.get(req_id)
+        if ended is not None and not ended.done():
+            ended.set_result(error)
 
     def close(self) -> None:
         """End the library's reader."""
         self._pipe.put(None)
+
+    def _forget(self, req_id: int) -> None:
+        self._api.pending_requests.pop(req_id, None)

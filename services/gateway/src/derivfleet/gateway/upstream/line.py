@@ -88,12 +88,12 @@ class Line:
     def schedule(self) -> Schedule:
         return self.turns.schedule
 
-    def check_turn(self, bot: str, call: Call, deadline_ns: int) -> None:
-        """Raise TurnRefusedError if a call that is asked for now could not start before its deadline."""
-        now_ns = self.clock.now_ns()
-        forecast = self.schedule.forecast(bot, call, now_ns)
-        if now_ns + forecast.wait_ns > deadline_ns:
-            raise TurnRefusedError(Refusal(forecast.bucket, forecast.wait_ns, forecast.binding))
+    def ask(self, bot: str, call: Call, deadline_ns: int | None, rank: Rank | None = None) -> Ticket:
+        """Join the queue for a call made soon. Raises TurnRefusedError if it could not start by its deadline."""
+        ticket = self.turns.ask(bot, call, deadline_ns, rank)
+        if isinstance(ticket, Refusal):
+            raise TurnRefusedError(ticket)
+        return ticket
 
     async def call(
         self,
@@ -105,14 +105,15 @@ class Line:
         on_sending: Callable[[], None] | None = None,
         on_late: Callable[[Frame], None] | None = None,
         rank: Rank | None = None,
+        asked: Ticket | None = None,
     ) -> Frame:
         """Make one call when it is its turn.
 
         ``on_sending`` runs right before the frame is handed over; ``rank`` says how much hangs on the call, if that is
-        not plain from its kind. Raises TurnRefusedError (not sent), CallRefusedError
-        (Deriv's error) or AnswerLostError (see ``handed_over``).
+        not plain from its kind; ``asked`` is its place in the queue, if it has one already. Raises TurnRefusedError
+        (not sent), CallRefusedError (Deriv's error) or AnswerLostError (see ``handed_over``).
         """
-        ticket, connection = await self._turn(bot, request, role, deadline_ns, parent, rank)
+        ticket, connection = await self._turn(bot, request, role, deadline_ns, parent, rank, asked)
         if on_sending is not None:
             try:
                 on_sending()
@@ -162,16 +163,17 @@ class Line:
         deadline_ns: int | None,
         parent: Context | None,
         rank: Rank | None = None,
+        asked: Ticket | None = None,
     ) -> tuple[Ticket, Connection]:
+        # Who is refused at once does not wait, so there is no span of it.
+        ticket = asked or self.ask(bot, request.call, deadline_ns, rank)
         attributes = {Attribute.ACCOUNT: self.account, Attribute.BOT: bot, Attribute.CALL: request.call}
-        span = self._telemetry.start(SpanName.QUOTA_WAIT, attributes, parent)
+        span = self._telemetry.start(SpanName.QUOTA_WAIT, attributes, parent, ticket.asked_ns)
         try:
             while True:
-                ticket = await self.turns.wait(bot, request.call, deadline_ns, rank)
-                if isinstance(ticket, Refusal):
-                    error = TurnRefusedError(ticket)
-                    span.fail("TURN_REFUSED", str(error))
-                    raise error
+                turn = await self.turns.granted(ticket)
+                if isinstance(turn, Refusal):
+                    raise TurnRefusedError(turn)  # noqa: TRY301 - as what is refused at once
                 span.set({Attribute.BUCKET: ticket.binding or ticket.bucket})
                 connection = self.pool.connection(role)
                 if connection is not None:
@@ -183,9 +185,12 @@ class Line:
                     async with self.clock.timeout(left_s):
                         await self.pool.ready(role)
                 except TimeoutError:
-                    span.fail("NOT_CONNECTED")
                     waited_ns = self.clock.now_ns() - ticket.granted_ns
                     raise NotConnectedError(Refusal(ticket.bucket, waited_ns, "")) from None
+                ticket = self.ask(bot, request.call, deadline_ns, rank)
+        except TurnRefusedError as error:
+            span.fail("NOT_CONNECTED" if isinstance(error, NotConnectedError) else "TURN_REFUSED", str(error))
+            raise
         finally:
             span.end()
 

@@ -23,6 +23,9 @@ __all__ = ["Turns"]
 
 _log = structlog.get_logger()
 
+HOPELESS_WALL_S = 0.02
+"""One that floods is refused thousands of times a second. As long as nothing happens to the queue, the next refusal is
+the last one a little later."""
 MOST_UNWRITTEN = 10_000
 """Blocks that the journal did not take are tried again with the next; more than these are none of the last hour's."""
 
@@ -37,23 +40,41 @@ class Turns:
         self._write_blocks = write_blocks
         self._unwritten: list[Block] = []
         self._waiting: dict[Ticket, asyncio.Future[None]] = {}
+        self._hopeless: dict[tuple[str, Call, Rank | None], tuple[int, int, Refusal]] = {}
+        """Until when a refusal speaks for all calls like it, when the refused one could have started, and why not."""
+        self._hopeless_ns = round(clock.fleet_s(HOPELESS_WALL_S) * 1e9)
         self._timer: asyncio.Task[None] | None = None
         self._timer_ns = 0
 
     async def wait(self, bot: str, call: Call, deadline_ns: int | None, rank: Rank | None = None) -> Ticket | Refusal:
         """Wait for a turn; a refusal comes at once if it is sure, else at the deadline. Cancelling costs nothing."""
-        ticket = self.schedule.ask(bot, call, self._clock.now_ns(), deadline_ns, rank)
+        ticket = self.ask(bot, call, deadline_ns, rank)
+        return ticket if isinstance(ticket, Refusal) else await self.granted(ticket)
+
+    def ask(self, bot: str, call: Call, deadline_ns: int | None, rank: Rank | None = None) -> Ticket | Refusal:
+        """Join the queue, or be refused at once. A ticket is for :meth:`granted` or :meth:`give_up`."""
+        now_ns = self._clock.now_ns()
+        hopeless = self._hopeless.get((bot, call, rank))
+        if hopeless is not None and deadline_ns is not None and now_ns < hopeless[0]:
+            _, start_ns, refusal = hopeless
+            if deadline_ns < start_ns:
+                return Refusal(refusal.bucket, start_ns - now_ns, refusal.binding)
+        ticket = self.schedule.ask(bot, call, now_ns, deadline_ns, rank)
         if isinstance(ticket, Refusal):
-            return ticket
-        self._dispatch()
+            self._hopeless[bot, call, rank] = now_ns + self._hopeless_ns, now_ns + ticket.wait_ns, ticket
+        else:
+            self._dispatch()
+        return ticket
+
+    async def granted(self, ticket: Ticket) -> Ticket | Refusal:
+        """Wait for a ticket's turn; a refusal if its deadline comes first. Cancelling costs nothing."""
         if ticket.state is TicketState.WAITING:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting[ticket] = future
             try:
                 await future
             except asyncio.CancelledError:
-                self.schedule.cancel(ticket)
-                self.unsent(ticket)  # does nothing unless it was granted in this very moment
+                self.give_up(ticket)  # it may have been granted in this very moment
                 raise
             finally:
                 self._waiting.pop(ticket, None)
@@ -65,6 +86,14 @@ class Turns:
         """The call was answered, whatever the answer says."""
         self.schedule.landed(ticket, self._clock.now_ns())
         self._dispatch()
+
+    def give_up(self, ticket: Ticket) -> None:
+        """Unless it was made, the call will not be: nobody waits for its turn any more."""
+        if ticket.state is TicketState.WAITING:
+            self.schedule.cancel(ticket)
+            self._dispatch()
+        elif ticket.state is TicketState.GRANTED:
+            self.unsent(ticket)
 
     def lost(self, ticket: Ticket) -> None:
         """The call was sent and will not be answered."""
@@ -87,6 +116,7 @@ class Turns:
             self._timer.cancel()
 
     def _dispatch(self) -> None:
+        self._hopeless.clear()
         now_ns = self._clock.now_ns()
         ready = self.schedule.dispatch(now_ns)
         try:

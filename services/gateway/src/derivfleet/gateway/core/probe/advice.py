@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import floor
 from typing import TYPE_CHECKING, Any
 
 from derivfleet.gateway.core.probe.bounds import Experiment
@@ -14,6 +15,8 @@ __all__ = ["Advice", "advise"]
 
 MINUTE_S = 60
 FULL_HEADROOM = 1.0
+SURELY_PART = 0.8
+"""Of the fastest answer that was seen: so long every answer takes, for it is the way that takes it."""
 LEAST_CONNECTIONS = 2
 """The gateway keeps one socket for orders and one for reads."""
 
@@ -26,8 +29,11 @@ class Advice:
     reasons: tuple[str, ...] = ()
 
 
-def advise(notebook: Notebook) -> Advice:
-    """Settings that what was measured supports; what was not measured is left as it is."""
+def advise(notebook: Notebook, fastest_ms: float | None = None) -> Advice:
+    """Settings that what was measured supports; what was not measured is left as it is.
+
+    ``fastest_ms``: how long the fastest answer of all took.
+    """
     limits: dict[str, Any] = {}
     reasons: list[str] = []
     if Experiment.WINDOW in notebook.chosen:
@@ -36,6 +42,8 @@ def advise(notebook: Notebook) -> Advice:
             reasons.append(f"headroom stays as it is: {objection}")
         else:
             limits["headroom"] = FULL_HEADROOM
+            if fastest_ms is not None:
+                limits["fastest_answer_ms"] = floor(fastest_ms * SURELY_PART)
             reasons.append(
                 f"headroom 1.0: {notebook.bucket.name} admit what is published, "
                 "and the gateway's own count stays within this kind of window"
