@@ -138,6 +138,7 @@ def test_a_second_gateway_cannot_have_the_journal_of_one_that_stands_still(tmp_p
     first.close()
 
 
+@pytest.mark.timeout(900)  # a minute where nothing else runs
 def test_twenty_thousand_orders_end_as_the_ledger_says(tmp_path: Path) -> None:
     target = tmp_path / "sim.json"
     ended = run("tests.sim", "--orders", "20000", "--jobs", str(min(2, os.cpu_count() or 1)), "--target", str(target))
@@ -152,6 +153,7 @@ def test_twenty_thousand_orders_end_as_the_ledger_says(tmp_path: Path) -> None:
     assert never == []
 
 
+@pytest.mark.timeout(600)  # half a minute
 def test_every_mistake_is_caught(tmp_path: Path) -> None:
     target = tmp_path / "mutants.json"
     ended = run("tests.sim.mutants", "--target", str(target))

@@ -37,7 +37,7 @@ class Verdict:
 
     problems: list[str] = field(default_factory=list[str])
     unresolved: list[str] = field(default_factory=list[str])
-    """Orders that are unknown to the end, and with reason: who they are cannot be told from the records."""
+    """Orders that are unknown to the end, and with reason: the records cannot tell them from others like them."""
 
     def add(self, kind: str, text: str) -> None:
         self.problems.append(f"{kind}: {text}")
@@ -98,7 +98,7 @@ def _judge_order(
     state, order_id = order.state, order.order_id
     free = [contract_id for contract_id in mine if contract_id not in claimed]
     if state is State.UNKNOWN:
-        if len(alike) > 1:
+        if _is_ambiguous(world, order, alike - claimed.keys()):
             verdict.unresolved.append(order_id)
         else:
             verdict.add("silently_unknown", f"{order_id} is unknown to the end, though the records tell: {mine}")
@@ -115,6 +115,17 @@ def _judge_order(
         verdict.add("wrong_profit", f"{order_id} has {order.contract_id}, which is none of {alike or mine}")
     elif contract.sale is None or order.profit != contract.sale.price - contract.buy_price:
         verdict.add("wrong_profit", f"{order_id} says {order.profit}, the ledger {contract.sale}")
+
+
+def _is_ambiguous(world: World, order: Order, free: set[int]) -> bool:
+    """Whether the records cannot tell: of several unknown orders that are alike, some were bought and some not."""
+    terms = world.plans[order.order_id].terms
+    unknown = [
+        other
+        for other in world.orders.values()
+        if other.state is State.UNKNOWN and world.plans[other.order_id].terms == terms
+    ]
+    return len(unknown) > 1 and 0 < len(free) != len(unknown)
 
 
 def _judge_answers(verdict: Verdict, order_id: str, told: list[tuple[str, int]]) -> None:

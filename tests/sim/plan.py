@@ -74,6 +74,8 @@ KINDS = (*CALL_FAULTS, *AMBIENT, CLOCK_SKEW)
 
 ODD_CODES = ("InternalServerError", "WrongResponse", "NeverSeenBefore", "CallError", "OutputValidationFailed")
 FAULTED = 0.4
+TWINS = 0.15
+"""Orders that ask for the same as another, at about the same time."""
 SPACING_S = 0.4
 """Between two orders, on average."""
 MOST_SKEW_S = 1.0
@@ -151,7 +153,7 @@ def _orders(random_: random.Random, count: int, run_s: float) -> tuple[OrderPlan
     for number in range(count):
         at_ms = round(random_.uniform(0, run_s) * 1000)
         order = OrderPlan(number, random_.choice(BOTS), _terms(random_), at_ms)
-        if found and random_.random() < 0.15:  # the same thing at the same time, from whomever
+        if found and random_.random() < TWINS:  # the same thing at the same time, from whomever
             twin = random_.choice(found)
             order = replace(order, terms=twin.terms, at_ms=max(0, twin.at_ms + random_.randint(-300, 300)))
         if random_.random() < FAULTED:
