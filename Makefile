@@ -13,7 +13,7 @@ SERVICES := common deriv gateway bot metrics simulator cli
 STUBS := services/common/src/derivfleet/v1
 PROTOS := $(wildcard proto/derivfleet/v1/*.proto)
 
-.PHONY: help setup run test lint format typecheck proto dashboards bench bench-quota bench-gateway bench-speedup lock clean
+.PHONY: help setup run test lint format typecheck proto dashboards bench bench-quota bench-gateway bench-orders bench-speedup lock clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -81,8 +81,27 @@ bench-quota: setup ## play virtual days against the limits (HOURS=24 BOTS="10 10
 bench-gateway: setup ## measure the gateway beside a bare gRPC echo and a direct client (PART="cheap full many bad" narrows it)
 	@$(BIN)/python -m bench.gateway $(PART)
 
+bench-orders: setup ## measure what the order journal costs, in SQLite and in PostgreSQL (FLAGS=--help)
+	@$(BIN)/python -m bench.orders $(FLAGS)
+
 bench-speedup: setup ## trade one hour under a global lock, over four sockets, and with the fleet (20 minutes; FLAGS=--help)
 	@$(BIN)/python -m bench.speedup $(FLAGS)
+
+# make chaos KILLS=200 CUTS=2000, make soak HOURS=24 SPEED=40, make fuzz N=1000000 JOBS=2: half an hour each.
+.PHONY: chaos soak fuzz
+KILLS ?= 20
+CUTS ?= 200
+N ?= 20000
+SEED ?= 1
+JOBS_OR_ALL = $(if $(JOBS),--jobs $(JOBS))
+chaos: setup ## kill and cut off a trading fleet, then compare every order (KILLS=20 CUTS=200 SEED=1; FLAGS=--help)
+	@$(BIN)/python -m tests.chaos --kills $(KILLS) --cuts $(CUTS) --seed $(SEED) $(FLAGS)
+
+soak: setup ## trade for hours and see that nothing piles up (HOURS=1 SPEED=1; FLAGS=--help)
+	@$(BIN)/python -m tests.soak $(if $(HOURS),--hours $(HOURS)) --speed $(SPEED) $(FLAGS)
+
+fuzz: setup ## throw broken frames, calls and fleet files at the gateway (N=20000 SEED=1 JOBS=2; FLAGS=--help)
+	@$(BIN)/python -m tests.fuzz -n $(N) --seed $(SEED) $(JOBS_OR_ALL) $(FLAGS)
 
 IMAGES := gateway bot metrics simulator cli
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \

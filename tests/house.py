@@ -206,6 +206,7 @@ async def house(
     simulator: dict[str, Any] | None = None,
     with_metrics: bool = False,
     token: str = TOKEN,
+    journal: str = "",
 ) -> AsyncGenerator[House, None]:
     """Start a fleet: ``bots`` are in the fleet file, ``running`` of them run; the others can be played by the test.
 
@@ -271,7 +272,7 @@ async def house(
                 "listen": at["gateway"],
                 "fleet": fleet,
                 "tokens": tokens,
-                "journal": folder / "journal.sqlite",
+                "journal": journal or folder / "journal.sqlite",
                 "deriv_url": tap.url,
                 "legacy_url": tap.url.replace("http", "ws"),
                 "DERIV_TOKEN": token,

@@ -14,7 +14,7 @@ from derivfleet.common.clock import ORIGIN_VARIABLE, SPEED_VARIABLE
 from derivfleet.common.rpc.identity import Role, issue_tokens, read_token
 from derivfleet.deriv.limits import OPTIONS_LIMITS
 from derivfleet.gateway.core.orders import Order, OrderTerms, State
-from derivfleet.gateway.journal.sqlite import Journal
+from derivfleet.gateway.journal.journal import Journal
 from derivfleet.v1 import orders_pb2
 
 if TYPE_CHECKING:

@@ -10,6 +10,9 @@
 {{- if and (not .Values.simulator.enabled) (ne (.Values.clock.speed | toString) "1") -}}
 {{- fail "clock.speed: an account's clock is the wall's; only the simulator runs at another speed" -}}
 {{- end -}}
+{{- if and .Values.simulator.enabled .Values.gateway.journal.postgres -}}
+{{- fail "gateway.journal.postgres: what is played with the simulator stays on the volume; set simulator.enabled to false" -}}
+{{- end -}}
 {{- $keys := list -}}
 {{- range .Values.accounts }}{{ $keys = append $keys (.key | default "demo") }}{{ end -}}
 {{- $names := list -}}

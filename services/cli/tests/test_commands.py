@@ -13,7 +13,7 @@ from derivfleet.cli.orders import STATES, state_of
 from derivfleet.cli.report import epoch_of, period_of
 from derivfleet.cli.view import order_columns, orders_table
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.v1 import orders_pb2
+from derivfleet.v1 import control_pb2, orders_pb2
 
 if TYPE_CHECKING:
     from conftest import Fleet
@@ -49,6 +49,13 @@ async def test_status_shows_the_account_its_sockets_quota_and_bots(fleet: Fleet)
         "never",
     ):
         assert words in result.stdout
+
+
+async def test_status_says_first_that_the_journal_is_out_of_order(fleet: Fleet) -> None:
+    problem = "the order journal cannot be written: database or disk is full"
+    fleet.control.status.journal.CopyFrom(control_pb2.JournalStatus(problem=problem, unwritten=3))
+    said = " ".join((await fleet.run("status")).stdout.split())
+    assert said.startswith(f"no orders are opened: {problem}; 3 transitions wait for it")
 
 
 async def test_status_for_programs_is_json(fleet: Fleet) -> None:

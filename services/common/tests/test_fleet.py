@@ -92,6 +92,10 @@ def test_measured_limits_and_caps_are_read_back_as_they_were_written(tmp_path: P
     [
         ("bots: [", "is not YAML in line"),
         ("- 1", "must be a mapping"),
+        ("bots: 2026-13-45", "is not YAML: month must be in 1..12"),
+        ("[" * 5000, "is not YAML: "),
+        ("bots: \x00", "is not YAML: "),
+        ({"bots": [{**BOT, "strategy": "x" * 5000}]}, "unknown strategy 'xxx"),
         ({}, "bots: is required"),
         ({"bots": []}, "bots: "),
         ({"bots": [BOT, BOT]}, "the name one is used twice"),
@@ -112,7 +116,17 @@ def test_measured_limits_and_caps_are_read_back_as_they_were_written(tmp_path: P
     ],
 )
 def test_a_wrong_file_is_named_with_its_key(tmp_path: Path, document: object, named: str) -> None:
-    assert named in problem(tmp_path, document)
+    text = problem(tmp_path, document)
+    assert named in text
+    assert "\n" not in text
+    assert len(text) < 1000
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_bytes(b"bots: \xff")
+    with pytest.raises(ConfigurationError, match="is no text in UTF-8"):
+        load_fleet(path)
 
 
 def test_an_unknown_symbol_is_named(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from derivfleet.deriv import requests
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway.core.orders import Settled, State
-from derivfleet.gateway.journal.sqlite import JournalError
+from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.reconciler import Reconciler
 from derivfleet.gateway.refusals import DeskClosedError
 from derivfleet.gateway.upstream.connection import AnswerLostError
@@ -28,23 +28,27 @@ if TYPE_CHECKING:
     Opened = Callable[[], AbstractAsyncContextManager[Account]]
 Frame = dict[str, Any]
 PRICE = Decimal("0.68")
+FAR = 10**12
+"""Positions that are not reached."""
 
 
 def fill_disk(account: Account) -> None:
     """Let SQLite find no room for another page, as on a full disk."""
-    database = account.journal._db  # pyright: ignore[reportPrivateUsage] - the disk cannot be filled from outside
+    database = account.store._db  # pyright: ignore[reportPrivateUsage] - the disk cannot be filled from outside
     (pages,) = database.execute("PRAGMA page_count").fetchone()
     database.execute(f"PRAGMA max_page_count={pages}")
     for index in range(2000):  # fill what room its pages have
         try:
-            database.execute("INSERT INTO events (account, time_ns, body) VALUES ('-', 0, ?)", ("x" * 40 + str(index),))
+            database.execute("INSERT INTO events VALUES (?, '-', 0, ?)", (FAR + index, "x" * 40))
         except Exception:  # noqa: BLE001 - full now
             return
     raise AssertionError("the disk is not full")
 
 
 def free_disk(account: Account) -> None:
-    account.journal._db.execute("PRAGMA max_page_count=100000")  # pyright: ignore[reportPrivateUsage] - as above
+    database = account.store._db  # pyright: ignore[reportPrivateUsage] - as above
+    database.execute("PRAGMA max_page_count=100000")
+    database.execute("DELETE FROM events WHERE position >= ?", (FAR,))
 
 
 @pytest.mark.parametrize("error", ["boom", ["boom"], {"message": "no code"}, {"code": {}}])
@@ -62,7 +66,7 @@ async def test_an_error_without_form_leaves_the_order_unknown(opened: Opened, er
             await account.line.call("one", requests.Time())
 
 
-async def test_a_receipt_that_cannot_be_written_down_is_found_again_when_there_is_room(opened: Opened) -> None:
+async def test_a_full_disk_opens_nothing_and_what_is_open_goes_on_to_its_end(opened: Opened) -> None:
     async with opened() as account:
 
         def buy(socket: Socket, frame: Frame) -> None:
@@ -70,22 +74,20 @@ async def test_a_receipt_that_cannot_be_written_down_is_found_again_when_there_i
             account.deriv.answer(socket, frame)
 
         account.deriv.on["buy"] = buy
-        reconciler = Reconciler(account.desk)
-        with pytest.raises(JournalError):
-            await account.buying("o1")
-        await account.clock.advance(10)
-        assert account.state("o1") == State.SENT
-        assert len(account.deriv.purchases) == 1
-        with pytest.raises(JournalError):  # nothing new is bought meanwhile
+        order, _ = await account.buying("o1")
+        assert (order.state, account.journal.unwritten) == (State.CONFIRMED, 1)
+        with pytest.raises(JournalError, match="disk is full"):  # nothing new is bought meanwhile
             await account.buying("o2")
         assert account.desk.find("o2") is None
         assert len(account.deriv.purchases) == 1
+        account.desk.settle(order.contract_id, Settled(PRICE, 5))
+        assert account.state("o1") == State.SETTLED
+        assert account.desk.feed.last_position == 2  # others are told of what is written only
         free_disk(account)
-        await account.clock.advance(10)
-        order = account.desk.find("o1")
-        assert order is not None
-        assert (order.state, order.contract_id) == (State.CONFIRMED, account.deriv.purchases[0]["contract_id"])
-        await reconciler.stop()
+        account.journal.retry()
+        states = [event.order.state for event in account.journal.events("demo", 0, 9)]
+        assert states == [State.INTENDED, State.SENT, State.CONFIRMED, State.SETTLED]
+        assert (account.desk.feed.last_position, account.journal.trouble) == (4, "")
 
 
 async def test_an_order_that_cannot_be_marked_as_sent_is_not_sent(opened: Opened) -> None:
@@ -99,18 +101,15 @@ async def test_an_order_that_cannot_be_marked_as_sent_is_not_sent(opened: Opened
         fill_disk(account)
         account.deriv.refuses_entry = None
         await account.clock.advance(60)
-        with pytest.raises(JournalError):
-            await buying
+        order, _ = await buying
+        assert (order.state, order.error_code) == (State.DENIED, "JOURNAL_NOT_WRITTEN")
         assert account.deriv.calls("buy") == []
-        reconciler = Reconciler(account.desk)
-        await account.clock.advance(5)
-        free_disk(account)
-        await account.clock.advance(5)
-        order = account.desk.find("o1")
-        assert order is not None
-        assert (order.state, order.error_code) == (State.DENIED, "NOT_SENT")
         assert account.desk.open == {}
-        await reconciler.stop()
+        with pytest.raises(JournalError):
+            await account.buying("o2")
+        free_disk(account)
+        account.journal.retry()
+        assert [event.order.state for event in account.journal.events("demo", 0, 9)] == [State.INTENDED, State.DENIED]
 
 
 async def test_a_purchase_that_fails_in_an_unforeseen_way_ends_in_a_state(opened: Opened) -> None:

@@ -120,6 +120,8 @@ class GatewayPeer(control_pb2_grpc.ControlServiceServicer):
         self.events: list[orders_pb2.OrderEvent] = []
         self.status = _status_response()
         self.asked_after: list[int] = []
+        self.journal_id = ""
+        self.trimmed_to = 0
         self.bearers: list[str] = []
         self.polls = 0
         self.status_problem = False
@@ -165,12 +167,18 @@ class GatewayPeer(control_pb2_grpc.ControlServiceServicer):
     ) -> AsyncIterator[control_pb2.StreamOrderFeedResponse]:
         self.asked_after.append(request.after_position)
         self.bearers.append(dict(context.invocation_metadata()).get("authorization", ""))
-        position = request.after_position
+        position = request.after_position if request.journal_id in ("", self.journal_id) else 0
+        first = control_pb2.StreamOrderFeedResponse(
+            journal_id=self.journal_id, begins_after=position, trimmed_to=self.trimmed_to
+        )
         while True:
             for event in [event for event in self.events if event.position > position]:
                 position = event.position
-                yield control_pb2.StreamOrderFeedResponse(event=event)
-            yield control_pb2.StreamOrderFeedResponse()
+                first.event.CopyFrom(event)
+                yield first
+                first = control_pb2.StreamOrderFeedResponse()
+            yield first
+            first = control_pb2.StreamOrderFeedResponse()
             async with self._grown:
                 while self.events[-1:] == [] or self.events[-1].position <= position:
                     await self._grown.wait()

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import tempfile
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from derivfleet.common.rpc.channel import open_channel
 from derivfleet.common.rpc.identity import OwnToken
 from derivfleet.metrics.feed import OrderFeed, StatusPoll
 from derivfleet.metrics.store import FeedMark
+from derivfleet.v1 import orders_pb2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -209,3 +211,58 @@ async def test_a_status_that_fails_is_said_once(
     assert capsys.readouterr().out.count("no status from the gateway") == 1
     assert await store.status("demo", clock.now_ns()) is None
     assert await store.mark() == FeedMark(0, START_S * NS_PER_S)
+
+
+async def test_another_journal_is_read_from_its_beginning_and_nothing_counts_twice(
+    gateway: GatewayPeer, store: Store, clock: ManualClock, make_event: MakeEvent, eventually: Eventually
+) -> None:
+    def kept(position: int) -> Callable[[], Awaitable[bool]]:
+        async def holds() -> bool:
+            return (await store.mark()).position == position
+
+        return holds
+
+    gateway.journal_id = "first"
+    gateway.events = [make_event(number, f"o{number}") for number in range(1, 6)]
+    async with following(gateway, store, clock):
+        await eventually(kept(5))
+    gateway.journal_id = "second"  # it knows two of the orders again, one of them not yet settled
+    unsettled = make_event(1, "o1", state=orders_pb2.ORDER_STATE_CONFIRMED, settled_time_ns=0)
+    gateway.events = [unsettled, make_event(2, "o2"), make_event(3, "new")]
+    async with following(gateway, store, clock):
+        await eventually(kept(8))
+        await gateway.add(make_event(4, "newer"))
+        await eventually(kept(9))
+    mark = await store.mark()
+    assert (mark.base, mark.journal, mark.refused) == (5, "second", 0)
+    async with following(gateway, store, clock):
+        await gateway.add(make_event(5, "newest"))
+        await eventually(kept(10))
+    assert gateway.asked_after == [0, 5, 4]
+    orders = await store.orders("demo", limit=99)
+    assert {order.order_id for order in orders} == {"o1", "o2", "o3", "o4", "o5", "new", "newer", "newest"}
+    settled = await store.settlements("demo", 0, 0, 99)
+    assert [row.position for row in settled] == [1, 2, 3, 4, 5, 8, 9, 10]
+    assert sum(row.profit for row in settled) == 8 * Decimal("0.33")
+
+
+async def test_what_the_journal_forgot_before_it_was_read_is_counted_as_missing(
+    gateway: GatewayPeer, store: Store, clock: ManualClock, make_event: MakeEvent, eventually: Eventually
+) -> None:
+    gateway.journal_id = "one"
+    gateway.events = [make_event(1, "a")]
+    async with following(gateway, store, clock):
+
+        async def first() -> bool:
+            return (await store.mark()).position == 1
+
+        await eventually(first)
+    gateway.trimmed_to = 4
+    gateway.events = [make_event(5, "e")]
+    async with following(gateway, store, clock) as feed:
+
+        async def second() -> bool:
+            return (await store.mark()).position == 5
+
+        await eventually(second)
+        assert feed.refused == 3

@@ -16,7 +16,7 @@ from derivfleet.gateway.core.orders import (
     State,
     advance,
 )
-from derivfleet.gateway.core.tally import Tallies
+from derivfleet.gateway.core.tally import Past, Tallies, kind
 
 TERMS = OrderTerms("DIGITEVEN", "R_100", Decimal(1), 1, "t")
 RECEIPT = Confirmed(8, 18, Decimal(1), Decimal("1.95"), 1)
@@ -40,7 +40,9 @@ def test_counts_follow_the_transitions_and_a_replay_gives_the_same() -> None:
         for event in events:
             before, order = order, advance(order, event, 2)
             live.count(before.state, order)
-        replayed.replay(order)
+        is_settled = order.state is State.SETTLED
+        profit = (order.profit if is_settled else None) or Decimal(0)
+        replayed.replay([Past("bot", kind(order), 1, int(profit > 0), profit)])
     tally = live.of("bot")
     assert (tally.buys, tally.confirmed, tally.settled, tally.wins) == (8, 4, 3, 1)
     assert (tally.errors, tally.unknown, tally.open) == (2, 1, 2)

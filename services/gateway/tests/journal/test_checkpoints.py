@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.orders import Order, OrderTerms, State
 from derivfleet.gateway.journal.checkpoints import Checkpoints
-from derivfleet.gateway.journal.sqlite import Journal
+from derivfleet.gateway.journal.journal import Journal
 
 if TYPE_CHECKING:
     from pathlib import Path

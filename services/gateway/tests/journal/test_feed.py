@@ -6,13 +6,17 @@ import asyncio
 import tempfile
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from derivfleet.gateway.core.orders import Order, OrderTerms, State
 from derivfleet.gateway.journal.feed import EVERYBODY, Feed
-from derivfleet.gateway.journal.sqlite import Journal, JournalEvent
+from derivfleet.gateway.journal.journal import Journal
+
+if TYPE_CHECKING:
+    from derivfleet.gateway.journal.records import JournalEvent
 
 TERMS = OrderTerms("DIGITOVER", "1HZ100V", Decimal("0.35"), 1, "t", "4")
 BOTS = ("one", "two", EVERYBODY)

@@ -11,7 +11,7 @@ from derivfleet.deriv.limits import Bucket, LimitsTable, StreamCaps
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway.core.blocks import Block
 from derivfleet.gateway.core.schedule import Rank, Refusal, Schedule, Ticket, TicketState
-from derivfleet.gateway.journal.sqlite import JournalError
+from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.upstream.turns import Turns
 
 S = 10**9

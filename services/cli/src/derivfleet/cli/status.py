@@ -59,6 +59,9 @@ def status(
 
 def screen_of(answer: control_pb2.GetStatusResponse) -> Iterable[RenderableType]:
     """A status for people."""
+    if answer.journal.problem:
+        waiting = f"; {answer.journal.unwritten} transitions wait for it" if answer.journal.unwritten else ""
+        yield Text(f"no orders are opened: {answer.journal.problem}{waiting}", style="red")
     for account in answer.accounts:
         kind = "demo" if account.is_demo else "real"
         yield (

@@ -24,6 +24,8 @@ CappedCall = Literal["buy", "proposal", "proposal_open_contract", "sell", "ticks
 """The kinds of call that bots can cause, as Deriv names them."""
 CAPPED_CALLS: tuple[CappedCall, ...] = get_args(CappedCall)
 WINDOWS_S = (60, 3600)
+LONGEST_COMPLAINT = 500
+"""Characters."""
 
 Calls = Annotated[int, Field(ge=1, le=1_000_000)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
@@ -179,29 +181,45 @@ def load_fleet(path: Path, known_symbols: frozenset[str] | None = None) -> Fleet
     ``known_symbols`` (if given) are the only ones allowed. Raises ConfigurationError naming the key: an unknown key,
     a wrong type, an unknown strategy or symbol, a file that is not there or not YAML.
     """
-    try:
-        data = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark is not None else ""
-        raise ConfigurationError(str(path), f"is not YAML{where}: {getattr(error, 'problem', None) or error}") from None
+    data = _read(path)
     if not isinstance(data, dict):
         raise ConfigurationError(str(path), "must be a mapping with the key `bots`")
     try:
         fleet = Fleet.model_validate(data)
     except ValidationError as error:
         key, message = first_problem(error)
-        raise ConfigurationError(f"{path.name}: {_readable(key, cast('dict[str, Any]', data))}", message) from None
+        name = _readable(key, cast("dict[str, Any]", data))
+        raise ConfigurationError(_line(f"{path.name}: {name}"), _line(message)) from None
     for bot in fleet.bots:
         for symbol in bot.symbols:
             if known_symbols is not None and symbol not in known_symbols:
                 known = ", ".join(sorted(known_symbols))
                 raise ConfigurationError(
-                    f"{path.name}: bots.{bot.name}.symbols", f"unknown symbol {symbol}; known are {known}"
+                    f"{path.name}: bots.{bot.name}.symbols", f"unknown symbol {_line(symbol)}; known are {known}"
                 )
     return fleet
+
+
+def _read(path: Path) -> Any:
+    """The document in a file. Raises ConfigurationError."""
+    try:
+        return yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(str(path), "is no text in UTF-8") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # A ValueError is a scalar that looks like a date or number and is none, as 2026-13-45.
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise ConfigurationError(str(path), _line(f"is not YAML{where}: {problem}")) from None
+
+
+def _line(text: str) -> str:
+    """A complaint that quotes what is in the file, which may be anything, as one line of a readable length."""
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST_COMPLAINT else f"{text[:LONGEST_COMPLAINT]} …"
 
 
 def _readable(key: str, data: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.logs import configure_logs, redact
 from derivfleet.common.settings import ServiceSettings, load_settings
 from derivfleet.common.telemetry import Telemetry
+from derivfleet.common.vitals import every_wall_s, tell
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -57,9 +58,13 @@ async def _serve(
     sys.setswitchinterval(SWITCH_S)
     telemetry = Telemetry(name, clock, settings.otlp_endpoint)
     loop.call_later(SETTLED_AFTER_WALL_S, _settle)
+    every_s = every_wall_s()
+    telling = asyncio.create_task(tell(telemetry.vitals, every_s), name="vitals") if every_s else None
     try:
         await work(settings, clock, telemetry, stop)
     finally:
+        if telling is not None:
+            telling.cancel()
         await asyncio.to_thread(telemetry.close)
 
 

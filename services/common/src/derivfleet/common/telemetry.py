@@ -23,6 +23,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from derivfleet.common.logs import redact
 from derivfleet.common.spans import SPANS, Attribute, SpanKind, SpanName
+from derivfleet.common.vitals import Vitals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
@@ -142,6 +143,7 @@ class Telemetry:
     def __init__(
         self, service: str, clock: Clock, endpoints: str = "", processors: Iterable[SpanProcessor] = ()
     ) -> None:
+        self.vitals = Vitals()
         self._clock = clock
         self._resource = Resource.create(
             {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -102,6 +103,20 @@ class AccountRoom:
     def breaker(self) -> Breaker:
         """Whether orders are opened, since when, and why not."""
         return self.desk.fuse.breaker
+
+    @property
+    def held(self) -> Counter[str]:
+        """What it holds on to, by name."""
+        held = Counter(
+            turns_waiting=self._turns.waiting,
+            orders_open=len(self.desk.open),
+            orders_unknown=len(self.desk.lost_time_ns),
+            orders_remembered=self._journal.remembered,
+        )
+        for seat in self.pool.seats.values():
+            if seat.connection is not None:
+                held.update(seat.connection.held)
+        return held
 
     def recover(self) -> None:
         """Take up the orders and count the calls of an earlier run; before any call is served."""

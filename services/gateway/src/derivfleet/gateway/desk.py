@@ -38,6 +38,7 @@ from derivfleet.gateway.core.orders import (
 from derivfleet.gateway.core.tally import Tallies
 from derivfleet.gateway.diary import told
 from derivfleet.gateway.fuse import Fuse
+from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.refusals import (
     DerivSickError,
     DeskClosedError,
@@ -105,11 +106,11 @@ class Desk:
     def recover(self) -> None:
         """Take up the orders of an earlier run: what was being sent is unknown now, what was not sent never will be."""
         now_ns = self._clock.now_ns()
-        for order in self.feed.journal.all_orders(self._account):
-            self.tallies.replay(order)
-            if order.sent_time_ns > now_ns - RECALLED_NS:
-                self.line.schedule.recall(order.bot, Call.BUY, now_ns)
-        for order in self.feed.journal.open_orders(self._account):
+        journal = self.feed.journal
+        self.tallies.replay(journal.tallies(self._account))
+        for bot in journal.sent_since(self._account, now_ns - RECALLED_NS):
+            self.line.schedule.recall(bot, Call.BUY, now_ns)
+        for order in journal.open_orders(self._account):
             self.open[order.order_id] = order
             match order.state:
                 case State.INTENDED | State.SENT:
@@ -137,8 +138,7 @@ class Desk:
         ``has_lease`` tells whether the asking replica holds the symbol; it is asked again right before the sending.
         Raises DifferentOrderError if the id is taken by another order. Nothing is written down, and asking again with
         the same id is safe, if it raises LeaseLostError (the replica may not buy), TurnRefusedError (it could not be
-        sent before the deadline), DeskClosedError (no new orders are taken) or JournalError (the journal is out of
-        order).
+        sent before the deadline), DeskClosedError (no new orders are taken) or JournalError.
         """
         known = self.find(order_id)
         if known is not None:
@@ -220,7 +220,7 @@ class Desk:
             await asyncio.wait(tasks, timeout=CLOSE_PATIENCE_WALL_S)
 
     def take_up_stranded(self) -> None:
-        """Give orders whose purchase has ended without a word a state from which they go on. Raises JournalError."""
+        """Give orders whose purchase has ended without a word a state from which they go on."""
         for order in list(self.open.values()):
             if order.order_id not in self._purchases:
                 self._take_up(order, "the gateway failed")
@@ -242,8 +242,7 @@ class Desk:
 
     def settle(self, contract_id: int, event: Settled) -> None:
         """A contract has ended. What is not known yet is remembered: sales can overtake receipts."""
-        order_id = self._by_contract.get(contract_id)
-        order = self.open.get(order_id) if order_id else None
+        order = self.open.get(self._by_contract.get(contract_id, ""))
         if order is None:
             awaiting_receipt = any(order.state in (State.SENT, State.UNKNOWN) for order in self.open.values())
             if not awaiting_receipt:
@@ -325,8 +324,9 @@ class Desk:
             return self._deny(order_id, code, str(error), error.refusal.wait_ns)
         except DerivSickError as error:
             return self._deny(order_id, "DERIV_SICK", str(error), error.wait_ns)
-        except LeaseLostError as error:
-            return self._move(self.open[order_id], Denied("LEASE_LOST", str(error)))
+        except (LeaseLostError, JournalError) as error:
+            code = "LEASE_LOST" if isinstance(error, LeaseLostError) else "JOURNAL_NOT_WRITTEN"
+            return self._move(self.open[order_id], Denied(code, str(error)))
         except CallRefusedError as error:
             return self._refused(self.open[order_id], error.code, error.message)
         except AnswerLostError as error:

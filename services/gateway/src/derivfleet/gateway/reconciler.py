@@ -26,7 +26,7 @@ from derivfleet.gateway.core.reconcile import (
     is_proven_absent,
 )
 from derivfleet.gateway.core.schedule import GATEWAY
-from derivfleet.gateway.journal.sqlite import JournalError
+from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
 from derivfleet.gateway.upstream.line import TurnRefusedError
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotation at run time
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from derivfleet.common.settings import ServerSettings, ServiceSettings
+from derivfleet.gateway.journal.journal import Sync  # noqa: TC001 - as above
 
 __all__ = ["DerivSettings", "GatewaySettings"]
 
@@ -47,4 +48,14 @@ class GatewaySettings(DerivSettings, ServerSettings):
 
     listen: str = "127.0.0.1:7700"
     fleet: Path
-    journal: Path
+    journal: Annotated[str, BeforeValidator(str)]
+    """The path of an SQLite file, or postgresql://user@host:5432/database."""
+    journal_password: SecretStr = SecretStr("")
+    """For PostgreSQL; never in the address."""
+    journal_sync: Sync = "sent"
+    journal_wait_s: Annotated[float, Field(ge=0)] = 30.0
+    """How long a start waits for another gateway to let go of a PostgreSQL journal, in seconds of the wall's clock."""
+    journal_hot_days: Annotated[float, Field(ge=0.05)] = 3.0
+    """After so many days orders that have ended go to the archive."""
+    journal_feed_days: Annotated[float, Field(gt=0)] = 30.0
+    """So long can a reader of the order feed stay away and miss nothing."""

@@ -135,7 +135,9 @@ class OrderFeed:
         _log.info("order feed connected", position=self._mark.position, outage_s=round(outage_s, 3))
 
     async def _follow(self) -> None:
-        request = control_pb2.StreamOrderFeedRequest(after_position=self._mark.position)
+        request = control_pb2.StreamOrderFeedRequest(
+            after_position=self._mark.position - self._mark.base, journal_id=self._mark.journal
+        )
         call: Call = self._stub.StreamOrderFeed(request, metadata=self._token.metadata)
         queue: asyncio.Queue[Response | None] = asyncio.Queue(_QUEUE_EVENTS)
         self._pending_since_ns = None
@@ -176,11 +178,14 @@ class OrderFeed:
         seen_to_ns = mark.seen_to_ns
         caught_up = self._caught_up
         for response in batch:
+            if response.journal_id:
+                mark = self._begun(mark, response)
             if not response.HasField("event"):
                 caught_up = True
                 seen_to_ns = self._clock.now_ns()
                 continue
             event = response.event
+            event.position += mark.base
             mark = replace(mark, position=max(mark.position, event.position))
             # Another machine's clock may be ahead of ours.
             seen_to_ns = max(seen_to_ns, min(event.time_ns, self._clock.now_ns()))
@@ -196,6 +201,18 @@ class OrderFeed:
             # Only what is kept has arrived: a gateway that answers does not help a disk that is full.
             self._said = ""
             self._failures = 0
+
+    def _begun(self, mark: FeedMark, first: Response) -> FeedMark:
+        """What the first message of a stream says: which journal it is, where it begins, and what is missing."""
+        asked = mark.position - mark.base
+        if first.begins_after < asked:
+            _log.warning("the gateway has another order journal, reading it from its beginning", was=mark.journal)
+            mark = replace(mark, base=mark.position)
+        elif asked and first.trimmed_to > asked:
+            missed = first.trimmed_to - asked
+            _log.error("the order feed has forgotten what was not read yet", events=missed)
+            mark = replace(mark, refused=mark.refused + missed)
+        return replace(mark, journal=first.journal_id)
 
     async def _keep(self, orders: Sequence[OrderRecord], seen_to_ns: int, mark: FeedMark | None = None) -> None:
         kept = replace(mark or self._mark, seen_to_ns=max(self._mark.seen_to_ns, seen_to_ns))

@@ -99,10 +99,12 @@ class SettledRow:
     profit: Decimal
 
 
-def mark(connection: sqlite3.Connection, source: str) -> tuple[int, int, int]:
-    """Position, seen-to and refused of a feed; zeros if it never was."""
-    row = connection.execute("SELECT position, seen_to_ns, refused FROM feeds WHERE source = ?", (source,)).fetchone()
-    return row or (0, 0, 0)
+def mark(connection: sqlite3.Connection, source: str) -> tuple[int, int, int, int, str]:
+    """Position, seen-to, refused, base and journal of a feed; zeros if it never was."""
+    row = connection.execute(
+        "SELECT position, seen_to_ns, refused, base, journal FROM feeds WHERE source = ?", (source,)
+    ).fetchone()
+    return row or (0, 0, 0, 0, "")
 
 
 def period(

@@ -59,7 +59,14 @@ CREATE TABLE status_samples (
 ) WITHOUT ROWID;
 """
 
-_MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
+# Positions of the feed are those of one journal. `journal` is the one that is read now, and `base` is added to its
+# positions, so that those kept here go on growing when the gateway gets another journal.
+_FEED_JOURNALS = """
+ALTER TABLE feeds ADD COLUMN base INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE feeds ADD COLUMN journal TEXT NOT NULL DEFAULT '';
+"""
+
+_MIGRATIONS: tuple[str, ...] = (_VERSION_1, _FEED_JOURNALS)
 """Each brings a store from the version of its index to the next one. Never edit one that was released."""
 
 VERSION = len(_MIGRATIONS)

@@ -11,7 +11,7 @@ import asyncio
 import json
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, TypeVar
 
@@ -44,11 +44,16 @@ class StoreError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FeedMark:
-    """How far the order feed has been kept: its position, up to when all was seen, events that had to be refused."""
+    """How far the order feed has been kept: its position, up to when all was seen, events that had to be refused.
+
+    The position is ``base`` more than in the gateway's ``journal``.
+    """
 
     position: int = 0
     seen_to_ns: int = 0
     refused: int = 0
+    base: int = 0
+    journal: str = ""
 
     def joined(self, other: FeedMark) -> FeedMark:
         """The further of the two in each respect; the store joins in the same way."""
@@ -56,6 +61,7 @@ class FeedMark:
             max(self.position, other.position),
             max(self.seen_to_ns, other.seen_to_ns),
             max(self.refused, other.refused),
+            *max((self.base, self.journal), (other.base, other.journal), key=lambda pair: (pair[0], bool(pair[1]))),
         )
 
 
@@ -73,12 +79,16 @@ _KEEP_ORDER = (
     + ", ".join(f"{name} = excluded.{name}" for name in _names(OrderRecord) if name not in ("account", "order_id"))
     + ", settled_position = COALESCE(settled_position, excluded.settled_position)"
     " WHERE excluded.position > orders.position"
+    # What has settled stays so, also while the feed is read once more from its beginning.
+    " AND (orders.settled_position IS NULL OR excluded.settled_position IS NOT NULL)"
 )
 _KEEP_SAMPLE = f"{_insert('status_samples', _names(StatusSample))} ON CONFLICT (account, time_ns) DO NOTHING"
 _KEEP_MARK = (
-    "INSERT INTO feeds (source, position, seen_to_ns, refused) VALUES (?, ?, ?, ?) ON CONFLICT (source) DO UPDATE SET "
+    "INSERT INTO feeds (source, position, seen_to_ns, refused, base, journal) VALUES (?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (source) DO UPDATE SET "
     "position = MAX(position, excluded.position), seen_to_ns = MAX(seen_to_ns, excluded.seen_to_ns), "
-    "refused = MAX(refused, excluded.refused)"
+    "refused = MAX(refused, excluded.refused), base = MAX(base, excluded.base), "
+    "journal = CASE WHEN excluded.base >= base AND excluded.journal != '' THEN excluded.journal ELSE journal END"
 )
 _span_row = attrgetter(*_names(SpanRecord))
 
@@ -142,7 +152,7 @@ class Store:
 
         def write(connection: sqlite3.Connection) -> None:
             connection.executemany(_KEEP_ORDER, rows)
-            connection.execute(_KEEP_MARK, (source, mark.position, mark.seen_to_ns, mark.refused))
+            connection.execute(_KEEP_MARK, (source, *astuple(mark)))
 
         await self._write(write)
 

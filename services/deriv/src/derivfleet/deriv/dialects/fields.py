@@ -15,6 +15,10 @@ __all__ = ["SYMBOL_NAMES", "Fields", "payload", "stream_id_of"]
 
 SYMBOL_NAMES = ("underlying_symbol", "symbol", "underlying")
 """All keys that a symbol goes by, in one dialect or another."""
+LARGEST_EXPONENT = 300
+"""A short text such as 1e99999999 is a number that takes minutes to write out."""
+LARGEST_INTEGER = 2**63 - 1
+"""Ids and times are whole numbers of 64 bits at most, on the wire to bots as in the journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ class Fields:
             raise self._complain(name, f"is no number: {value!r:.40}") from None
         if not number.is_finite():
             raise self._complain(name, "is not finite")
+        if abs(number.adjusted()) > LARGEST_EXPONENT:
+            raise self._complain(name, "is out of range")
         return number
 
     def number(self, name: str) -> Decimal:
@@ -53,10 +59,12 @@ class Fields:
         return number
 
     def integer_or_none(self, name: str) -> int | None:
-        """A whole number, however it is written."""
+        """A whole number of at most 64 bits, however it is written."""
         number = self.number_or_none(name)
         if number is None:
             return None
+        if abs(number) > LARGEST_INTEGER:
+            raise self._complain(name, "is out of range")
         if number != number.to_integral_value():
             raise self._complain(name, f"is not whole: {number}")
         return int(number)

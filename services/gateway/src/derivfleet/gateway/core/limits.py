@@ -42,7 +42,7 @@ LOAN_EASE = 1.1
 nothing for a while. The ease lets the calls that return decide in the end, not the pace."""
 EXITS_PART = 0.1
 """Part of every limit that exits and reconciling are expected to need."""
-RETURNING_PART = 0.04
+RETURNING_PART = 0.03
 """Part of every limit that bots are expected to need who come back for a share that is lent."""
 
 
@@ -95,7 +95,7 @@ class BucketLimits:
         self._set_limits()
         last, lengths_ns = len(self.windows_s) - 1, self.log.lengths_ns
         self._pace = Pace(last, self.limits[0], lengths_ns[last] // 360, lengths_ns[last] // 360, 1.0) if last else None
-        self._loan_pace = Pace(0, LOANS_AT_ONCE, lengths_ns[0] // 20, lengths_ns[0] // 12, LOAN_EASE, 1.5)
+        self._loan_pace = Pace(0, LOANS_AT_ONCE, lengths_ns[0] // 30, lengths_ns[0] // 12, LOAN_EASE, 1.5)
 
     def adopt(self, windows: Mapping[int, int], headroom: float) -> None:
         """Take over limits that the server has told, keeping what was counted. Windows of other lengths are ignored."""

@@ -29,10 +29,10 @@ FINE = 6
 COARSE = 1.3
 """... whose ends are so far apart: a group's last return has to lie within the horizon of its first."""
 
-RUNS_OUT_PART = 0.0015
+RUNS_OUT_PART = 0.0012
 """How likely it may be that a reserve runs out within its horizon. Each ordinary call takes that chance, and there are
 about ten of them for each exit: one exit in a hundred waits longer than the grace."""
-GRACE_NS = 243_000_000
+GRACE_NS = 244_000_000
 """Who finds the window full, but the next return so near, waits for it: nobody calls that waiting."""
 BISECTIONS = 40
 

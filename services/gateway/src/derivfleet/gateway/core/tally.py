@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.orders import FINAL, State
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from derivfleet.gateway.core.orders import Order
 
-__all__ = ["BotTally", "Tallies"]
+__all__ = ["BotTally", "Past", "Tallies", "kind"]
 
+BOUGHT = "bought"
 TELL_EVERY_NS = 10 * 10**9
 """Refusals of one bot are spoken of this often: one that floods is refused thousands of times a second."""
 
@@ -34,6 +37,22 @@ class BotTally:
     refused: int = 0
     """Orders refused before they were written down, since that was last spoken of."""
     refused_told_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Orders of one bot that are of one :func:`kind`; how many of them won, and what they brought."""
+
+    bot: str
+    kind: str
+    orders: int
+    wins: int
+    profit: Decimal
+
+
+def kind(order: Order) -> str:
+    """What an order counts as: its state, and marks behind it. The journal counts orders by it."""
+    return f"{order.state} {BOUGHT}" if order.contract_id else str(order.state)
 
 
 @dataclass(slots=True)
@@ -85,10 +104,16 @@ class Tallies:
             case _:
                 return
 
-    def replay(self, order: Order) -> None:
-        """Count an order of an earlier run, as it stands now."""
-        self.count(None, replace(order, state=State.INTENDED))
-        if order.contract_id and order.state is not State.CONFIRMED:
-            self.of(order.bot).confirmed += 1
-        if order.state is not State.INTENDED:
-            self.count(State.INTENDED, order)
+    def replay(self, pasts: Iterable[Past]) -> None:
+        """Count orders of an earlier run, as they stand now."""
+        for past in pasts:
+            name, *marks = past.kind.split()
+            state, tally = State(name), self.of(past.bot)
+            tally.buys += past.orders
+            tally.confirmed += past.orders * (BOUGHT in marks)
+            tally.open += past.orders * (state not in FINAL)
+            tally.unknown += past.orders * (state is State.UNKNOWN)
+            tally.errors += past.orders * (state in (State.DENIED, State.REJECTED))
+            tally.settled += past.orders * (state is State.SETTLED)
+            tally.wins += past.wins
+            tally.profit += past.profit

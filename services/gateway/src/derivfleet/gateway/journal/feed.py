@@ -10,13 +10,12 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.journal.sqlite import JournalEvent
-
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from derivfleet.gateway.core.orders import Order
-    from derivfleet.gateway.journal.sqlite import Journal
+    from derivfleet.gateway.journal.journal import Journal
+    from derivfleet.gateway.journal.records import JournalEvent
 
 __all__ = ["Feed"]
 
@@ -59,14 +58,19 @@ class Feed:
         self._recent: deque[JournalEvent] = deque(maxlen=recent)
         self._readers: dict[str, set[_Reader]] = {}
         self._closed = False
+        journal.listen(self._take)
 
     def write(self, order: Order, time_ns: int) -> None:
-        """Write a transition down, then wake those readers whom it concerns."""
-        self.last_position = self.journal.write(order, time_ns)
-        self._recent.append(JournalEvent(self.last_position, time_ns, order))
-        for bot in (order.bot, EVERYBODY):
+        """Write a transition down. Raises as the journal does."""
+        self.journal.write(order, time_ns)
+
+    def _take(self, event: JournalEvent) -> None:
+        """A transition is in the journal: wake those readers whom it concerns."""
+        self.last_position = event.position
+        self._recent.append(event)
+        for bot in (event.order.bot, EVERYBODY):
             for reader in self._readers.get(bot, ()):
-                reader.tell(self.last_position)
+                reader.tell(event.position)
 
     def close(self) -> None:
         """End every reader's stream."""
@@ -78,7 +82,10 @@ class Feed:
     async def follow(
         self, account: str, after_position: int, bot: str = EVERYBODY
     ) -> AsyncGenerator[JournalEvent | None, None]:
-        """Transitions after a position; None whenever the reader has seen all there is. ``bot`` asks for its alone."""
+        """Transitions after a position; None whenever the reader has seen all there is. ``bot`` asks for its alone.
+
+        Raises JournalError if old ones are asked for and the database is away.
+        """
         position = after_position
         reader = _Reader()
         readers = self._readers.setdefault(bot, set())

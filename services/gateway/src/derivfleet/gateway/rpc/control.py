@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from derivfleet.common.rpc.status import ProblemError, abort
-from derivfleet.gateway.rpc import messages, quota
+from derivfleet.gateway.journal.store import JournalError
+from derivfleet.gateway.rpc import messages, problems, quota
 from derivfleet.v1 import control_pb2, control_pb2_grpc
 
 if TYPE_CHECKING:
@@ -42,6 +43,12 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         await self._check_account(request.account, context)
         return control_pb2.GetStatusResponse(
             accounts=[self._account_status(room) for room in self._rooms.values() if request.account in ("", room.key)],
+            journal=control_pb2.JournalStatus(
+                journal_id=self._feed.journal.journal_id,
+                last_position=self._feed.last_position,
+                problem=self._feed.journal.trouble,
+                unwritten=self._feed.journal.unwritten,
+            ),
             time_ns=self._clock.now_ns(),
             started_time_ns=self._started_ns,
         )
@@ -58,9 +65,12 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
                 raise messages.invalid("page_token", "must be empty or the next_page_token of an earlier answer")
         except ProblemError as error:
             await abort(context, error.problem)
-        orders, more = self._feed.journal.page(
-            request.account, request.bot, state or "", int(request.page_token or 0), request.limit or DEFAULT_PAGE
-        )
+        try:
+            orders, more = self._feed.journal.page(
+                request.account, request.bot, state or "", int(request.page_token or 0), request.limit or DEFAULT_PAGE
+            )
+        except JournalError as error:
+            await abort(context, problems.journal_not_read(error))
         return control_pb2.ListOrdersResponse(
             orders=[messages.order_message(order) for order in orders], next_page_token=str(more) if more else ""
         )
@@ -71,12 +81,22 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         await self._check_account(request.account, context)
         if request.after_position < 0:
             await abort(context, messages.invalid("after_position", "must not be negative").problem)
-        async with aclosing(self._feed.follow(request.account, request.after_position)) as events:
-            async for event in events:
-                if event is None:
-                    yield control_pb2.StreamOrderFeedResponse()
-                else:
-                    yield control_pb2.StreamOrderFeedResponse(event=messages.event_message(event))
+        journal = self._feed.journal
+        begins_after = request.after_position
+        if request.journal_id not in ("", journal.journal_id) or begins_after > self._feed.last_position:
+            begins_after = 0  # a position in another journal, or in what this one was before it was put back
+        first = control_pb2.StreamOrderFeedResponse(
+            journal_id=journal.journal_id, begins_after=begins_after, trimmed_to=journal.trimmed_to
+        )
+        try:
+            async with aclosing(self._feed.follow(request.account, begins_after)) as events:
+                async for event in events:
+                    if event is not None:
+                        first.event.CopyFrom(messages.event_message(event))
+                    yield first
+                    first = control_pb2.StreamOrderFeedResponse()
+        except JournalError as error:
+            await abort(context, problems.journal_not_read(error))
 
     async def _check_account(self, account: str, context: Context) -> None:
         if account and account not in self._rooms:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from derivfleet.deriv.answers import ContractState
     from derivfleet.deriv.candles import Candle
     from derivfleet.deriv.ticks import Tick
-    from derivfleet.gateway.journal.sqlite import JournalEvent
+    from derivfleet.gateway.journal.records import JournalEvent
 
 __all__ = [
     "amount_of",

@@ -16,9 +16,19 @@ if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
     from derivfleet.deriv.vocabulary import Call
     from derivfleet.gateway.core.orders import Order
+    from derivfleet.gateway.journal.store import JournalError
     from derivfleet.gateway.upstream.connection import CallRefusedError
 
-__all__ = ["denied", "fell_behind", "lease_lost", "no_contract", "order_refused", "refused", "turn_refused"]
+__all__ = [
+    "denied",
+    "fell_behind",
+    "journal_not_read",
+    "lease_lost",
+    "no_contract",
+    "order_refused",
+    "refused",
+    "turn_refused",
+]
 
 
 def denied(order: Order, account: str, refused_wait_ns: int | None, clock: Clock) -> Problem:
@@ -81,6 +91,11 @@ def no_contract(order: Order) -> Problem:
     """There is nothing at Deriv to look at."""
     message = f"order {order.order_id} is {order.state}: it has no contract to look at"
     return Problem(grpc.StatusCode.FAILED_PRECONDITION, "NO_CONTRACT", message)
+
+
+def journal_not_read(error: JournalError) -> Problem:
+    """The journal's database is away, and what was asked is not in memory."""
+    return Problem(grpc.StatusCode.UNAVAILABLE, "JOURNAL_NOT_READ", str(error), retry_after_s=2.0)
 
 
 def fell_behind() -> Problem:

@@ -14,7 +14,7 @@ from derivfleet.deriv.requests import GRANULARITIES_S
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway.core.collapse import Asked
 from derivfleet.gateway.core.orders import Order, State
-from derivfleet.gateway.journal.sqlite import JournalError
+from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.refusals import DeskClosedError, DifferentOrderError, LeaseLostError, SellRefusedError
 from derivfleet.gateway.rpc import messages, problems, quota
 from derivfleet.gateway.rpc.pumps import Pump, sent_away

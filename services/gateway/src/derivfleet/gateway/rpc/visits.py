@@ -12,6 +12,7 @@ from derivfleet.common.rpc.identity import caller
 from derivfleet.common.rpc.status import Problem, ProblemError, abort
 from derivfleet.common.spans import Attribute, SpanName
 from derivfleet.common.telemetry import context_from
+from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.rpc import messages, problems
 from derivfleet.gateway.upstream.connection import AnswerLostError
 from derivfleet.gateway.upstream.line import TurnRefusedError
@@ -108,6 +109,8 @@ class Visit:
                 message = f"Deriv's answer was lost ({error})"
                 problem = Problem(grpc.StatusCode.UNAVAILABLE, "ANSWER_LOST", message, retry_after_s=1.0)
                 await self._fail(error.code, problem)
+            case JournalError():
+                await self._fail("JOURNAL_NOT_READ", problems.journal_not_read(error))
             case Exception():
                 # The caller gets one line, the log the traceback.
                 _log.error("a call failed in an unforeseen way", bot=self.bot, call=self._name, exc_info=error)

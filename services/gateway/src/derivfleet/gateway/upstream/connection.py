@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -129,6 +129,17 @@ class Connection:
     @property
     def stream_count(self) -> int:
         return len(self._streams)
+
+    @property
+    def held(self) -> Counter[str]:
+        """What it holds on to, by name."""
+        return Counter(
+            calls_open=len(self._open),
+            calls_in_library=self._library.pending,
+            calls_late=len(self._late),
+            streams=len(self._streams),
+            streams_ending=len(self._ending),
+        )
 
     def has_room(self, *, for_exit: bool = False) -> bool:
         """Whether another call may be in flight."""

@@ -89,6 +89,11 @@ class LibraryClient:
         self._api = library(connection=self._pipe, cache=_NoCache())
         self._ended: dict[int, asyncio.Future[Exception | None]] = {}
 
+    @property
+    def pending(self) -> int:
+        """Calls that the library holds on to."""
+        return len(self._api.pending_requests)
+
     async def send(self, frame: dict[str, Any]) -> None:
         """Send a request and return when it has ended: answered, be it by a result or an error, or given up.
 

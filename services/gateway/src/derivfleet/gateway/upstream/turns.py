@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from derivfleet.gateway.core.schedule import Refusal, Ticket, TicketState
-from derivfleet.gateway.journal.sqlite import JournalError
+from derivfleet.gateway.journal.store import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +45,11 @@ class Turns:
         self._hopeless_ns = round(clock.fleet_s(HOPELESS_WALL_S) * 1e9)
         self._timer: asyncio.Task[None] | None = None
         self._timer_ns = 0
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for their turn."""
+        return len(self._waiting)
 
     async def wait(self, bot: str, call: Call, deadline_ns: int | None, rank: Rank | None = None) -> Ticket | Refusal:
         """Wait for a turn; a refusal comes at once if it is sure, else at the deadline. Cancelling costs nothing."""
