@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.gateway.journal.sqlite import Journal
+from derivfleet.gateway.journal.journal import Journal
 from tests.sim.judge import COUNTS, judge
 from tests.sim.mutants import MUTANTS, hunt
 from tests.sim.plan import KINDS, POINTS, CrashPlan, Plan

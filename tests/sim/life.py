@@ -11,7 +11,7 @@ from derivfleet.common.fleet import Fleet
 from derivfleet.gateway.accounts import AccountRoom
 from derivfleet.gateway.core.orders import State
 from derivfleet.gateway.journal.feed import Feed
-from derivfleet.gateway.journal.sqlite import Journal
+from derivfleet.gateway.journal.journal import Journal
 from derivfleet.gateway.settings import GatewaySettings
 from tests.sim.plan import BOTS, SYMBOLS
 from tests.sim.virtual import Loop
@@ -67,17 +67,20 @@ class WatchedJournal(Journal):
         super().__init__(path, "JOURNAL")
         self._life = life
 
-    def write(self, order: Order, time_ns: int) -> int:
+    def write(self, order: Order, time_ns: int) -> None:
         what = NAMES.get(order.state, "an outcome is")
         self._life.point(f"before {what} committed")
-        position = super().write(order, time_ns)
+        super().write(order, time_ns)
         self._life.world.committed(order)
         self._life.point(f"after {what} committed")
-        return position
 
     def write_blocks(self, account: str, blocks: Iterable[Block]) -> None:
         self._life.check_alive()
         super().write_blocks(account, blocks)
+
+    def drop(self) -> None:
+        """Let go of the file as a process does that dies: nothing more is written."""
+        self._store.close()
 
 
 class Life:
@@ -130,7 +133,7 @@ class Life:
     def die(self) -> None:
         """All at once: no task runs on, nothing is said goodbye to, what was not committed is lost."""
         self.dead, self.serving = True, False
-        self.journal.close()
+        self.journal.drop()
         self.world.network.drop_all(self)
 
     def bury(self) -> None:

@@ -26,7 +26,7 @@ from derivfleet.gateway import reconciler as reconcilers
 from derivfleet.gateway.core import orders, reconcile
 from derivfleet.gateway.core.orders import Denied, NotFound, Sent, Settled, State, advance
 from derivfleet.gateway.desk import Desk
-from derivfleet.gateway.journal.sqlite import Journal
+from derivfleet.gateway.journal.journal import Journal
 from derivfleet.gateway.reconciler import UNREADABLE, Reconciler
 from derivfleet.gateway.upstream.connection import AnswerLostError, Connection
 from derivfleet.gateway.upstream.line import Line

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.telemetry import Telemetry
 from derivfleet.gateway.core.orders import FINAL, State
-from derivfleet.gateway.journal.sqlite import Journal
+from derivfleet.gateway.journal.journal import Journal
 from derivfleet.simulator.core.exchange import Credentials, Exchange
 from derivfleet.simulator.core.settings import SimulatorSettings
 from tests.sim.bots import Asker
