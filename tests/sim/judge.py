@@ -1,0 +1,137 @@
+"""What the gateway believes in the end, compared with the exchange's own ledger."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from derivfleet.gateway.core.orders import FINAL, State
+
+if TYPE_CHECKING:
+    from derivfleet.gateway.core.orders import Order, OrderTerms
+    from tests.sim.world import World
+
+__all__ = ["COUNTS", "Verdict", "judge"]
+
+COUNTS = (
+    "duplicates",
+    "lost",
+    "silently_unknown",
+    "wrong_profit",
+    "wrong_body",
+    "two_answers",
+    "stale_sends",
+    "two_owners",
+    "ignored_news",
+    "unforeseen",
+    "broken",
+)
+"""What must be zero."""
+NOTHING_BOUGHT = frozenset({State.DENIED, State.REJECTED, State.NOT_FOUND})
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was found; each problem names its kind first."""
+
+    problems: list[str] = field(default_factory=list[str])
+    unresolved: list[str] = field(default_factory=list[str])
+    """Orders that are unknown to the end, and with reason: the records cannot tell them from others like them."""
+
+    def add(self, kind: str, text: str) -> None:
+        self.problems.append(f"{kind}: {text}")
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Problems by kind."""
+        return Counter(problem.partition(":")[0] for problem in self.problems)
+
+
+def judge(world: World) -> Verdict:
+    """Compare every order with the ledger."""
+    verdict = Verdict()
+    purchases = _purchases(world, verdict)
+    alike: dict[OrderTerms, set[int]] = defaultdict(set)
+    for order_id, contract_ids in purchases.items():
+        alike[world.plans[order_id].terms].update(contract_ids)
+    claimed: dict[int, str] = {}
+    for order in world.orders.values():
+        if order.contract_id:
+            other = claimed.setdefault(order.contract_id, order.order_id)
+            if other != order.order_id:
+                verdict.add("lost", f"{order.contract_id} is that of {other} and of {order.order_id}")
+    for order_id, order in world.orders.items():
+        _judge_order(world, verdict, order, purchases[order_id], alike[world.plans[order_id].terms], claimed)
+    for contract_id, order_id in world.bought.items():
+        order = world.orders.get(order_id)
+        if contract_id not in claimed and (order is None or order.state is not State.UNKNOWN):
+            verdict.add("lost", f"{contract_id}, bought for {order_id} ({order and order.state}), belongs to no order")
+    for asker in world.askers.values():
+        _judge_answers(verdict, asker.plan.order_id, asker.told)
+        if asker.wrongly_accepted:
+            verdict.add("wrong_body", f"another body was taken for {asker.plan.order_id}")
+    verdict.problems += world.violations
+    return verdict
+
+
+def _purchases(world: World, verdict: Verdict) -> dict[str, list[int]]:
+    """What was bought for each order, once at most and with its terms."""
+    found: dict[str, list[int]] = defaultdict(list)
+    contracts = world.exchange.options_account.contracts
+    for contract_id, order_id in world.bought.items():
+        plan, price = world.plans.get(order_id), contracts[contract_id].buy_price
+        if plan is None or price != plan.terms.stake:
+            verdict.add("wrong_body", f"{order_id} was bought for {price}")
+        else:
+            found[order_id].append(contract_id)
+    for order_id, contract_ids in found.items():
+        if len(contract_ids) > 1:
+            verdict.add("duplicates", f"{order_id} was bought as {contract_ids}")
+    return found
+
+
+def _judge_order(
+    world: World, verdict: Verdict, order: Order, mine: list[int], alike: set[int], claimed: dict[int, str]
+) -> None:
+    """``mine``: what was bought for it; ``alike``: what was bought with the same terms, by whomever."""
+    state, order_id = order.state, order.order_id
+    free = [contract_id for contract_id in mine if contract_id not in claimed]
+    if state is State.UNKNOWN:
+        if _is_ambiguous(world, order, alike - claimed.keys()):
+            verdict.unresolved.append(order_id)
+        else:
+            verdict.add("silently_unknown", f"{order_id} is unknown to the end, though the records tell: {mine}")
+        return
+    if state not in FINAL:
+        verdict.add("silently_unknown", f"{order_id} is {state} to the end, bought: {mine}")
+        return
+    if state in NOTHING_BOUGHT:
+        if free:
+            verdict.add("silently_unknown", f"{order_id} is {state}, but was bought as {free}")
+        return
+    contract = world.exchange.options_account.contracts.get(order.contract_id)
+    if contract is None or order.contract_id not in alike:
+        verdict.add("wrong_profit", f"{order_id} has {order.contract_id}, which is none of {alike or mine}")
+    elif contract.sale is None or order.profit != contract.sale.price - contract.buy_price:
+        verdict.add("wrong_profit", f"{order_id} says {order.profit}, the ledger {contract.sale}")
+
+
+def _is_ambiguous(world: World, order: Order, free: set[int]) -> bool:
+    """Whether the records cannot tell: of several unknown orders that are alike, some were bought and some not."""
+    terms = world.plans[order.order_id].terms
+    unknown = [
+        other
+        for other in world.orders.values()
+        if other.state is State.UNKNOWN and world.plans[other.order_id].terms == terms
+    ]
+    return len(unknown) > 1 and 0 < len(free) != len(unknown)
+
+
+def _judge_answers(verdict: Verdict, order_id: str, told: list[tuple[str, int]]) -> None:
+    """A bot that has heard an end may not hear another."""
+    ends = {answer for answer in told if answer[0] in FINAL}
+    contracts = {contract_id for _, contract_id in told if contract_id}
+    late = {state for state, _ in ends} == {State.NOT_FOUND, State.SETTLED}
+    if (len(ends) > 1 and not late) or len(contracts) > 1:
+        verdict.add("two_answers", f"{order_id} was told {told}")
