@@ -9,7 +9,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.exits import ExitKind, ExitTerms
+from derivfleet.gateway.core.exits import DECIDED, ExitKind, ExitState, ExitTerms
 from derivfleet.gateway.core.orders import FINAL, State
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.refusals import (
@@ -20,7 +20,7 @@ from derivfleet.gateway.refusals import (
     OrderDoubtfulError,
 )
 from derivfleet.gateway.upstream.line import TurnRefusedError
-from tests.sim.wire import ASKED_FOR, LEASE
+from tests.sim.wire import ASKED_FOR, EXIT, LEASE
 
 if TYPE_CHECKING:
     from derivfleet.gateway.core.orders import Order
@@ -33,6 +33,10 @@ DEADLINE_S = 30.0
 RETRY_S = 1.0
 MOST_ASKS = 60
 LOOK_S = 9.0
+ANOTHER_SALE = 0.7
+"""How often a bot whose sale has failed tries another one."""
+IMPATIENT = 0.1
+"""How often it does that though it cannot know."""
 
 
 class Asker:
@@ -51,6 +55,8 @@ class Asker:
         """Whether another body was taken for the same order."""
         self._world = world
         self._asks = 0
+        self.told_exits: dict[str, ExitState] = {}
+        """The last answer about each exit that it has asked for."""
         self._sold = False
         self._heard_end = False
         self._random = random.Random(f"bot/{world.plan.seed}/{plan.order_id}")
@@ -111,14 +117,19 @@ class Asker:
         deadline_ns = self._world.timeline.now_ns + round(DEADLINE_S * 1e9)
         try:
             order, _ = await life.room.desk.buy(plan.bot, plan.order_id, plan.terms, deadline_ns, "", LEASE.get())
-        except (TurnRefusedError, LeaseLostError, OrderDoubtfulError, DeskClosedError, JournalError) as error:
+        except OrderDoubtfulError as error:
+            self._world.watch.refused(plan, error.doubtful)
+            self._later(RETRY_S)
+            return
+        except (TurnRefusedError, LeaseLostError, DeskClosedError, JournalError) as error:
             self._world.note(f"bot hears {type(error).__name__} about {plan.order_id}")
             self._later(RETRY_S)
             return
         self._hear(order)
         if order.state is State.CONFIRMED and plan.sell_after_s is not None and not self._sold:
             self._sold = True
-            self._world.timeline.after(plan.sell_after_s, self._sell)
+            for after_s in (0.0, *plan.sells_again_after_s):
+                self._world.timeline.after(plan.sell_after_s + after_s, self._sell)
 
     def _hear(self, order: Order) -> None:
         self._world.note(f"bot is told that {order.order_id} is {order.state}, contract {order.contract_id}")
@@ -151,22 +162,48 @@ class Asker:
         self._world.note(f"another body was taken for {plan.order_id}")
 
     def _sell(self) -> None:
+        """Ask for a sale: for the same one again as long as it is not known to have failed, and sometimes then too."""
         life = self._world.life
         if life is None or not life.serving:
             return
         order = life.room.desk.find(self.plan.order_id)
-        if order is None or order.state is not State.CONFIRMED:
+        if order is None or order.state not in (State.CONFIRMED, State.SETTLED):
             return
-        self._world.note(f"bot sells {self.plan.order_id}")
+        last = next(reversed(self.told_exits), "out-1")
+        has_failed = self.told_exits.get(last) in DECIDED - {ExitState.DONE}
+        is_new = (has_failed and self._random.random() < ANOTHER_SALE) or self._random.random() < IMPATIENT
+        exit_id = f"out-{len(self.told_exits) + 1}" if is_new else last
+        self.told_exits.setdefault(exit_id, ExitState.INTENDED)
+        self._world.note(f"bot sells {self.plan.order_id} as {exit_id}")
         context = copy_context()
         context.run(ASKED_FOR.set, self.plan.order_id)
-        life.loop.create_task(self._selling(order), context=context)
+        context.run(EXIT.set, exit_id)
+        life.loop.create_task(self._selling(order, exit_id), context=context)
 
-    async def _selling(self, order: Order) -> None:
+    async def _selling(self, order: Order, exit_id: str) -> None:
         life = self._world.life
         assert life is not None
+        exits, terms = life.room.desk.exits, ExitTerms(ExitKind.SELL)
         deadline_ns = self._world.timeline.now_ns + round(DEADLINE_S * 1e9)
         try:
-            await life.room.desk.exits.carry_out(order, "", ExitTerms(ExitKind.SELL), deadline_ns, "")
+            _, told = await exits.carry_out(order, exit_id, terms, deadline_ns, "")
         except (TurnRefusedError, ExitRefusedError, DeskClosedError, JournalError) as error:
             self._world.note(f"bot hears {type(error).__name__} about selling {order.order_id}")
+            return
+        self._world.note(f"bot is told that sale {exit_id} of {order.order_id} is {told.state}")
+        self.told_exits[exit_id] = told.state
+        if self.plan.asks_otherwise:
+            await self._sold_otherwise(order, exit_id, deadline_ns)
+
+    async def _sold_otherwise(self, order: Order, exit_id: str, deadline_ns: int) -> None:
+        """The same id with another price: to be refused."""
+        life = self._world.life
+        assert life is not None
+        terms = ExitTerms(ExitKind.SELL, Decimal("0.01"))
+        try:
+            await life.room.desk.exits.carry_out(order, exit_id, terms, deadline_ns, "")
+        except DifferentOrderError:
+            return
+        except (TurnRefusedError, ExitRefusedError, DeskClosedError, JournalError):
+            return
+        self.wrongly_accepted = True

@@ -6,7 +6,9 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.orders import FINAL, State
+from derivfleet.gateway.core.exits import DECIDED, ExitState
+from derivfleet.gateway.core.orders import FINAL, Doubt, State
+from tests.sim.beside import STRANGER
 
 if TYPE_CHECKING:
     from derivfleet.gateway.core.orders import Order, OrderTerms
@@ -24,6 +26,14 @@ COUNTS = (
     "stale_sends",
     "two_owners",
     "ignored_news",
+    "sold_twice",
+    "wrong_exit",
+    "stolen",
+    "bought_in_doubt",
+    "held_up",
+    "believed_early",
+    "mistaken",
+    "wrong_word",
     "unforeseen",
     "broken",
 )
@@ -37,7 +47,7 @@ class Verdict:
 
     problems: list[str] = field(default_factory=list[str])
     unresolved: list[str] = field(default_factory=list[str])
-    """Orders that are unknown to the end, and with reason: the records cannot tell them from others like them."""
+    """Orders that are unknown to the end, and with reason: the records cannot tell, and no operator has either."""
 
     def add(self, kind: str, text: str) -> None:
         self.problems.append(f"{kind}: {text}")
@@ -63,9 +73,10 @@ def judge(world: World) -> Verdict:
                 verdict.add("lost", f"{order.contract_id} is that of {other} and of {order.order_id}")
     for order_id, order in world.orders.items():
         _judge_order(world, verdict, order, purchases[order_id], alike[world.plans[order_id].terms], claimed)
+        _judge_exits(world, verdict, order)
     for contract_id, order_id in world.bought.items():
         order = world.orders.get(order_id)
-        if contract_id not in claimed and (order is None or order.state is not State.UNKNOWN):
+        if contract_id not in claimed and order_id != STRANGER and (order is None or order.state is not State.UNKNOWN):
             verdict.add("lost", f"{contract_id}, bought for {order_id} ({order and order.state}), belongs to no order")
     for asker in world.askers.values():
         _judge_answers(verdict, asker.plan.order_id, asker.told)
@@ -80,6 +91,8 @@ def _purchases(world: World, verdict: Verdict) -> dict[str, list[int]]:
     found: dict[str, list[int]] = defaultdict(list)
     contracts = world.exchange.options_account.contracts
     for contract_id, order_id in world.bought.items():
+        if order_id == STRANGER:
+            continue
         plan, price = world.plans.get(order_id), contracts[contract_id].buy_price
         if plan is None or price != plan.terms.stake:
             verdict.add("wrong_body", f"{order_id} was bought for {price}")
@@ -98,7 +111,7 @@ def _judge_order(
     state, order_id = order.state, order.order_id
     free = [contract_id for contract_id in mine if contract_id not in claimed]
     if state is State.UNKNOWN:
-        if _is_ambiguous(world, order, alike - claimed.keys()):
+        if order.doubt in (Doubt.MORE_CANDIDATES, Doubt.FOREIGN_TRADES):
             verdict.unresolved.append(order_id)
         else:
             verdict.add("silently_unknown", f"{order_id} is unknown to the end, though the records tell: {mine}")
@@ -117,15 +130,18 @@ def _judge_order(
         verdict.add("wrong_profit", f"{order_id} says {order.profit}, the ledger {contract.sale}")
 
 
-def _is_ambiguous(world: World, order: Order, free: set[int]) -> bool:
-    """Whether the records cannot tell: of several unknown orders that are alike, some were bought and some not."""
-    terms = world.plans[order.order_id].terms
-    unknown = [
-        other
-        for other in world.orders.values()
-        if other.state is State.UNKNOWN and world.plans[other.order_id].terms == terms
-    ]
-    return len(unknown) > 1 and 0 < len(free) != len(unknown)
+def _judge_exits(world: World, verdict: Verdict, order: Order) -> None:
+    """Each exit once, decided when the order is settled, and done if it was its frame that sold the contract."""
+    names = [one.exit_id for one in order.exits]
+    if len(set(names)) < len(names):
+        verdict.add("sold_twice", f"{order.order_id} has {names}")
+    for one in order.exits:
+        has_sold = world.watch.sold_by.get(order.contract_id) == (order.order_id, one.exit_id)
+        if order.state is State.SETTLED and one.state not in DECIDED:
+            verdict.add("wrong_exit", f"{order.order_id} is settled, and its sale {one.exit_id} {one.state}")
+        elif has_sold != (one.state is ExitState.DONE):
+            sold = "sold" if has_sold else "did not sell"
+            verdict.add("wrong_exit", f"sale {one.exit_id} of {order.order_id} is {one.state}, and {sold} the contract")
 
 
 def _judge_answers(verdict: Verdict, order_id: str, told: list[tuple[str, int]]) -> None:

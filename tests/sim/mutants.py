@@ -3,15 +3,12 @@
 Each breaks one rule of ``docs/orders.md`` as a plausible mistake would. Written to ``build/mutants.json``.
 """
 
-# pyright: reportPrivateUsage=false
-# A mistake is made inside: that is where it would be.
-
 from __future__ import annotations
 
 import json
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from unittest.mock import patch
@@ -20,16 +17,20 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from derivfleet.deriv.errors import Outcome
 from derivfleet.gateway import desk as desks
+from derivfleet.gateway import evidence, exits, resolutions
 from derivfleet.gateway import reconciler as reconcilers
 from derivfleet.gateway.core import orders, reconcile
-from derivfleet.gateway.core.orders import Denied, NotFound, Sent, Settled, State, advance
 from derivfleet.gateway.desk import Desk
+from derivfleet.gateway.evidence import Evidence
+from derivfleet.gateway.exits import Exits
 from derivfleet.gateway.journal.journal import Journal
-from derivfleet.gateway.reconciler import UNREADABLE, Reconciler
-from derivfleet.gateway.upstream.connection import AnswerLostError, Connection
+from derivfleet.gateway.reconciler import Reconciler
+from derivfleet.gateway.settlements import Settlements
+from derivfleet.gateway.upstream.connection import Connection
 from derivfleet.gateway.upstream.line import Line
+from tests.sim import exit_mistakes, mistakes
+from tests.sim.mistakes import always, nothing, nothing_awaited
 from tests.sim.plan import Plan
 from tests.sim.runs import play
 
@@ -45,8 +46,9 @@ MOST_ORDERS = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A mistake: ``changes`` are (owner, name, what it makes of the original)."""
+    """A mistake against a rule: ``changes`` are (owner, name, what it makes of the original)."""
 
+    rule: int
     name: str
     changes: tuple[tuple[Any, str, Callable[[Any], Any]], ...]
 
@@ -63,214 +65,108 @@ class Mutant:
 class Catch:
     """Whether a mutant was caught, by what, and after how many orders."""
 
-    name: str
+    mutant: Mutant
     caught: bool
     orders: int
     by: str
 
 
-def _sent_in_memory(move: Any) -> Any:
-    def mutated(self: Desk, order: Any, event: Any) -> Any:
-        if not isinstance(event, Sent):
-            return move(self, order, event)
-        moved = self.open[order.order_id] = advance(order, event, self._clock.now_ns())
-        return moved
-
-    return mutated
-
-
-def _sent_again(code: str) -> Callable[[Any], Any]:
-    def change(call: Any) -> Any:
-        async def mutated(self: Line, bot: str, request: Any, *rest: Any, **named: Any) -> Any:
-            try:
-                return await call(self, bot, request, *rest, **named)
-            except AnswerLostError as error:
-                if request.call != "buy" or error.code != code:
-                    raise
-            return await call(self, bot, request, rest[0], *rest[1:3])
-
-        return mutated
-
-    return change
-
-
-def _nothing_claimed(_claimed: Any) -> Any:
-    def mutated(*_arguments: Any) -> set[int]:
-        return set()
-
-    return mutated
-
-
-def _without_unknown(recover: Any) -> Any:
-    def mutated(self: Desk) -> None:
-        recover(self)
-        for order_id in [name for name, order in self.open.items() if order.state is State.UNKNOWN]:
-            del self.open[order_id]
-
-    return mutated
-
-
-def _never_sent(take_up: Any) -> Any:
-    def mutated(self: Desk, order: Any, reason: str) -> Any:
-        if order.state is State.SENT:
-            return self._move(order, Denied("NOT_SENT", reason))
-        return take_up(self, order, reason)
-
-    return mutated
-
-
-def _always_telling(outcome_of: Any) -> Any:
-    def mutated(*arguments: Any) -> Outcome:
-        found = outcome_of(*arguments)
-        return Outcome.NOT_EXECUTED if found is Outcome.UNKNOWN else found
-
-    return mutated
-
-
-def _to_another(take: Any) -> Any:
-    def mutated(self: Connection, text: str) -> None:
-        frame: dict[str, Any] = json.loads(text) if text.startswith('{"msg_type":"buy"') else {}
-        others = [
-            req_id
-            for req_id, entry in self._open.items()
-            if entry.call == "buy" and entry.answer is None and req_id != frame.get("req_id")
-        ]
-        if frame.get("buy") and others:
-            text = json.dumps({**frame, "req_id": others[0]})
-        take(self, text)
-
-    return mutated
-
-
-def _once_allowed(buy: Any) -> Any:
-    async def mutated(
-        self: Desk, bot: str, order_id: str, terms: Any, deadline_ns: int, trace: Any, has_lease: Callable[[], bool]
-    ) -> Any:
-        asked: list[bool] = []
-
-        def once() -> bool:
-            asked.append(has_lease() if not asked else True)
-            return asked[-1]
-
-        return await buy(self, bot, order_id, terms, deadline_ns, trace, once)
-
-    return mutated
-
-
-def _for_the_payout(settle: Any) -> Any:
-    def mutated(self: Desk, contract_id: int, event: Settled) -> None:
-        order = self.open.get(self._by_contract.get(contract_id, ""))
-        if order is not None and event.sell_price and order.payout:
-            event = replace(event, sell_price=order.payout)
-        settle(self, contract_id, event)
-
-    return mutated
-
-
-def _no_early_sales(settle: Any) -> Any:
-    def mutated(self: Desk, contract_id: int, event: Settled) -> None:
-        if contract_id in self._by_contract:
-            settle(self, contract_id, event)
-
-    return mutated
-
-
-def _settled_again(settle: Any) -> Any:
-    def mutated(self: Desk, contract_id: int, event: Settled) -> None:
-        if contract_id in self._by_contract:
-            self._ended = {**getattr(self, "_ended", {}), contract_id: self._by_contract[contract_id]}  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
-        elif contract_id in getattr(self, "_ended", {}):
-            order = self.find(self._ended[contract_id])  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
-            if order is not None and order.state is State.SETTLED:
-                self._move(order, event)
-                return
-        settle(self, contract_id, event)
-
-    return mutated
-
-
-def _final_no_more(allowed: Any) -> Any:
-    return {**allowed, Settled: frozenset({State.CONFIRMED, State.SETTLED})}
-
-
-def _given_up(tried: Any) -> Any:
-    async def mutated(self: Reconciler, step: Any) -> bool:
-        if step != self._find_lost:
-            return bool(await tried(self, step))
-        try:
-            await step()
-        except UNREADABLE:
-            for entry in self._lost_orders():
-                self._desk.conclude(entry.order, NotFound())
-        return True
-
-    return mutated
-
-
-def _whatever_the_stake(same: Any) -> Any:
-    def mutated(order: Any, purchase: Any) -> bool:
-        return bool(same(replace(order, terms=replace(order.terms, stake=purchase.price)), purchase))
-
-    return mutated
-
-
-def _lost_is_denied(lose: Any) -> Any:
-    def mutated(self: Desk, order: Any, code: str, message: str) -> Any:
-        if code == "ConnectionClosed":
-            return self._move(order, Denied("NOT_SENT", message))
-        return lose(self, order, code, message)
-
-    return mutated
-
-
-def _nothing(_original: Any) -> Any:
-    def mutated(*_arguments: Any) -> None: ...
-
-    return mutated
-
-
-def _nothing_awaited(_original: Any) -> Any:
-    async def mutated(*_arguments: Any) -> None: ...
-
-    return mutated
-
-
-def _in_memory_only(_find: Any) -> Any:
-    def mutated(self: Desk, order_id: str) -> Any:
-        return self.open.get(order_id)
-
-    return mutated
-
-
-def _at_once(_proven: Any) -> Any:
-    def mutated(*_arguments: Any) -> bool:
-        return True
-
-    return mutated
+def _one(rule: int, name: str, owner: Any, what: str, change: Callable[[Any], Any]) -> Mutant:
+    return Mutant(rule, name, ((owner, what, change),))
 
 
 MUTANTS = (
-    Mutant("sent is written down after the sending", ((Desk, "_move", _sent_in_memory),)),
-    Mutant("a purchase is sent again after a timeout", ((Line, "call", _sent_again("Timeout")),)),
-    Mutant("a purchase is sent again when its socket closed", ((Line, "call", _sent_again("ConnectionClosed")),)),
-    Mutant("a contract may be claimed twice", ((Journal, "claimed", _nothing_claimed),)),
-    Mutant("unknown orders are forgotten at a restart", ((Desk, "recover", _without_unknown),)),
-    Mutant("what was sent is denied at a restart", ((Desk, "_take_up", _never_sent),)),
-    Mutant("an unknown error code is a rejection", ((desks, "outcome_of", _always_telling),)),
-    Mutant("not found after the first read", ((reconcilers, "is_proven_absent", _at_once),)),
-    Mutant("the receipt of another order is taken", ((Connection, "_take", _to_another),)),
-    Mutant("a lease is not looked at again before the sending", ((Desk, "buy", _once_allowed),)),
-    Mutant("settled with the payout", ((Desk, "settle", _for_the_payout),)),
-    Mutant("a sale before the receipt is dropped", ((Desk, "settle", _no_early_sales),)),
-    Mutant("settled twice", ((Desk, "settle", _settled_again), (orders, "_ALLOWED", _final_no_more))),
-    Mutant("the body of a known id is not compared", ((desks, "differing_field", _nothing),)),
-    Mutant("given up when the statement cannot be read", ((Reconciler, "_tried", _given_up),)),
-    Mutant("a late answer is ignored", ((Desk, "_late", _nothing),)),
-    Mutant("the stake is not compared with the statement", ((reconcile, "_same_terms", _whatever_the_stake),)),
-    Mutant("a lost answer counts as never sent", ((Desk, "_lose", _lost_is_denied),)),
-    Mutant("ids are known only while their orders are open", ((Desk, "find", _in_memory_only),)),
-    Mutant("overdue contracts are not asked about", ((Reconciler, "_check_overdue", _nothing_awaited),)),
-    Mutant("lost orders are not looked for", ((Reconciler, "_find_lost", _nothing_awaited),)),
+    _one(1, "sent is written down after the sending", Desk, "_move", mistakes.sent_in_memory),
+    _one(2, "the body of a known id is not compared", desks, "differing_field", nothing),
+    _one(2, "ids are known only while their orders are open", Desk, "find", mistakes.in_memory_only),
+    _one(3, "a purchase is sent again after a timeout", Line, "call", mistakes.sent_again("buy", "Timeout")),
+    _one(
+        *(3, "a purchase is sent again when its socket closed"),
+        *(Line, "call", mistakes.sent_again("buy", "ConnectionClosed")),
+    ),
+    _one(3, "an unknown order is sent again when it is asked for again", Desk, "buy", mistakes.bought_anew),
+    _one(4, "an unknown error code is a rejection", desks, "outcome_of", mistakes.always_telling),
+    _one(4, "an unreadable receipt is a rejection", Desk, "_received", mistakes.unreadable_is_rejected),
+    _one(4, "a lost answer counts as never sent", Desk, "_lose", mistakes.lost_is_denied),
+    _one(4, "a late answer is ignored", Desk, "_late", nothing),
+    _one(4, "the receipt of another order is taken", Connection, "_take", mistakes.to_another),
+    _one(5, "unknown orders are forgotten at a restart", Desk, "recover", mistakes.without_unknown),
+    _one(5, "what was sent is denied at a restart", Desk, "_take_up", mistakes.never_sent),
+    _one(6, "a lease is not looked at again before the sending", Desk, "buy", mistakes.once_allowed),
+    *(
+        _one(7, f"the {what} is not compared with the records", reconcile, "differing_term", change)
+        for what, change in (
+            ("type", mistakes.whatever_the("contract_type")),
+            ("symbol", mistakes.whatever_the("symbol")),
+            ("barrier", mistakes.whatever_the("barrier")),
+            ("duration", mistakes.whatever_the_duration),
+            ("stake", mistakes.whatever_the("stake")),
+        )
+    ),
+    _one(7, "the time is not compared with the records", reconcile, "_in_time", always(True)),
+    Mutant(
+        8,
+        "a contract may be claimed twice",
+        (
+            (Journal, "claimed", mistakes.nothing_claimed),
+            (Journal, "_open", mistakes.without_index),
+            (Journal, "_remember", mistakes.without_claims),
+        ),
+    ),
+    _one(9, "orders that are alike are never matched", reconcilers, "judge", mistakes.only_alone),
+    _one(9, "each lost order is judged for itself", reconcilers, "judge", mistakes.each_for_itself),
+    _one(
+        *(9, "what the stream shows goes to the first order like it"),
+        *(Reconciler, "_look_at_sightings", mistakes.seen_is_matched),
+    ),
+    _one(10, "fewer purchases than orders are given out at once", reconcilers, "judge", mistakes.at_once_if_fewer),
+    _one(10, "fewer purchases than orders are never given out", reconcilers, "judge", mistakes.never_if_fewer),
+    _one(11, "purchases of orders in flight are taken", Desk, "in_flight", mistakes.none_of_them),
+    _one(12, "not found after the first read", reconcile, "is_proven_absent", mistakes.read_once),
+    _one(12, "not found after two reads, however early", reconcile, "is_proven_absent", mistakes.read_early),
+    Mutant(
+        13,
+        "what was not found is not watched",
+        ((desks, "is_watched", always(False)), (reconcilers, "is_watched", always(False))),
+    ),
+    _one(14, "a bot may buy again what is in doubt", Desk, "_check_doubts", nothing),
+    _one(14, "one order in doubt holds up all others", Desk, "_check_doubts", mistakes.whoever_asks),
+    _one(14, "doubts are forgotten at a restart", Desk, "recover", mistakes.without_doubts),
+    _one(15, "a stranger's trades are not told", Evidence, "is_foreign", nothing),
+    _one(15, "what waits for its answer is called a stranger's", evidence, "looks_like", always(False)),
+    _one(17, "given up when the statement cannot be read", Reconciler, "_read_lists", mistakes.given_up),
+    _one(17, "a doubt never ends", Reconciler, "_take_stock", mistakes.doubt_is_final),
+    _one(18, "a sale is sent before it is written down", Exits, "_move", exit_mistakes.sent_in_memory),
+    _one(
+        *(18, "a sale is sent again when its socket closed"),
+        *(Line, "call", mistakes.sent_again("sell", "ConnectionClosed")),
+    ),
+    _one(18, "another sale may follow while one is undecided", exits, "in_the_way", nothing),
+    _one(18, "the terms of a known exit are not compared", exits, "differing_exit_field", nothing),
+    _one(18, "a decided exit's id is forgotten", Exits, "carry_out", exit_mistakes.forgotten_once_decided),
+    _one(18, "a sale that was sent is denied at a restart", Exits, "_abandon", exit_mistakes.never_sent),
+    _one(19, "a lost sale is taken for not done at once", exits, "is_late_enough", always(True)),
+    _one(19, "a lost sale counts as never sent", exits, "_lost", exit_mistakes.lost_is_denied),
+    _one(19, "a lost sale counts as done", exits, "_lost", exit_mistakes.lost_is_done),
+    _one(19, "an unknown error code rejects a sale", exits, "outcome_of", mistakes.always_telling),
+    _one(
+        20, "the exits of an ended contract are left in doubt", orders, "after_the_end", exit_mistakes.left_as_they_are
+    ),
+    _one(
+        *(20, "a contract's end says nothing about its exits"),
+        *(orders, "after_the_end", exit_mistakes.whichever_way_it_ended),
+    ),
+    _one(21, "lost orders are not looked for", Reconciler, "_conclude", nothing_awaited),
+    _one(21, "overdue contracts are not asked about", Reconciler, "_check_overdue", nothing_awaited),
+    _one(21, "a sale before the receipt is dropped", Settlements, "settle", mistakes.no_early_sales),
+    _one(21, "settled with the payout", Settlements, "settle", mistakes.for_the_payout),
+    Mutant(
+        21,
+        "settled twice",
+        ((Settlements, "settle", mistakes.settled_again), (orders, "_ALLOWED", mistakes.final_no_more)),
+    ),
+    _one(22, "an operator may name another order's contract", Journal, "claimed", mistakes.nothing_claimed),
+    _one(22, "an operator may name what was not ordered", resolutions, "differing_term", nothing),
 )
 
 
@@ -280,8 +176,8 @@ def hunt(mutant: Mutant, most_orders: int = MOST_ORDERS) -> Catch:
         for seed in range(1, most_orders // ORDERS_A_SEED + 1):
             problems = play(Plan.of_seed(seed, ORDERS_A_SEED)).problems
             if problems:
-                return Catch(mutant.name, True, seed * ORDERS_A_SEED, problems[0])
-    return Catch(mutant.name, False, most_orders, "")
+                return Catch(mutant, True, seed * ORDERS_A_SEED, problems[0])
+    return Catch(mutant, False, most_orders, "")
 
 
 def main(target: Annotated[Path, typer.Option(help="where the result goes")] = TARGET) -> None:
@@ -290,13 +186,22 @@ def main(target: Annotated[Path, typer.Option(help="where the result goes")] = T
     catches = [hunt(mutant) for mutant in track(MUTANTS, "mutants", console=console)]
     for catch in catches:
         console.print(
-            f"{'caught' if catch.caught else 'MISSED'} after {catch.orders:5} orders  {catch.name}: {catch.by}"
+            f"{'caught' if catch.caught else 'MISSED'} after {catch.orders:5} orders  "
+            f"{catch.mutant.rule:2} {catch.mutant.name}: {catch.by}"
         )
     found = {
         "caught": sum(catch.caught for catch in catches),
         "total": len(catches),
         "seconds": round(time.monotonic() - began, 1),
-        "names": {catch.name: {"caught": catch.caught, "orders": catch.orders, "by": catch.by} for catch in catches},
+        "names": {
+            catch.mutant.name: {
+                "rule": catch.mutant.rule,
+                "caught": catch.caught,
+                "orders": catch.orders,
+                "by": catch.by,
+            }
+            for catch in catches
+        },
     }
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")

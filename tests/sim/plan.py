@@ -46,11 +46,18 @@ CALL_FAULTS = {
     "sanity_check": FaultRule(FaultKind.ERROR_BEFORE, code="SanityCheckFailed"),
     "garbage": FaultRule(FaultKind.GARBAGE),
     "bare": FaultRule(FaultKind.BARE),
+    "hollow": FaultRule(FaultKind.DELAY, delay_s=0.0),
+    "detour": FaultRule(FaultKind.DELAY, delay_s=0.0),
     "stuck": FaultRule(FaultKind.STUCK),
     "revoked": FaultRule(FaultKind.REVOKE),
 }
 """What goes wrong with the call of one order."""
-WEIGHTS = [{"half_open": 0.4, "slow": 0.4, "delay": 2.5}.get(kind, 1.0) for kind in CALL_FAULTS]
+LOSING = (
+    *("drop_before", "drop_after", "drop_answered", "unknown_code_after", "server_error_before"),
+    *("garbage", "bare", "hollow", "detour"),
+)
+"""With these an answer is lost."""
+WEIGHTS = {"half_open": 0.4, "slow": 0.4, "delay": 2.5}
 """A socket that falls silent or slow takes many orders with it; a late answer needs one that lives long."""
 AMBIENT = {
     "refuse_login": (FaultRule(FaultKind.REFUSE_LOGIN),),
@@ -65,20 +72,34 @@ AMBIENT = {
     "standstill": (),
     "tick_gap": (FaultRule(FaultKind.TICK_GAP, Call.TICKS, 0.5),),
     "repeated_quote": (FaultRule(FaultKind.REPEAT_QUOTE, Call.TICKS, 0.5),),
+    "stranger": (),
 }
 """What goes wrong for a while, for all."""
 OF_RECORDS = ("statement_lag", "unreadable_records", "frame_cap")
 """These may last."""
+LAG, FRAME_CAP = "statement_lag", "frame_cap"
 STANDSTILL, IDLE_CLOSE, CLOCK_SKEW = "standstill", "idle_close", "clock_skew"
+HOLLOW, DETOUR, STRANGER = "hollow", "detour", "stranger"
+"""An answer that says nothing; a frame that is long on its way; somebody else who buys on the account what an order buys later."""
 KINDS = (*CALL_FAULTS, *AMBIENT, CLOCK_SKEW)
 
 ODD_CODES = ("InternalServerError", "WrongResponse", "NeverSeenBefore", "CallError", "OutputValidationFailed")
 FAULTED = 0.4
-TWINS = 0.15
-"""Orders that ask for the same as another, at about the same time."""
+TWINS = 0.2
+"""Orders that ask for the same as another, or for nearly the same, at about the same time."""
+NEARLY = 0.45
+"""Of them: in one of the terms they differ."""
+TOGETHER = 0.25
+"""Of those that are alike: the answers to both are lost."""
+AGAIN = 0.1
+"""Orders that ask for the same as another of their bot's, some time after it."""
+LONG_TROUBLE = 0.4
+"""Runs in which the statement lags by more than absence is waited for, or cannot be read for more than a minute."""
 SPACING_S = 0.4
 """Between two orders, on average."""
 MOST_SKEW_S = 1.0
+BEFORE_MS = (10_000, 40_000)
+"""So long before the first order that is like it a stranger buys: in the time of an order nobody could tell them apart."""
 DIGITS = ("DIGITOVER", "DIGITUNDER", "DIGITMATCH", "DIGITDIFF")
 
 
@@ -95,6 +116,8 @@ class OrderPlan:
     sell_after_s: float | None = None
     sell_fault: FaultRule | None = None
     sell_kind: str = ""
+    sells_again_after_s: tuple[float, ...] = ()
+    """Counted from the first sale: it asks for the same sale again, or for another one under a new id."""
     gives_up_after_s: float | None = None
     """The bot stops waiting, and asks again later."""
     asks_again_after_s: float = 2.0
@@ -115,6 +138,7 @@ class Ambient:
     at_ms: int
     lasts_s: float
     rules: tuple[FaultRule, ...] = ()
+    terms: OrderTerms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +160,20 @@ class Plan:
     crashes: tuple[CrashPlan, ...]
     skew_s: float = 0.0
 
+    @property
+    def lag_s(self) -> float:
+        """By how much the statement lags at worst."""
+        return max((rule.delay_s for one in self.ambient if one.kind == LAG for rule in one.rules), default=0.0)
+
     @classmethod
     def of_seed(cls, seed: int, orders: int) -> Plan:
         """What this seed means."""
         random_ = random.Random(f"plan/{seed}")
         run_s = orders * SPACING_S
         planned = _orders(random_, orders, run_s)
-        ambient = tuple(_ambient(random_, run_s) for _ in range(round(orders / 20)))
+        ambient = tuple(_ambient(random_, run_s, planned) for _ in range(round(orders / 20)))
+        if random_.random() < LONG_TROUBLE:
+            ambient += (_long_trouble(random_, run_s),)
         crashes = tuple(_crash(random_) for _ in range(round(orders / 6)))
         skew_s = round(random_.uniform(-MOST_SKEW_S, MOST_SKEW_S), 3) if random_.random() < 0.2 else 0.0
         return cls(seed, planned, ambient, crashes, skew_s)
@@ -152,17 +183,27 @@ def _orders(random_: random.Random, count: int, run_s: float) -> tuple[OrderPlan
     found: list[OrderPlan] = []
     for number in range(count):
         at_ms = round(random_.uniform(0, run_s) * 1000)
+        place: int | None = None
         order = OrderPlan(number, random_.choice(BOTS), _terms(random_), at_ms)
         if found and random_.random() < TWINS:  # the same thing at the same time, from whomever
-            twin = random_.choice(found)
-            order = replace(order, terms=twin.terms, at_ms=max(0, twin.at_ms + random_.randint(-300, 300)))
+            place = random_.randrange(len(found))
+            twin = found[place]
+            terms = _nearly(random_, twin.terms) if random_.random() < NEARLY else twin.terms
+            order = replace(order, terms=terms, at_ms=max(0, twin.at_ms + random_.randint(-300, 300)))
+        elif found and random_.random() < AGAIN:
+            before = random_.choice(found)
+            at_ms = before.at_ms + random_.randint(4_000, 90_000)
+            order = replace(order, bot=before.bot, terms=before.terms, at_ms=at_ms)
         if random_.random() < FAULTED:
             kind, fault = _call_fault(random_)
             order = replace(order, kind=kind, fault=fault)
+        if place is not None and random_.random() < TOGETHER:
+            order, found[place] = (_losing(random_, one) for one in (order, found[place]))
         if order.terms.duration_unit == "s":
-            order = replace(order, sell_after_s=random_.uniform(2, 14))
-            if random_.random() < 0.4:
-                kind, fault = _call_fault(random_)
+            again = sorted(random_.choice((0.0, 1.0, 6.0)) + random_.uniform(0.01, 3) for _ in range(3))
+            order = replace(order, sell_after_s=random_.uniform(2, 14), sells_again_after_s=tuple(again))
+            if random_.random() < 0.6:
+                kind, fault = _call_fault(random_, LOSING if random_.random() < 0.7 else tuple(CALL_FAULTS))
                 order = replace(order, sell_kind=kind, sell_fault=fault)
         found.append(
             replace(
@@ -184,12 +225,35 @@ def _terms(random_: random.Random) -> OrderTerms:
     )
 
 
-def _call_fault(random_: random.Random) -> tuple[str, FaultRule]:
-    (kind,) = random_.choices(tuple(CALL_FAULTS), WEIGHTS)
+def _nearly(random_: random.Random, terms: OrderTerms) -> OrderTerms:
+    """The same but for one of the terms."""
+    name = random_.choice(("contract_type", "symbol", "stake", "barrier", "duration"))
+    match name:
+        case "symbol":
+            return replace(terms, symbol=random_.choice([symbol for symbol in SYMBOLS if symbol != terms.symbol]))
+        case "stake":
+            return replace(terms, stake=terms.stake + Decimal("0.01"))
+        case "barrier" if terms.barrier:
+            return replace(terms, barrier=str(int(terms.barrier) % 8 + 1))
+        case "duration" if terms.duration_unit == "t":
+            return replace(terms, duration=terms.duration % 5 + 1)
+        case _:
+            sort = DIGITS if terms.barrier else ("CALL", "PUT")
+            others = [kind for kind in sort if kind != terms.contract_type]
+            return replace(terms, contract_type=random_.choice(others))
+
+
+def _losing(random_: random.Random, order: OrderPlan) -> OrderPlan:
+    kind, fault = _call_fault(random_, LOSING)
+    return replace(order, kind=kind, fault=fault)
+
+
+def _call_fault(random_: random.Random, kinds: tuple[str, ...] = tuple(CALL_FAULTS)) -> tuple[str, FaultRule]:
+    (kind,) = random_.choices(kinds, [WEIGHTS.get(kind, 1.0) for kind in kinds])
     rule = CALL_FAULTS[kind]
     match kind:
         case "delay":
-            rule = replace(rule, delay_s=random_.choice((0.3, 2.0, 14.0, 16.0, 20.0)))
+            rule = replace(rule, delay_s=random_.choice((0.3, 2.0, 14.0, 15.25, 16.0, 20.0)))
         case "slow":
             rule = replace(rule, delay_s=random_.uniform(0.5, 3.0))
         case "stuck":
@@ -201,16 +265,26 @@ def _call_fault(random_: random.Random) -> tuple[str, FaultRule]:
     return kind, rule
 
 
-def _ambient(random_: random.Random, run_s: float) -> Ambient:
+def _ambient(random_: random.Random, run_s: float, orders: tuple[OrderPlan, ...]) -> Ambient:
     kind = random_.choice(tuple(AMBIENT))
     at_ms = round(random_.uniform(0, run_s) * 1000)
     lasts_s = round(random_.uniform(0.2, 1.5), 3)
     rules = AMBIENT[kind]
+    if kind == STRANGER:
+        terms = random_.choice([order for order in orders if order.kind in LOSING] or orders).terms
+        first_ms = min(order.at_ms for order in orders if order.terms == terms)
+        return Ambient(kind, max(0, first_ms - random_.randint(*BEFORE_MS)), 0.0, (), terms)
     if kind in OF_RECORDS:
         lasts_s = round(random_.uniform(5, 40), 3)
         lag_s = random_.uniform(0, 30)
         rules = tuple(replace(rule, delay_s=lag_s) for rule in rules)
     return Ambient(kind, at_ms, lasts_s, rules)
+
+
+def _long_trouble(random_: random.Random, run_s: float) -> Ambient:
+    kind = random_.choice((LAG, FRAME_CAP))
+    rules = tuple(replace(rule, delay_s=random_.uniform(60, 150)) for rule in AMBIENT[kind])
+    return Ambient(kind, round(random_.uniform(0, run_s) * 1000), round(random_.uniform(70, 150), 3), rules)
 
 
 def _crash(random_: random.Random) -> CrashPlan:

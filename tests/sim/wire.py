@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 from websockets.exceptions import ConnectionClosedError
 
@@ -15,6 +17,7 @@ from derivfleet.deriv.vocabulary import Call, Dialect
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError, Connection
 from derivfleet.gateway.upstream.entrance import AccountFacts, CredentialError, EntryError
 from derivfleet.simulator.core.effects import Close, Freeze, Send
+from tests.sim.plan import HOLLOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,10 +29,12 @@ if TYPE_CHECKING:
     from tests.sim.life import Life
     from tests.sim.world import World
 
-__all__ = ["ASKED_FOR", "LEASE", "Door", "Network", "Wire"]
+__all__ = ["ASKED_FOR", "EXIT", "LEASE", "Door", "Network", "Wire"]
 
 ASKED_FOR: ContextVar[str] = ContextVar("asked_for", default="")
 """Whose order a task works on: every frame that it sends can be told by it, whatever the gateway believes."""
+EXIT: ContextVar[str] = ContextVar("exit", default="")
+"""For which exit of that order."""
 LEASE: ContextVar[Callable[[], bool]] = ContextVar("lease")
 """Whether the replica that asked holds the symbol still."""
 ABRUPT, GOING_AWAY, NORMAL = 1006, 1001, 1000
@@ -100,12 +105,13 @@ class Wire:
         """Whether it is this life's."""
         return self._life is life
 
-    def upward_ns(self) -> int:
-        self._up_ns = max(self._up_ns, self._network.timeline.now_ns + self._random.randint(5_000_000, 60_000_000))
+    def upward_ns(self, detour_s: float = 0.0) -> int:
+        travel_ns = self._random.randint(5_000_000, 60_000_000) + round(detour_s * 1e9)
+        self._up_ns = max(self._up_ns, self._network.timeline.now_ns + travel_ns)
         return self._up_ns
 
-    def upward(self, text: str, order_id: str) -> None:
-        self._network.timeline.at(self.upward_ns(), lambda: self._network.arrive(self, text, order_id))
+    def upward(self, text: str, order_id: str, exit_id: str, detour_s: float) -> None:
+        self._network.timeline.at(self.upward_ns(detour_s), lambda: self._network.arrive(self, text, order_id, exit_id))
 
     def downward(self, text: str | None, delay_s: float, code: int = 0) -> None:
         """A frame on its way to the client, or the end of the socket behind all frames."""
@@ -154,16 +160,18 @@ class Network:
     def hand_over(self, wire: Wire, text: str, order_id: str) -> None:
         """A frame has left the gateway."""
         if order_id and not wire.frozen:
-            self._world.frame_left(text, order_id)
-        wire.upward(text, order_id)
+            self._world.frame_left(text, order_id, EXIT.get())
+        wire.upward(text, order_id, EXIT.get(), self._world.detour_s(text, order_id))
 
-    def arrive(self, wire: Wire, text: str, order_id: str) -> None:
+    def arrive(self, wire: Wire, text: str, order_id: str, exit_id: str) -> None:
         """A frame has come to the exchange."""
         if wire.number not in self.exchange.connections or wire.frozen:
             return
-        with self._world.fault_for(wire, text, order_id):
+        with self._world.fault_for(wire, text, order_id) as kind:
             effects = self.exchange.receive(wire.number, text, self.timeline.now_ns)
-        self._world.executed(text, order_id)
+        if kind == HOLLOW:
+            effects = [_hollow(effect) for effect in effects]
+        self._world.executed(text, order_id, exit_id)
         self.carry_out(effects)
 
     def carry_out(self, effects: Iterable[Effect]) -> None:
@@ -200,6 +208,15 @@ class Network:
         for wire in list(self._wires.values()):
             if wire.of(life):
                 self.timeline.at(wire.upward_ns(), lambda wire=wire: self.gone(wire))
+
+
+def _hollow(effect: Effect) -> Effect:
+    """A receipt with nothing in it."""
+    if not isinstance(effect, Send):
+        return effect
+    frame: dict[str, Any] = json.loads(effect.text)
+    name: str = frame.get("msg_type", "")
+    return replace(effect, text=json.dumps({**frame, name: {}})) if name in ("buy", "sell") else effect
 
 
 class Door:

@@ -17,10 +17,12 @@ from derivfleet.gateway.core.orders import FINAL, State
 from derivfleet.gateway.journal.journal import Journal
 from derivfleet.simulator.core.exchange import Credentials, Exchange
 from derivfleet.simulator.core.settings import SimulatorSettings
+from tests.sim.beside import STRANGER, Operator, Stranger
 from tests.sim.bots import Asker
 from tests.sim.life import Crash, Life
-from tests.sim.plan import CLOCK_SKEW, IDLE_CLOSE, STANDSTILL
+from tests.sim.plan import CLOCK_SKEW, DETOUR, IDLE_CLOSE, STANDSTILL
 from tests.sim.virtual import NS_PER_S, START_NS, Timeline, VirtualClock
+from tests.sim.watch import Watch
 from tests.sim.wire import LEASE, Network
 
 if TYPE_CHECKING:
@@ -73,6 +75,8 @@ class World:
         self.crashes: Counter[str] = Counter()
         self.pairs: Counter[str] = Counter()
         self.violations: list[str] = []
+        self.watch = Watch(self)
+        self.stranger, self.operator = Stranger(self), Operator(self)
         self.story: list[str] | None = [] if with_story else None
         self.is_over = False
         self.plans = {order.order_id: order for order in plan.orders}
@@ -143,6 +147,8 @@ class World:
         now_ns = self.timeline.now_ns
         self.network.carry_out(self.exchange.advance(now_ns // NS_PER_S))
         self._renew_leases()
+        if self.life is not None and self.life.serving:
+            self.operator.look(self.life)
         if now_ns >= self._end_ns or self._all_ended():
             self.is_over = True
             if self.life is not None:
@@ -155,6 +161,7 @@ class World:
             all(asker.done for asker in self.askers.values())
             and all(order.state in FINAL for order in self.orders.values())
             and not self.exchange.options_account.open
+            and all(one in self.claims or owner == STRANGER for one, owner in self.bought.items())
         )
 
     # Replicas
@@ -195,6 +202,8 @@ class World:
         if ambient.kind == IDLE_CLOSE:
             self._close_idle(IDLE_S)
             self.timeline.after(ambient.lasts_s, lambda: self._close_idle(USUAL_IDLE_S))
+        if ambient.terms is not None:
+            self.stranger.buy(ambient.terms)
         for rule in ambient.rules:
             self.exchange.faults.add(replace(rule, lasts_s=ambient.lasts_s))
 
@@ -233,9 +242,18 @@ class World:
             for kind in self.hits[order_id]:
                 self.pairs[f"{kind} × {point}"] += 1
 
+    def detour_s(self, text: str, order_id: str) -> float:
+        """How much longer a frame is on its way than others: it may outlive the gateway that sent it."""
+        plan = self.plans.get(order_id)
+        if plan is not None and plan.kind == DETOUR and text.startswith('{"buy"'):
+            return self._random.uniform(0.3, 0.9)
+        if plan is not None and plan.sell_kind == DETOUR and text.startswith('{"sell"'):
+            return self._random.uniform(0.3, 0.9)
+        return 0.0
+
     @contextmanager
-    def fault_for(self, wire: Wire, text: str, order_id: str) -> Generator[None]:
-        """What is planned to go wrong with this frame."""
+    def fault_for(self, wire: Wire, text: str, order_id: str) -> Generator[str]:
+        """What is planned to go wrong with this frame: its kind."""
         plan = self.plans.get(order_id)
         kind, rule, call = "", None, ""
         if plan is not None and '"buy"' in text:
@@ -244,14 +262,14 @@ class World:
             kind, rule, call = plan.sell_kind, plan.sell_fault, "sell"
         if rule is None or (order_id, call) in self._spent:
             self.note(f"{order_id} {call} arrives on {wire.number}" if order_id else "")
-            yield
+            yield ""
             return
         self._spent.add((order_id, call))
         self.hit(order_id, kind)
         self.note(f"{order_id} {call} arrives on {wire.number}: {kind}")
         number = self.exchange.faults.add(rule)
         try:
-            yield
+            yield kind
         finally:
             self.exchange.faults.remove(number)
 
@@ -262,19 +280,21 @@ class World:
         if self.story is not None and text:
             self.story.append(f"{(self.timeline.now_ns - START_NS) / 1e9:12.6f}  {text}")
 
-    def frame_left(self, text: str, order_id: str) -> None:
+    def frame_left(self, text: str, order_id: str, exit_id: str) -> None:
         """A frame for an order was handed to a socket."""
         self.note(f"a frame for {order_id} is handed over: {text}")
         if text.startswith('{"buy"') and not LEASE.get()():
             self.violations.append(f"stale_sends: {order_id} was sent for a replica that had lost the symbol")
+        self.watch.frame_left(text, order_id, exit_id)
 
-    def executed(self, _text: str, order_id: str) -> None:
+    def executed(self, text: str, order_id: str, exit_id: str) -> None:
         """The exchange has worked on a frame."""
         contracts = self.exchange.options_account.contracts
         while len(self.bought) < len(contracts):
             contract_id = list(contracts)[len(self.bought)]
             self.bought[contract_id] = order_id
             self.note(f"bought for {order_id}: contract {contract_id}")
+        self.watch.executed(text, order_id, exit_id)
 
     def committed(self, order: Order) -> None:
         """The journal holds a transition."""
@@ -282,6 +302,7 @@ class World:
         before = self.orders.get(order.order_id)
         if before is not None and before.state is State.SETTLED and _exits_of(before) == _exits_of(order):
             self.violations.append(f"wrong_profit: {order.order_id} is {order.state} after it was settled")
+        self.watch.committed(before, order)
         self.orders[order.order_id] = order
         if order.contract_id:
             self.claims[order.contract_id] = order.order_id
@@ -297,6 +318,8 @@ class World:
                 SOON_S, lambda: self._expect(life, contract_id in self.claims, f"receipt of {contract_id}")
             )
         movement: dict[str, Any] = frame.get("transaction", {})
+        if movement.get("action") == "buy":
+            self.stranger.heard(life, movement["contract_id"])
         if movement.get("action") == "sell":
             self._sales_heard.add(movement["contract_id"])
             self._expect_settled(life, movement["contract_id"])
