@@ -50,7 +50,9 @@ class Stranger:
         is_strange = self._world.bought.get(contract_id) == STRANGER
 
         def check() -> None:
-            if self._world.life is not life or life.loop.stands_until_ns > self._world.timeline.now_ns - round(TOLD_AFTER_S * 1e9):
+            if self._world.life is not life or life.loop.stands_until_ns > self._world.timeline.now_ns - round(
+                TOLD_AFTER_S * 1e9
+            ):
                 return
             is_told = any(trade.contract_id == contract_id for trade in life.room.desk.evidence.newest_foreign(1_000))
             if is_told != is_strange:

@@ -51,6 +51,8 @@ class Mutant:
     rule: int
     name: str
     changes: tuple[tuple[Any, str, Callable[[Any], Any]], ...]
+    seed: int = 1
+    """Where the hunt begins: with a seed that is known to show it soon."""
 
     @contextmanager
     def alive(self) -> Generator[None]:
@@ -69,6 +71,7 @@ class Catch:
     caught: bool
     orders: int
     by: str
+    seed: int = 0
 
 
 def _one(rule: int, name: str, owner: Any, what: str, change: Callable[[Any], Any]) -> Mutant:
@@ -173,10 +176,11 @@ MUTANTS = (
 def hunt(mutant: Mutant, most_orders: int = MOST_ORDERS) -> Catch:
     """Play seeds until the mutant is caught."""
     with mutant.alive():
-        for seed in range(1, most_orders // ORDERS_A_SEED + 1):
+        for played in range(most_orders // ORDERS_A_SEED):
+            seed = mutant.seed + played
             problems = play(Plan.of_seed(seed, ORDERS_A_SEED)).problems
             if problems:
-                return Catch(mutant, True, seed * ORDERS_A_SEED, problems[0])
+                return Catch(mutant, True, (played + 1) * ORDERS_A_SEED, problems[0], seed)
     return Catch(mutant, False, most_orders, "")
 
 

@@ -80,7 +80,7 @@ OF_RECORDS = ("statement_lag", "unreadable_records", "frame_cap")
 LAG, FRAME_CAP = "statement_lag", "frame_cap"
 STANDSTILL, IDLE_CLOSE, CLOCK_SKEW = "standstill", "idle_close", "clock_skew"
 HOLLOW, DETOUR, STRANGER = "hollow", "detour", "stranger"
-"""An answer that says nothing; a frame that is long on its way; somebody else who buys on the account what an order buys later."""
+"""An answer that says nothing; a frame that is long on its way; somebody else who buys what an order buys later."""
 KINDS = (*CALL_FAULTS, *AMBIENT, CLOCK_SKEW)
 
 ODD_CODES = ("InternalServerError", "WrongResponse", "NeverSeenBefore", "CallError", "OutputValidationFailed")
@@ -99,7 +99,7 @@ SPACING_S = 0.4
 """Between two orders, on average."""
 MOST_SKEW_S = 1.0
 BEFORE_MS = (10_000, 40_000)
-"""So long before the first order that is like it a stranger buys: in the time of an order nobody could tell them apart."""
+"""So long before the first order like it a stranger buys: in that one's time nobody could tell them apart."""
 DIGITS = ("DIGITOVER", "DIGITUNDER", "DIGITMATCH", "DIGITDIFF")
 
 

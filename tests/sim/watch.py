@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.orders import Attribution, Doubt, State
-
 from tests.sim.beside import STRANGER
 
 if TYPE_CHECKING:
