@@ -87,11 +87,11 @@ class Operator:
     async def _decide(self, life: Life, order: Order) -> None:
         world, desk = self._world, life.room.desk
         mine = [contract_id for contract_id, owner in world.bought.items() if owner == order.order_id]
-        strange = [one for one, owner in world.bought.items() if owner != order.order_id]
+        wrong = [one for one in world.bought if self._is_wrong(order, one)]
+        wrong.sort(key=lambda one: one in world.claims)
         try:
-            for contract_id in strange[-2:]:
-                if self._is_wrong(order, contract_id):
-                    await self._say_wrongly(life, order, contract_id)
+            for contract_id in wrong[:1] + wrong[-1:]:
+                await self._say_wrongly(life, order, contract_id)
             world.note(f"the operator says that {order.order_id} is {mine}")
             await resolve(desk, desk.find(order.order_id) or order, mine[0] if mine else 0, "operator")
         except (ResolveRefusedError, CallRefusedError, AnswerLostError, TurnRefusedError, JournalError) as error:

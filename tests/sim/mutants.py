@@ -168,7 +168,6 @@ MUTANTS = (
         "settled twice",
         ((Settlements, "settle", mistakes.settled_again), (orders, "_ALLOWED", mistakes.final_no_more)),
     ),
-    _one(22, "an operator may name another order's contract", Journal, "claimed", mistakes.nothing_claimed),
     _one(22, "an operator may name what was not ordered", resolutions, "differing_term", nothing),
 )
 

@@ -93,7 +93,7 @@ TOGETHER = 0.25
 """Of those that are alike: the answers to both are lost."""
 AGAIN = 0.1
 """Orders that ask for the same as another of their bot's, some time after it."""
-LONG_TROUBLE = 0.4
+LONG_TROUBLE = 0.5
 """Runs in which the statement lags by more than absence is waited for, or cannot be read for more than a minute."""
 SPACING_S = 0.4
 """Between two orders, on average."""
@@ -174,6 +174,7 @@ class Plan:
         ambient = tuple(_ambient(random_, run_s, planned) for _ in range(round(orders / 20)))
         if random_.random() < LONG_TROUBLE:
             ambient += (_long_trouble(random_, run_s),)
+        ambient += (_stranger(random_, run_s),)
         crashes = tuple(_crash(random_) for _ in range(round(orders / 6)))
         skew_s = round(random_.uniform(-MOST_SKEW_S, MOST_SKEW_S), 3) if random_.random() < 0.2 else 0.0
         return cls(seed, planned, ambient, crashes, skew_s)
@@ -253,7 +254,7 @@ def _call_fault(random_: random.Random, kinds: tuple[str, ...] = tuple(CALL_FAUL
     rule = CALL_FAULTS[kind]
     match kind:
         case "delay":
-            rule = replace(rule, delay_s=random_.choice((0.3, 2.0, 14.0, 15.25, 16.0, 20.0)))
+            rule = replace(rule, delay_s=random_.choice((0.3, 14.0, 15.1, 15.2, 16.0, 20.0)))
         case "slow":
             rule = replace(rule, delay_s=random_.uniform(0.5, 3.0))
         case "stuck":
@@ -279,6 +280,12 @@ def _ambient(random_: random.Random, run_s: float, orders: tuple[OrderPlan, ...]
         lag_s = random_.uniform(0, 30)
         rules = tuple(replace(rule, delay_s=lag_s) for rule in rules)
     return Ambient(kind, at_ms, lasts_s, rules)
+
+
+def _stranger(random_: random.Random, run_s: float) -> Ambient:
+    """Buys what nobody else does, also when all is calm."""
+    terms = replace(_terms(random_), stake=Decimal("33.33"))
+    return Ambient(STRANGER, round(random_.uniform(0, run_s + 60) * 1000), 0.0, (), terms)
 
 
 def _long_trouble(random_: random.Random, run_s: float) -> Ambient:

@@ -312,7 +312,7 @@ class World:
     def heard(self, life: Life, text: str) -> None:
         """The gateway has read a frame: a receipt must be believed, and a sale settle its order."""
         frame: dict[str, Any] = json.loads(text) if text.startswith("{") else {}
-        if frame.get("msg_type") == "buy" and "buy" in frame:
+        if frame.get("msg_type") == "buy" and frame.get("buy"):
             contract_id: int = frame["buy"]["contract_id"]
             self.timeline.after(
                 SOON_S, lambda: self._expect(life, contract_id in self.claims, f"receipt of {contract_id}")
