@@ -70,6 +70,14 @@ typecheck: setup ## pyright alone
 bench: bench-gateway bench-quota ## measure what takes minutes; figures go to build/bench/
 
 each = $(foreach value,$(2),--$(1) $(value))
+.PHONY: sim mutants
+sim: setup ## play orders under faults and crashes, on virtual time (SEEDS=1-1000 ORDERS=100000 JOBS=2; SEED=7 STORY=1)
+	@$(BIN)/python -m tests.sim $(call each,seeds,$(SEEDS)) $(call each,orders,$(ORDERS)) $(call each,jobs,$(JOBS)) \
+	  $(call each,seed,$(SEED)) $(call each,each,$(EACH)) $(call each,only,$(ONLY)) $(if $(STORY),--story)
+
+mutants: setup ## put mistakes into the gateway, one by one, and see that the simulation of orders catches each
+	@$(BIN)/python -m tests.sim.mutants
+
 bench-quota: setup ## play virtual days against the limits (HOURS=24 BOTS="10 1000" DEMAND=burst CLASS=trade DESIGN=fleet narrow it)
 	@$(BIN)/python -m bench.quota $(call each,hours,$(HOURS)) $(call each,bots,$(BOTS)) $(call each,demand,$(DEMAND)) \
 	  $(call each,class,$(CLASS)) $(call each,design,$(DESIGN)) $(call each,jobs,$(JOBS))

@@ -189,6 +189,28 @@ async def test_a_stream_goes_back_to_its_own_seat_when_that_is_filled_again(open
         await standing.stop()
 
 
+async def test_news_on_its_way_when_a_stream_moves_is_heard(opened: Opened) -> None:
+    async with opened() as account:
+        heard: list[object] = []
+        standing = Standing(account.line, TRANSACTIONS, lambda frame: heard.append(frame["transaction"]))
+        await account.clock.advance(0.1)
+        account.deriv.open_sockets("reads")[0].abort()
+        await account.clock.advance(0.1)
+        (earlier,) = [
+            frame for socket, frame in account.deriv.sent if "transaction" in frame and "orders" in socket.name
+        ]
+
+        def forget(socket: Socket, frame: Frame) -> None:
+            # It left before Deriv heard that the stream goes on elsewhere, so only this socket brings it.
+            account.deriv.reply(socket, earlier, "transaction", {"action": "sell"})
+            account.deriv.reply(socket, frame, "forget", 1)
+
+        account.deriv.on["forget"] = forget
+        await account.clock.advance(40)
+        assert heard[-1] == {"action": "sell"}
+        await standing.stop()
+
+
 @pytest.mark.parametrize("spoiled", [{"subscription": 5}, {"error": "boom"}, {"msg_type": 8}])
 async def test_a_standing_stream_survives_an_opening_that_makes_no_sense(opened: Opened, spoiled: Frame) -> None:
     async with opened() as account:

@@ -104,6 +104,17 @@ async def test_a_socket_dies_before_or_after_a_purchase(
 
 
 @BOTH
+@pytest.mark.parametrize(("abrupt", "code"), [(True, ABNORMAL), (False, 1001)])
+async def test_a_socket_dies_right_after_the_answer(
+    service: Service, dialect: Dialect, abrupt: bool, code: int
+) -> None:
+    socket = await service.open(dialect)
+    await service.fault(kind="drop_answered", call="buy", count=1, abrupt=abrupt)
+    assert (await socket.ask(**buy(dialect)))["msg_type"] == "buy"
+    assert await socket.end() == code
+
+
+@BOTH
 async def test_a_half_open_socket_says_nothing_until_it_is_cut_for_idleness(service: Service, dialect: Dialect) -> None:
     socket = await service.open(dialect)
     await service.fault(kind="half_open", call="buy", count=1)

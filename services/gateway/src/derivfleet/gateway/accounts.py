@@ -58,8 +58,16 @@ class AccountRoom:
     """Everything of one account. ``recover``, then ``start`` before use."""
 
     def __init__(
-        self, account: Account, fleet: Fleet, settings: GatewaySettings, clock: Clock, telemetry: Telemetry, feed: Feed
+        self,
+        account: Account,
+        fleet: Fleet,
+        settings: GatewaySettings,
+        clock: Clock,
+        telemetry: Telemetry,
+        feed: Feed,
+        entrance: Entrance | None = None,
     ) -> None:
+        """``entrance`` is another way in than the one of the settings, as to a Deriv in the same process."""
         self.key = account.key
         self.dialect = kind_of(settings.app_id) if account.dialect == "auto" else Dialect(account.dialect)
         self.bots = frozenset(bot.name for bot in fleet.bots if fleet.account_of(bot) is account)
@@ -73,9 +81,8 @@ class AccountRoom:
         }
         fastest_ns = round(clock.fleet_s(account.limits.fastest_answer_ms / 1e3) * 1e9)
         self.schedule = Schedule(limits, account.limits.headroom, weights, caps, stray_ns, fastest_ns)
-        self.pool = Pool(
-            account.key, _entrance(self.dialect, limits, account, settings, clock), clock, self._count_entry
-        )
+        entrance = entrance or _entrance(self.dialect, limits, account, settings, clock)
+        self.pool = Pool(account.key, entrance, clock, self._count_entry)
         self._journal = feed.journal
         self._turns = Turns(self.schedule, clock, lambda blocks: self._journal.write_blocks(account.key, blocks))
         self.line = Line(self.pool, self._turns, clock, telemetry)

@@ -174,7 +174,9 @@ class Reconciler:
 
     def _take(self, rows: Sequence[lists.Row]) -> None:
         now_ns = self._clock.now_ns()
-        self._evidence.take(rows, self._orders(), self._desk.in_flight(), now_ns, self._slack_s)
+        # As of now: what lost its answer while the list was read is in flight no more, and its purchase nobody else's.
+        lost = [*self._desk.watched.values(), *self._desk.unknown.values()]
+        self._evidence.take(rows, lost, self._desk.in_flight(), now_ns, self._slack_s)
 
     def _serve(self, order_ids: Sequence[str], read: Read, read_ns: int) -> None:
         for order_id in order_ids:

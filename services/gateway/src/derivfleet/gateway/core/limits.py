@@ -297,7 +297,7 @@ class BucketLimits:
             for tier, part in ((OWN, EXITS_PART), (LOAN, EXITS_PART + RETURNING_PART))
         }
         self._horizons_kept = {tier: len(spans) for tier, spans in horizons.items()}
-        self._looks = {tier: looks(spans) for tier, spans in horizons.items()}
+        self._looks = {tier: looks(tuple(spans)) for tier, spans in horizons.items()}
 
     def _fits_ns(self, free: int, head: int, tier: Tier) -> int:
         """When a call leaves enough of the short window for its tier: see ``core/reserve``."""

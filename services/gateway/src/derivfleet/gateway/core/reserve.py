@@ -12,7 +12,7 @@ is spent to the last call when the next return is near: released late rather tha
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from math import exp
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -66,8 +66,12 @@ def _mean(order: int) -> float:
     return low
 
 
-def looks(horizons: Sequence[int]) -> list[Look]:
-    """For 0, 1, 2 … kept calls: which of the returns to come have to be looked at, and their horizons."""
+@lru_cache(maxsize=64)
+def looks(horizons: tuple[int, ...]) -> list[Look]:
+    """For 0, 1, 2 … kept calls: which of the returns to come have to be looked at, and their horizons.
+
+    Kept, because it takes long for a large window; nobody may change it.
+    """
     edges = list(range(min(FINE, len(horizons))))
     while edges and edges[-1] < len(horizons):
         edges.append(min(len(horizons), max(edges[-1] + 1, round(edges[-1] * COARSE))))

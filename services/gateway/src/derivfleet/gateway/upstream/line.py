@@ -244,6 +244,14 @@ class Line:
         connection.drop(stream)
         await self._end(connection, stream.stream_id)
 
+    async def leave(self, connection: Connection, stream: Stream) -> None:
+        """End a stream that goes on elsewhere: what Deriv has sent before it hears of that is still taken."""
+        try:
+            await self._end(connection, stream.stream_id)
+        finally:
+            connection.drop(stream)
+            connection.ended(stream.stream_id)
+
     async def _end(self, connection: Connection, stream_id: str) -> None:
         try:
             if connection.is_open and stream_id:
@@ -325,7 +333,7 @@ class Standing:
             await self._line.clock.sleep(STAY_S)
         else:
             if earlier is not None:
-                await self._line.forget(*earlier)
+                await self._line.leave(*earlier)
             _log.info("stream open", call=self._request.call, connection=opened[0].name)
         if self._opened is not None:
             await self._line.pool.left(self._opened[0], self._request.call)

@@ -10,6 +10,7 @@ from derivfleet.deriv.vocabulary import Call, StreamType
 from derivfleet.simulator.core import histories
 from derivfleet.simulator.core.broadcasts import contract_frame
 from derivfleet.simulator.core.effects import Close
+from derivfleet.simulator.core.faults import FaultKind
 
 if TYPE_CHECKING:
     from derivfleet.deriv import requests
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from derivfleet.simulator.core.turn import Turn
 
 __all__ = [
+    "ACCOUNT_STREAMS",
     "authorize",
     "balance",
     "logout",
@@ -28,7 +30,7 @@ __all__ = [
 ]
 
 POLICY_CODE = 1008
-_ACCOUNT_STREAMS = (StreamType.BALANCE, StreamType.PROPOSAL_OPEN_CONTRACT, StreamType.TRANSACTION)
+ACCOUNT_STREAMS = (StreamType.BALANCE, StreamType.PROPOSAL_OPEN_CONTRACT, StreamType.TRANSACTION)
 
 
 def authorize(turn: Turn, request: requests.Authorize) -> list[Frame]:
@@ -51,7 +53,7 @@ def authorize(turn: Turn, request: requests.Authorize) -> list[Frame]:
 
 def logout(turn: Turn, _request: requests.Logout) -> list[Frame]:
     """End the login and its streams; the socket stays."""
-    turn.connection.streams.forget_all(_ACCOUNT_STREAMS)
+    turn.connection.streams.forget_all(ACCOUNT_STREAMS)
     turn.connection.account = None
     return [turn.codec.encode_plain(Call.LOGOUT, 1)]
 
@@ -75,8 +77,12 @@ def transaction(turn: Turn, _request: requests.Transaction) -> list[Frame]:
 
 def statement(turn: Turn, request: requests.Statement) -> list[Frame]:
     """Movements, newest first."""
-    visible_until_s = turn.now_s - turn.exchange.settings.statement_lag_s
+    visible_until_s = turn.now_s - _lag_s(turn)
     return [turn.codec.encode_statement(histories.statement(turn.account, request, visible_until_s))]
+
+
+def _lag_s(turn: Turn) -> int:
+    return max(turn.exchange.settings.statement_lag_s, round(turn.fault_s(FaultKind.LAG)))
 
 
 def portfolio(turn: Turn, request: requests.Portfolio) -> list[Frame]:
@@ -86,7 +92,7 @@ def portfolio(turn: Turn, request: requests.Portfolio) -> list[Frame]:
 
 def profit_table(turn: Turn, request: requests.ProfitTable) -> list[Frame]:
     """Closed contracts."""
-    visible_until_s = turn.now_s - turn.exchange.settings.statement_lag_s
+    visible_until_s = turn.now_s - _lag_s(turn)
     return [turn.codec.encode_profit_table(histories.profit_table(turn.account, request, visible_until_s))]
 
 

@@ -81,9 +81,19 @@ class Book:
         return account
 
     def buy(
-        self, loginid: str, terms: Terms, most: Decimal, app_id: str, now_s: int, quoted: Price | None = None
+        self,
+        loginid: str,
+        terms: Terms,
+        most: Decimal,
+        app_id: str,
+        now_s: int,
+        quoted: Price | None = None,
+        stuck_s: int = 0,
     ) -> tuple[Contract, Movement]:
-        """Buy at the quoted price, or at the current one, if it is not above ``most``."""
+        """Buy at the quoted price, or at the current one, if it is not above ``most``.
+
+        The contract is settled ``stuck_s`` later than it should be.
+        """
         account = self.accounts[loginid]
         found = quoted or price(terms, self._prices)
         if terms.currency != account.currency:
@@ -114,7 +124,7 @@ class Book:
             currency=account.currency,
         )
         account.contracts[contract_id] = account.open[contract_id] = contract
-        heapq.heappush(self._due, (contract.decided_s + self._delay_s, contract_id, loginid))
+        heapq.heappush(self._due, (contract.decided_s + self._delay_s + stuck_s, contract_id, loginid))
         return contract, movement
 
     def sell(

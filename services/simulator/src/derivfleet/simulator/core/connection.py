@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from derivfleet.deriv.dialects import Codec
     from derivfleet.deriv.limits import LimitsTable
     from derivfleet.deriv.pricing import Price
+    from derivfleet.simulator.core.effects import Send
     from derivfleet.simulator.core.streams import Streams
 
 __all__ = ["Connection", "Proposal"]
@@ -47,6 +48,10 @@ class Connection:
     """How late everything that it sends is, by a fault."""
     frozen: bool = False
     """Whether it neither reads nor sends any more, by a fault."""
+    revoked: bool = False
+    """Whether its login is not valid any more, by a fault."""
+    held: list[Send] = field(default_factory=list["Send"])
+    """Answers that wait for the next one to go first, by a fault."""
     pings: Window = field(init=False)
 
     def __post_init__(self) -> None:

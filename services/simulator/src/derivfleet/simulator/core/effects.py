@@ -25,6 +25,8 @@ class Close:
     reason: str
     abrupt: bool = False
     """Without a close frame and without sending what is queued, as a broken line does."""
+    drained: bool = False
+    """What is queued is sent even so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,8 @@ class FaultSettings(BaseModel):
     delay_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
     code: Annotated[str, Field(pattern=r"^\w{1,64}$")] = "InternalServerError"
     abrupt: bool = True
+    after_s: Seconds = 0.0
+    lasts_s: Seconds | None = None
 
     @property
     def rule(self) -> FaultRule:
@@ -74,6 +76,11 @@ class SimulatorSettings(BaseModel):
     """Second-hand for legacy, assumed for the current dialect."""
     proposal_valid_s: Seconds = 60
     """How long a proposal's id can be bought. Assumed; not documented (10)."""
+
+    frame_cap_bytes: Whole = 600_000
+    """The longest answer (2), second-hand. What is longer is refused with ResponseTooLarge; that code is assumed."""
+    clock_skew_s: Annotated[float, Field(ge=-3600, le=3600)] = 0.0
+    """How far the service's clock is ahead of everybody else's."""
 
     # Accounts.
     account_type: Literal["demo", "real"] = "demo"

@@ -11,6 +11,7 @@ from derivfleet.deriv.pricing import price
 from derivfleet.deriv.vocabulary import Call, StreamType
 from derivfleet.simulator.core import broadcasts
 from derivfleet.simulator.core.connection import Proposal
+from derivfleet.simulator.core.faults import FaultKind
 from derivfleet.simulator.core.streams import derived_uuid
 from derivfleet.simulator.core.turn import NS_PER_S
 
@@ -68,7 +69,10 @@ def buy(turn: Turn, request: requests.Buy) -> list[Frame]:
     if request.subscribe:
         # Before the purchase: afterwards a refusal would hide it.
         connection.streams.ensure_room(Call.BUY, StreamType.PROPOSAL_OPEN_CONTRACT)
-    contract, moved = exchange.book.buy(account.loginid, terms, request.price, connection.app_id, turn.now_s, quoted)
+    stuck_s = round(turn.fault_s(FaultKind.STUCK))
+    contract, moved = exchange.book.buy(
+        account.loginid, terms, request.price, connection.app_id, turn.now_s, quoted, stuck_s
+    )
     stream = None
     if request.subscribe:
         key = ("contract", contract.contract_id)

@@ -6,27 +6,28 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from derivfleet.deriv.errors import RequestRefused
+from derivfleet.simulator.core.venue import NS_PER_S
 
 if TYPE_CHECKING:
     from derivfleet.deriv.dialects import Codec, Frame
     from derivfleet.simulator.core.book import Account
     from derivfleet.simulator.core.connection import Connection
     from derivfleet.simulator.core.effects import Effect
-    from derivfleet.simulator.core.exchange import Exchange
+    from derivfleet.simulator.core.faults import FaultKind, FaultRule
+    from derivfleet.simulator.core.venue import Venue
 
 __all__ = ["NS_PER_S", "Turn"]
-
-NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """Who asks what, when. ``pushes`` collects what other streams have to hear because of it."""
 
-    exchange: Exchange
+    exchange: Venue
     connection: Connection
     echo: Frame
     now_ns: int
+    fault: FaultRule | None = None
     pushes: list[Effect] = field(default_factory=list["Effect"])
 
     @property
@@ -39,10 +40,16 @@ class Turn:
         """The dialect of the socket."""
         return self.connection.codec
 
+    def fault_s(self, kind: FaultKind) -> float:
+        """The delay of the fault that happens to this call, if it is of this kind."""
+        return self.fault.delay_s if self.fault is not None and self.fault.kind is kind else 0.0
+
     @property
     def account(self) -> Account:
-        """Who is logged in. Raises RequestRefused (AuthorizationRequired) if nobody is."""
+        """Who is logged in. Raises RequestRefused: AuthorizationRequired if nobody is, InvalidToken if not any more."""
         loginid = self.connection.account
+        if self.connection.revoked:
+            raise RequestRefused("InvalidToken", "The token is invalid.")
         if loginid is None:
             raise RequestRefused("AuthorizationRequired", "Please log in.")
         return self.exchange.book.accounts[loginid]

@@ -60,7 +60,7 @@ class Session:
         match effect:
             case Freeze():
                 self._freeze()
-            case Close(abrupt=abrupt) if abrupt or self._frozen:
+            case Close(abrupt=abrupt, drained=drained) if (abrupt and not drained) or self._frozen:
                 self.abort()
             case Send(delay_s=delay_s) if delay_s > 0:
                 task = asyncio.create_task(self._later(effect))
@@ -104,6 +104,9 @@ class Session:
                 match await self._waiting.get():
                     case Send(text=text) if not self._frozen:
                         await self._socket.send_str(text)
+                    case Close(abrupt=True):
+                        self.abort()
+                        return None
                     case Close() as goodbye:
                         return goodbye
                     case _:

@@ -1,0 +1,113 @@
+"""Those beside the fleet: a stranger who trades on the same account, and the operator who decides what is in doubt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from derivfleet.deriv.vocabulary import Dialect
+from derivfleet.gateway import wording
+from derivfleet.gateway.core.orders import Doubt, State
+from derivfleet.gateway.journal.store import JournalError
+from derivfleet.gateway.refusals import ResolveRefusedError
+from derivfleet.gateway.resolutions import resolve
+from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
+from derivfleet.gateway.upstream.line import TurnRefusedError
+
+if TYPE_CHECKING:
+    from derivfleet.gateway.core.orders import Order, OrderTerms
+    from tests.sim.life import Life
+    from tests.sim.world import World
+
+__all__ = ["STRANGER", "Operator", "Stranger"]
+
+STRANGER = "a stranger"
+PATIENCE_S = 40.0
+"""How long the operator leaves a doubt to the records."""
+TRIES_EVERY_S = 15.0
+TOLD_AFTER_S = 8.0
+"""A stranger's trade that the gateway has heard of is told by then."""
+
+
+class Stranger:
+    """Trades on the account with another program."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def buy(self, terms: OrderTerms) -> None:
+        """Buy something."""
+        world, exchange = self._world, self._world.exchange
+        now_ns, account = world.timeline.now_ns, exchange.options_account
+        connection = exchange.connect(Dialect.OPTIONS, "other", STRANGER, now_ns, account.loginid)
+        request = wording.purchase(terms, account.currency)
+        effects = exchange.receive(connection.number, request.model_dump_json(exclude_none=True), now_ns)
+        world.executed("", STRANGER, "")
+        world.network.carry_out(effects)
+        exchange.disconnect(connection.number)
+
+    def heard(self, life: Life, contract_id: int) -> None:
+        """The gateway was told of a purchase: soon it knows whether that is a stranger's."""
+        is_strange = self._world.bought.get(contract_id) == STRANGER
+
+        def check() -> None:
+            if self._world.life is not life or life.loop.stands_until_ns > self._world.timeline.now_ns - round(
+                TOLD_AFTER_S * 1e9
+            ):
+                return
+            is_told = any(trade.contract_id == contract_id for trade in life.room.desk.evidence.newest_foreign(1_000))
+            if is_told != is_strange:
+                what = "a stranger's, and nobody tells" if is_strange else "the fleet's, and called a stranger's"
+                self._world.violations.append(f"mistaken: {contract_id} is {what}")
+
+        self._world.timeline.after(TOLD_AFTER_S, check)
+
+
+class Operator:
+    """Decides about orders that the records will not decide: first wrongly, as people do, then by what Deriv shows."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._seen_ns: dict[str, int] = {}
+        self._tried_ns: dict[str, int] = {}
+        self.decided: set[str] = set()
+
+    def look(self, life: Life) -> None:
+        """See what waits."""
+        now_ns = self._world.timeline.now_ns
+        for order in self._world.orders.values():
+            if order.state is not State.UNKNOWN or order.doubt in (Doubt.NONE, Doubt.UNREADABLE):
+                self._seen_ns.pop(order.order_id, None)
+                continue
+            since_ns = self._seen_ns.setdefault(order.order_id, now_ns)
+            tried_ns = self._tried_ns.get(order.order_id, 0)
+            if now_ns - since_ns >= PATIENCE_S * 1e9 and now_ns - tried_ns >= TRIES_EVERY_S * 1e9:
+                self._tried_ns[order.order_id] = now_ns
+                life.loop.create_task(self._decide(life, order))
+
+    async def _decide(self, life: Life, order: Order) -> None:
+        world, desk = self._world, life.room.desk
+        mine = [contract_id for contract_id, owner in world.bought.items() if owner == order.order_id]
+        wrong = [one for one in world.bought if self._is_wrong(order, one)]
+        wrong.sort(key=lambda one: one in world.claims)
+        try:
+            for contract_id in wrong[:1] + wrong[-1:]:
+                await self._say_wrongly(life, order, contract_id)
+            world.note(f"the operator says that {order.order_id} is {mine}")
+            await resolve(desk, desk.find(order.order_id) or order, mine[0] if mine else 0, "operator")
+        except (ResolveRefusedError, CallRefusedError, AnswerLostError, TurnRefusedError, JournalError) as error:
+            world.note(f"the operator hears {type(error).__name__} about {order.order_id}")
+        else:
+            self.decided.add(order.order_id)
+
+    def _is_wrong(self, order: Order, contract_id: int) -> bool:
+        """Whether a contract cannot be the order's: another order has it, or its price is not the stake."""
+        price = self._world.exchange.options_account.contracts[contract_id].buy_price
+        return contract_id in self._world.claims or price != order.terms.stake
+
+    async def _say_wrongly(self, life: Life, order: Order, contract_id: int) -> None:
+        desk = life.room.desk
+        try:
+            await resolve(desk, desk.find(order.order_id) or order, contract_id, "operator")
+        except ResolveRefusedError:
+            return
+        self._world.violations.append(f"wrong_word: {contract_id} was taken for {order.order_id}")

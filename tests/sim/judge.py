@@ -1,0 +1,156 @@
+"""What the gateway believes in the end, compared with the exchange's own ledger."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from derivfleet.gateway.core.exits import DECIDED, ExitState
+from derivfleet.gateway.core.orders import FINAL, Doubt, State
+from tests.sim.beside import STRANGER
+
+if TYPE_CHECKING:
+    from derivfleet.gateway.core.orders import Order, OrderTerms
+    from tests.sim.world import World
+
+__all__ = ["COUNTS", "Verdict", "judge"]
+
+COUNTS = (
+    "duplicates",
+    "lost",
+    "silently_unknown",
+    "wrong_profit",
+    "wrong_body",
+    "two_answers",
+    "stale_sends",
+    "two_owners",
+    "ignored_news",
+    "sold_twice",
+    "wrong_exit",
+    "stolen",
+    "bought_in_doubt",
+    "held_up",
+    "believed_early",
+    "mistaken",
+    "wrong_word",
+    "unforeseen",
+    "broken",
+)
+"""What must be zero."""
+NOTHING_BOUGHT = frozenset({State.DENIED, State.REJECTED, State.NOT_FOUND})
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was found; each problem names its kind first."""
+
+    problems: list[str] = field(default_factory=list[str])
+    unresolved: list[str] = field(default_factory=list[str])
+    """Orders that are unknown to the end, and with reason: the records cannot tell, and no operator has either."""
+
+    def add(self, kind: str, text: str) -> None:
+        self.problems.append(f"{kind}: {text}")
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Problems by kind."""
+        return Counter(problem.partition(":")[0] for problem in self.problems)
+
+
+def judge(world: World) -> Verdict:
+    """Compare every order with the ledger."""
+    verdict = Verdict()
+    purchases = _purchases(world, verdict)
+    alike: dict[OrderTerms, set[int]] = defaultdict(set)
+    for order_id, contract_ids in purchases.items():
+        alike[world.plans[order_id].terms].update(contract_ids)
+    claimed: dict[int, str] = {}
+    for order in world.orders.values():
+        if order.contract_id:
+            other = claimed.setdefault(order.contract_id, order.order_id)
+            if other != order.order_id:
+                verdict.add("lost", f"{order.contract_id} is that of {other} and of {order.order_id}")
+    for order_id, order in world.orders.items():
+        _judge_order(world, verdict, order, purchases[order_id], alike[world.plans[order_id].terms], claimed)
+        _judge_exits(world, verdict, order)
+    for contract_id, order_id in world.bought.items():
+        order = world.orders.get(order_id)
+        if contract_id not in claimed and order_id != STRANGER and (order is None or order.state is not State.UNKNOWN):
+            verdict.add("lost", f"{contract_id}, bought for {order_id} ({order and order.state}), belongs to no order")
+    for asker in world.askers.values():
+        _judge_answers(verdict, asker.plan.order_id, asker.told)
+        if asker.wrongly_accepted:
+            verdict.add("wrong_body", f"another body was taken for {asker.plan.order_id}")
+    verdict.problems += world.violations
+    return verdict
+
+
+def _purchases(world: World, verdict: Verdict) -> dict[str, list[int]]:
+    """What was bought for each order, once at most and with its terms."""
+    found: dict[str, list[int]] = defaultdict(list)
+    contracts = world.exchange.options_account.contracts
+    for contract_id, order_id in world.bought.items():
+        if order_id == STRANGER:
+            continue
+        plan, price = world.plans.get(order_id), contracts[contract_id].buy_price
+        if plan is None or price != plan.terms.stake:
+            verdict.add("wrong_body", f"{order_id} was bought for {price}")
+        else:
+            found[order_id].append(contract_id)
+    for order_id, contract_ids in found.items():
+        if len(contract_ids) > 1:
+            verdict.add("duplicates", f"{order_id} was bought as {contract_ids}")
+    return found
+
+
+def _judge_order(
+    world: World, verdict: Verdict, order: Order, mine: list[int], alike: set[int], claimed: dict[int, str]
+) -> None:
+    """``mine``: what was bought for it; ``alike``: what was bought with the same terms, by whomever."""
+    state, order_id = order.state, order.order_id
+    free = [contract_id for contract_id in mine if contract_id not in claimed]
+    if state is State.UNKNOWN:
+        if order.doubt in (Doubt.MORE_CANDIDATES, Doubt.FOREIGN_TRADES):
+            verdict.unresolved.append(order_id)
+        else:
+            verdict.add("silently_unknown", f"{order_id} is unknown to the end, though the records tell: {mine}")
+        return
+    if state not in FINAL:
+        verdict.add("silently_unknown", f"{order_id} is {state} to the end, bought: {mine}")
+        return
+    if state in NOTHING_BOUGHT:
+        if free:
+            verdict.add("silently_unknown", f"{order_id} is {state}, but was bought as {free}")
+        return
+    contract = world.exchange.options_account.contracts.get(order.contract_id)
+    if contract is None or order.contract_id not in alike:
+        verdict.add("wrong_profit", f"{order_id} has {order.contract_id}, which is none of {alike or mine}")
+    elif contract.sale is None or order.profit != contract.sale.price - contract.buy_price:
+        verdict.add("wrong_profit", f"{order_id} says {order.profit}, the ledger {contract.sale}")
+
+
+def _judge_exits(world: World, verdict: Verdict, order: Order) -> None:
+    """Each exit once, decided when the order is settled, and done if it was its frame that sold the contract."""
+    names = [one.exit_id for one in order.exits]
+    if len(set(names)) < len(names):
+        verdict.add("sold_twice", f"{order.order_id} has {names}")
+    contract = world.exchange.options_account.contracts.get(order.contract_id)
+    # A sale in the last seconds can pay just what the end pays; the stream does not tell the one from the other.
+    is_plain = contract is None or contract.sale is None or contract.sale.price not in (0, contract.payout)
+    for one in order.exits:
+        has_sold = world.watch.sold_by.get(order.contract_id) == (order.order_id, one.exit_id)
+        if order.state is State.SETTLED and one.state not in DECIDED:
+            verdict.add("wrong_exit", f"{order.order_id} is settled, and its sale {one.exit_id} {one.state}")
+        elif has_sold != (one.state is ExitState.DONE) and is_plain:
+            sold = "sold" if has_sold else "did not sell"
+            verdict.add("wrong_exit", f"sale {one.exit_id} of {order.order_id} is {one.state}, and {sold} the contract")
+
+
+def _judge_answers(verdict: Verdict, order_id: str, told: list[tuple[str, int]]) -> None:
+    """A bot that has heard an end may not hear another."""
+    ends = {answer for answer in told if answer[0] in FINAL}
+    contracts = {contract_id for _, contract_id in told if contract_id}
+    late = {state for state, _ in ends} == {State.NOT_FOUND, State.SETTLED}
+    if (len(ends) > 1 and not late) or len(contracts) > 1:
+        verdict.add("two_answers", f"{order_id} was told {told}")

@@ -1,0 +1,152 @@
+"""One life of the gateway: its own loop, its own memory, and a death that cleans nothing up."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from warnings import catch_warnings, simplefilter
+
+from derivfleet.common.fleet import Fleet
+from derivfleet.gateway.accounts import AccountRoom
+from derivfleet.gateway.core.orders import State
+from derivfleet.gateway.journal.feed import Feed
+from derivfleet.gateway.journal.journal import Journal
+from derivfleet.gateway.settings import GatewaySettings
+from tests.sim.plan import BOTS, SYMBOLS
+from tests.sim.virtual import Loop
+from tests.sim.wire import Door
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from derivfleet.gateway.core.blocks import Block
+    from derivfleet.gateway.core.orders import Order
+    from tests.sim.plan import CrashPlan
+    from tests.sim.world import World
+
+__all__ = ["Crash", "Life"]
+
+PLENTY = {60: 2_400, 3600: 24_000}
+FLEET = Fleet.model_validate(
+    {
+        "fleet": "sim",
+        "accounts": [
+            {"key": "demo", "limits": {"windows": {"trade": PLENTY, "money": PLENTY, "lists": PLENTY, "other": PLENTY}}}
+        ],
+        "bots": [{"name": name, "strategy": "digit_frequency", "symbols": SYMBOLS, "replicas": 2} for name in BOTS],
+    }
+)
+SETTINGS = GatewaySettings.model_validate(
+    {
+        "fleet": "fleet.yaml",
+        "journal": "journal.sqlite",
+        "tokens": "tokens",
+        "DERIV_TOKEN": "token-of-sim",
+        "DERIV_APP_ID": "app",
+    }
+)
+NAMES = {
+    State.INTENDED: "intended is",
+    State.SENT: "sent is",
+    State.SETTLED: "an end is",
+    State.NOT_FOUND: "an end is",
+    State.DENIED: "an end is",
+}
+
+
+class Crash(SystemExit):
+    """The process is gone. It is of this kind because asyncio lets only such pass through tasks and callbacks."""
+
+
+class WatchedJournal(Journal):
+    """The journal, with places to die at around every commit."""
+
+    def __init__(self, path: Path, life: Life) -> None:
+        super().__init__(path, "JOURNAL")
+        self._life = life
+
+    def write(self, order: Order, time_ns: int) -> None:
+        what = NAMES.get(order.state, "an outcome is")
+        self._life.point(f"before {what} committed")
+        super().write(order, time_ns)
+        self._life.world.committed(order)
+        self._life.point(f"after {what} committed")
+
+    def write_blocks(self, account: str, blocks: Iterable[Block]) -> None:
+        self._life.check_alive()
+        super().write_blocks(account, blocks)
+
+    def drop(self) -> None:
+        """Let go of the file as a process does that dies: nothing more is written."""
+        self._store.close()
+
+
+class Life:
+    """A gateway from its start to its end."""
+
+    def __init__(self, world: World, path: Path, death: CrashPlan | None) -> None:
+        self.world = world
+        self.dead = False
+        self.serving = False
+        self.loop = Loop(world.timeline)
+        self._death = death
+        self._left = death.countdown if death else 0
+        clock = world.clock
+        self.journal = WatchedJournal(path, self)
+        door = Door(self, world.network, clock)
+        self.room = AccountRoom(FLEET.accounts[0], FLEET, SETTINGS, clock, world.telemetry, Feed(self.journal), door)
+
+    def run(self) -> None:
+        """Live until the world ends. Raises Crash as planned, ConfigurationError if Deriv refuses the token."""
+        self.room.recover()
+        start = self.loop.create_task(self._start())
+        start.add_done_callback(self._started)
+        self.loop.run_forever()
+        start.result()
+
+    async def _start(self) -> None:
+        await self.room.start()
+        await self.room.entered()
+
+    def _started(self, start: asyncio.Task[None]) -> None:
+        self.serving = start.exception() is None
+        if not self.serving:
+            self.loop.stop()
+
+    def point(self, name: str) -> None:
+        """The gateway has come to a point where it may die."""
+        self.check_alive()
+        if self._death is not None and self._death.point == name:
+            self._left -= 1
+            if self._left == 0:
+                self.die()
+                self.world.crashed(name)
+                raise Crash(name)
+
+    def check_alive(self) -> None:
+        """Raise Crash in what is left of a dead gateway: it has no effects any more."""
+        if self.dead:
+            raise Crash
+
+    def die(self) -> None:
+        """All at once: no task runs on, nothing is said goodbye to, what was not committed is lost."""
+        self.dead, self.serving = True, False
+        self.journal.drop()
+        self.world.network.drop_all(self)
+
+    def bury(self) -> None:
+        """End what is left, so that it does not end at some other time. It can do nothing to the world."""
+        for task in asyncio.all_tasks(self.loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            coroutine = task.get_coro()
+            with suppress(BaseException), catch_warnings():
+                simplefilter("ignore", RuntimeWarning)
+                coroutine.close()
+        self.loop.close()
+
+    def end(self) -> None:
+        """The run is over."""
+        self.die()
+        self.bury()

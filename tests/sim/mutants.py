@@ -1,0 +1,215 @@
+"""Faults put into the gateway, one at a time, to see that the simulation catches each: ``python -m tests.sim.mutants``.
+
+Each breaks one rule of ``docs/orders.md`` as a plausible mistake would. Written to ``build/mutants.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from unittest.mock import patch
+
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from derivfleet.gateway import desk as desks
+from derivfleet.gateway import evidence, exits, resolutions
+from derivfleet.gateway import reconciler as reconcilers
+from derivfleet.gateway.core import orders, reconcile
+from derivfleet.gateway.desk import Desk
+from derivfleet.gateway.evidence import Evidence
+from derivfleet.gateway.exits import Exits
+from derivfleet.gateway.journal.journal import Journal
+from derivfleet.gateway.reconciler import Reconciler
+from derivfleet.gateway.settlements import Settlements
+from derivfleet.gateway.upstream.connection import Connection
+from derivfleet.gateway.upstream.line import Line
+from tests.sim import exit_mistakes, mistakes
+from tests.sim.mistakes import always, nothing, nothing_awaited
+from tests.sim.plan import Plan
+from tests.sim.runs import play
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+__all__ = ["MUTANTS", "Catch", "Mutant", "hunt"]
+
+TARGET = Path("build/mutants.json")
+ORDERS_A_SEED = 100
+MOST_ORDERS = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A mistake against a rule: ``changes`` are (owner, name, what it makes of the original)."""
+
+    rule: int
+    name: str
+    changes: tuple[tuple[Any, str, Callable[[Any], Any]], ...]
+    seed: int = 1
+    """Where the hunt begins: with a seed that is known to show it soon."""
+
+    @contextmanager
+    def alive(self) -> Generator[None]:
+        """The gateway makes this mistake for a while."""
+        with ExitStack() as stack:
+            for owner, name, change in self.changes:
+                stack.enter_context(patch.object(owner, name, change(getattr(owner, name))))
+            yield
+
+
+@dataclass(frozen=True, slots=True)
+class Catch:
+    """Whether a mutant was caught, by what, and after how many orders."""
+
+    mutant: Mutant
+    caught: bool
+    orders: int
+    by: str
+    seed: int = 0
+
+
+def _one(rule: int, name: str, owner: Any, what: str, change: Callable[[Any], Any]) -> Mutant:
+    return Mutant(rule, name, ((owner, what, change),))
+
+
+MUTANTS = (
+    _one(1, "sent is written down after the sending", Desk, "_move", mistakes.sent_in_memory),
+    _one(2, "the body of a known id is not compared", desks, "differing_field", nothing),
+    _one(2, "ids are known only while their orders are open", Desk, "find", mistakes.in_memory_only),
+    _one(3, "a purchase is sent again after a timeout", Line, "call", mistakes.sent_again("buy", "Timeout")),
+    _one(
+        *(3, "a purchase is sent again when its socket closed"),
+        *(Line, "call", mistakes.sent_again("buy", "ConnectionClosed")),
+    ),
+    _one(3, "an unknown order is sent again when it is asked for again", Desk, "buy", mistakes.bought_anew),
+    _one(4, "an unknown error code is a rejection", desks, "outcome_of", mistakes.always_telling),
+    _one(4, "an unreadable receipt is a rejection", Desk, "_received", mistakes.unreadable_is_rejected),
+    _one(4, "a lost answer counts as never sent", Desk, "_lose", mistakes.lost_is_denied),
+    _one(4, "a late answer is ignored", Desk, "_late", nothing),
+    _one(4, "the receipt of another order is taken", Connection, "_take", mistakes.to_another),
+    _one(5, "unknown orders are forgotten at a restart", Desk, "recover", mistakes.without_unknown),
+    _one(5, "what was sent is denied at a restart", Desk, "_take_up", mistakes.never_sent),
+    _one(6, "a lease is not looked at again before the sending", Desk, "buy", mistakes.once_allowed),
+    *(
+        _one(7, f"the {what} is not compared with the records", reconcile, "differing_term", change)
+        for what, change in (
+            ("type", mistakes.whatever_the("contract_type")),
+            ("symbol", mistakes.whatever_the("symbol")),
+            ("barrier", mistakes.whatever_the("barrier")),
+            ("duration", mistakes.whatever_the_duration),
+            ("stake", mistakes.whatever_the("stake")),
+        )
+    ),
+    _one(7, "the time is not compared with the records", reconcile, "_in_time", always(True)),
+    Mutant(
+        8,
+        "a contract may be claimed twice",
+        (
+            (Journal, "claimed", mistakes.nothing_claimed),
+            (Journal, "_open", mistakes.without_index),
+            (Journal, "_remember", mistakes.without_claims),
+        ),
+    ),
+    _one(9, "orders that are alike are never matched", reconcilers, "judge", mistakes.only_alone),
+    _one(9, "each lost order is judged for itself", reconcilers, "judge", mistakes.each_for_itself),
+    _one(
+        *(9, "what the stream shows goes to the first order like it"),
+        *(Reconciler, "_look_at_sightings", mistakes.seen_is_matched),
+    ),
+    _one(10, "fewer purchases than orders are given out at once", reconcilers, "judge", mistakes.at_once_if_fewer),
+    _one(10, "fewer purchases than orders are never given out", reconcilers, "judge", mistakes.never_if_fewer),
+    _one(11, "purchases of orders in flight are taken", Desk, "in_flight", mistakes.none_of_them),
+    _one(12, "not found after the first read", reconcile, "is_proven_absent", mistakes.read_once),
+    _one(12, "not found after two reads, however early", reconcile, "is_proven_absent", mistakes.read_early),
+    Mutant(
+        13,
+        "what was not found is not watched",
+        ((desks, "is_watched", always(False)), (reconcilers, "is_watched", always(False))),
+    ),
+    _one(14, "a bot may buy again what is in doubt", Desk, "_check_doubts", nothing),
+    _one(14, "one order in doubt holds up all others", Desk, "_check_doubts", mistakes.whoever_asks),
+    _one(14, "doubts are forgotten at a restart", Desk, "recover", mistakes.without_doubts),
+    _one(15, "a stranger's trades are not told", Evidence, "is_foreign", nothing),
+    _one(15, "what waits for its answer is called a stranger's", evidence, "looks_like", always(False)),
+    _one(17, "given up when the statement cannot be read", Reconciler, "_read_lists", mistakes.given_up),
+    _one(17, "a doubt never ends", Reconciler, "_take_stock", mistakes.doubt_is_final),
+    _one(18, "a sale is sent before it is written down", Exits, "_move", exit_mistakes.sent_in_memory),
+    _one(
+        *(18, "a sale is sent again when its socket closed"),
+        *(Line, "call", mistakes.sent_again("sell", "ConnectionClosed")),
+    ),
+    _one(18, "another sale may follow while one is undecided", exits, "in_the_way", nothing),
+    _one(18, "the terms of a known exit are not compared", exits, "differing_exit_field", nothing),
+    _one(18, "a decided exit's id is forgotten", Exits, "carry_out", exit_mistakes.forgotten_once_decided),
+    _one(18, "a sale that was sent is denied at a restart", Exits, "_abandon", exit_mistakes.never_sent),
+    _one(19, "a lost sale is taken for not done at once", exits, "is_late_enough", always(True)),
+    _one(19, "a lost sale counts as never sent", exits, "_lost", exit_mistakes.lost_is_denied),
+    _one(19, "a lost sale counts as done", exits, "_lost", exit_mistakes.lost_is_done),
+    _one(19, "an unknown error code rejects a sale", exits, "outcome_of", mistakes.always_telling),
+    _one(
+        20, "the exits of an ended contract are left in doubt", orders, "after_the_end", exit_mistakes.left_as_they_are
+    ),
+    _one(
+        *(20, "a contract's end says nothing about its exits"),
+        *(orders, "after_the_end", exit_mistakes.whichever_way_it_ended),
+    ),
+    _one(21, "lost orders are not looked for", Reconciler, "_conclude", nothing_awaited),
+    _one(21, "overdue contracts are not asked about", Reconciler, "_check_overdue", nothing_awaited),
+    _one(21, "a sale before the receipt is dropped", Settlements, "settle", mistakes.no_early_sales),
+    _one(21, "settled with the payout", Settlements, "settle", mistakes.for_the_payout),
+    Mutant(
+        21,
+        "settled twice",
+        ((Settlements, "settle", mistakes.settled_again), (orders, "_ALLOWED", mistakes.final_no_more)),
+    ),
+    _one(22, "an operator may name what was not ordered", resolutions, "differing_term", nothing),
+)
+
+
+def hunt(mutant: Mutant, most_orders: int = MOST_ORDERS) -> Catch:
+    """Play seeds until the mutant is caught."""
+    with mutant.alive():
+        for played in range(most_orders // ORDERS_A_SEED):
+            seed = mutant.seed + played
+            problems = play(Plan.of_seed(seed, ORDERS_A_SEED)).problems
+            if problems:
+                return Catch(mutant, True, (played + 1) * ORDERS_A_SEED, problems[0], seed)
+    return Catch(mutant, False, most_orders, "")
+
+
+def main(target: Annotated[Path, typer.Option(help="where the result goes")] = TARGET) -> None:
+    """Put one fault after the other into the gateway and see that the simulation of orders catches each."""
+    console, began = Console(), time.monotonic()
+    catches = [hunt(mutant) for mutant in track(MUTANTS, "mutants", console=console)]
+    for catch in catches:
+        console.print(
+            f"{'caught' if catch.caught else 'MISSED'} after {catch.orders:5} orders  "
+            f"{catch.mutant.rule:2} {catch.mutant.name}: {catch.by}"
+        )
+    found = {
+        "caught": sum(catch.caught for catch in catches),
+        "total": len(catches),
+        "seconds": round(time.monotonic() - began, 1),
+        "names": {
+            catch.mutant.name: {
+                "rule": catch.mutant.rule,
+                "caught": catch.caught,
+                "orders": catch.orders,
+                "by": catch.by,
+            }
+            for catch in catches
+        },
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    raise typer.Exit(found["caught"] != found["total"])
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,300 @@
+"""What a seed means: which orders are asked for when, what goes wrong with each, and where the gateway dies."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from derivfleet.deriv.vocabulary import Call
+from derivfleet.gateway.core.orders import OrderTerms
+from derivfleet.simulator.core.faults import FaultKind, FaultRule
+
+__all__ = ["AMBIENT", "BOTS", "CALL_FAULTS", "KINDS", "POINTS", "SYMBOLS", "Ambient", "CrashPlan", "OrderPlan", "Plan"]
+
+BOTS = ("ada", "bob", "cid", "dot")
+SYMBOLS = ("1HZ100V", "1HZ50V", "R_50")
+POINTS = (
+    "before intended is committed",
+    "after intended is committed",
+    "before sent is committed",
+    "after sent is committed",
+    "before a frame is handed over",
+    "after a frame is handed over",
+    "before an answer is handled",
+    "after an answer is handled",
+    "before an outcome is committed",
+    "after an outcome is committed",
+    "before an end is committed",
+    "after an end is committed",
+)
+CALL_FAULTS = {
+    "drop_before": FaultRule(FaultKind.DROP_BEFORE),
+    "drop_before_1001": FaultRule(FaultKind.DROP_BEFORE, abrupt=False),
+    "drop_after": FaultRule(FaultKind.DROP_AFTER),
+    "drop_after_1001": FaultRule(FaultKind.DROP_AFTER, abrupt=False),
+    "drop_answered": FaultRule(FaultKind.DROP_ANSWERED),
+    "half_open": FaultRule(FaultKind.HALF_OPEN),
+    "delay": FaultRule(FaultKind.DELAY),
+    "slow": FaultRule(FaultKind.SLOW),
+    "duplicate": FaultRule(FaultKind.DUPLICATE),
+    "reorder": FaultRule(FaultKind.REORDER),
+    "unknown_code_after": FaultRule(FaultKind.ERROR_AFTER),
+    "server_error_before": FaultRule(FaultKind.ERROR_BEFORE, code="InternalServerError"),
+    "rate_limit": FaultRule(FaultKind.ERROR_BEFORE, code="RateLimit"),
+    "price_moved": FaultRule(FaultKind.ERROR_BEFORE, code="PriceMoved"),
+    "sanity_check": FaultRule(FaultKind.ERROR_BEFORE, code="SanityCheckFailed"),
+    "garbage": FaultRule(FaultKind.GARBAGE),
+    "bare": FaultRule(FaultKind.BARE),
+    "hollow": FaultRule(FaultKind.DELAY, delay_s=0.0),
+    "detour": FaultRule(FaultKind.DELAY, delay_s=0.0),
+    "stuck": FaultRule(FaultKind.STUCK),
+    "revoked": FaultRule(FaultKind.REVOKE),
+}
+"""What goes wrong with the call of one order."""
+LOSING = (
+    *("drop_before", "drop_after", "drop_answered", "unknown_code_after", "server_error_before"),
+    *("garbage", "bare", "hollow", "detour"),
+)
+"""With these an answer is lost."""
+WEIGHTS = {"half_open": 0.4, "slow": 0.4, "delay": 2.5}
+"""A socket that falls silent or slow takes many orders with it; a late answer needs one that lives long."""
+AMBIENT = {
+    "refuse_login": (FaultRule(FaultKind.REFUSE_LOGIN),),
+    "refuse_handshake": (FaultRule(FaultKind.REFUSE_HANDSHAKE),),
+    "statement_lag": (FaultRule(FaultKind.LAG, Call.STATEMENT),),
+    "unreadable_records": (
+        FaultRule(FaultKind.ERROR_BEFORE, Call.STATEMENT, 0.7),
+        FaultRule(FaultKind.ERROR_BEFORE, Call.PROPOSAL_OPEN_CONTRACT, 0.7),
+    ),
+    "frame_cap": (FaultRule(FaultKind.ERROR_BEFORE, Call.STATEMENT, code="ResponseTooLarge"),),
+    "idle_close": (),
+    "standstill": (),
+    "tick_gap": (FaultRule(FaultKind.TICK_GAP, Call.TICKS, 0.5),),
+    "repeated_quote": (FaultRule(FaultKind.REPEAT_QUOTE, Call.TICKS, 0.5),),
+    "stranger": (),
+}
+"""What goes wrong for a while, for all."""
+OF_RECORDS = ("statement_lag", "unreadable_records", "frame_cap")
+"""These may last."""
+LAG, FRAME_CAP = "statement_lag", "frame_cap"
+STANDSTILL, IDLE_CLOSE, CLOCK_SKEW = "standstill", "idle_close", "clock_skew"
+HOLLOW, DETOUR, STRANGER = "hollow", "detour", "stranger"
+"""An answer that says nothing; a frame that is long on its way; somebody else who buys what an order buys later."""
+KINDS = (*CALL_FAULTS, *AMBIENT, CLOCK_SKEW)
+
+ODD_CODES = ("InternalServerError", "WrongResponse", "NeverSeenBefore", "CallError", "OutputValidationFailed")
+FAULTED = 0.4
+TWINS = 0.2
+"""Orders that ask for the same as another, or for nearly the same, at about the same time."""
+NEARLY = 0.45
+"""Of them: in one of the terms they differ."""
+TOGETHER = 0.25
+"""Of those that are alike: the answers to both are lost."""
+AGAIN = 0.1
+"""Orders that ask for the same as another of their bot's, some time after it."""
+LONG_TROUBLE = 0.5
+"""Runs in which the statement lags by more than absence is waited for, or cannot be read for more than a minute."""
+SPACING_S = 0.4
+"""Between two orders, on average."""
+MOST_SKEW_S = 1.0
+BEFORE_MS = (10_000, 40_000)
+"""So long before the first order like it a stranger buys: in that one's time nobody could tell them apart."""
+DIGITS = ("DIGITOVER", "DIGITUNDER", "DIGITMATCH", "DIGITDIFF")
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPlan:
+    """One order, and what its bot does about it. Times in ms since the start."""
+
+    number: int
+    bot: str
+    terms: OrderTerms
+    at_ms: int
+    fault: FaultRule | None = None
+    kind: str = ""
+    sell_after_s: float | None = None
+    sell_fault: FaultRule | None = None
+    sell_kind: str = ""
+    sells_again_after_s: tuple[float, ...] = ()
+    """Counted from the first sale: it asks for the same sale again, or for another one under a new id."""
+    gives_up_after_s: float | None = None
+    """The bot stops waiting, and asks again later."""
+    asks_again_after_s: float = 2.0
+    """After the end, to hear the same once more."""
+    asks_otherwise: bool = False
+    """It asks for something else with the same id, too."""
+
+    @property
+    def order_id(self) -> str:
+        return f"{self.bot}-{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ambient:
+    """Something that is wrong for a while."""
+
+    kind: str
+    at_ms: int
+    lasts_s: float
+    rules: tuple[FaultRule, ...] = ()
+    terms: OrderTerms | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CrashPlan:
+    """The gateway dies when it has come to a point for the ``countdown``-th time of a life, and is back later."""
+
+    point: str
+    countdown: int
+    down_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run."""
+
+    seed: int
+    orders: tuple[OrderPlan, ...]
+    ambient: tuple[Ambient, ...]
+    crashes: tuple[CrashPlan, ...]
+    skew_s: float = 0.0
+
+    @property
+    def lag_s(self) -> float:
+        """By how much the statement lags at worst."""
+        return max((rule.delay_s for one in self.ambient if one.kind == LAG for rule in one.rules), default=0.0)
+
+    @classmethod
+    def of_seed(cls, seed: int, orders: int) -> Plan:
+        """What this seed means."""
+        random_ = random.Random(f"plan/{seed}")
+        run_s = orders * SPACING_S
+        planned = _orders(random_, orders, run_s)
+        ambient = tuple(_ambient(random_, run_s, planned) for _ in range(round(orders / 20)))
+        if random_.random() < LONG_TROUBLE:
+            ambient += (_long_trouble(random_, run_s),)
+        ambient += (_stranger(random_, run_s),)
+        crashes = tuple(_crash(random_) for _ in range(round(orders / 6)))
+        skew_s = round(random_.uniform(-MOST_SKEW_S, MOST_SKEW_S), 3) if random_.random() < 0.2 else 0.0
+        return cls(seed, planned, ambient, crashes, skew_s)
+
+
+def _orders(random_: random.Random, count: int, run_s: float) -> tuple[OrderPlan, ...]:
+    found: list[OrderPlan] = []
+    for number in range(count):
+        at_ms = round(random_.uniform(0, run_s) * 1000)
+        place: int | None = None
+        order = OrderPlan(number, random_.choice(BOTS), _terms(random_), at_ms)
+        if found and random_.random() < TWINS:  # the same thing at the same time, from whomever
+            place = random_.randrange(len(found))
+            twin = found[place]
+            terms = _nearly(random_, twin.terms) if random_.random() < NEARLY else twin.terms
+            order = replace(order, terms=terms, at_ms=max(0, twin.at_ms + random_.randint(-300, 300)))
+        elif found and random_.random() < AGAIN:
+            before = random_.choice(found)
+            at_ms = before.at_ms + random_.randint(4_000, 90_000)
+            order = replace(order, bot=before.bot, terms=before.terms, at_ms=at_ms)
+        if random_.random() < FAULTED:
+            kind, fault = _call_fault(random_)
+            order = replace(order, kind=kind, fault=fault)
+        if place is not None and random_.random() < TOGETHER:
+            order, found[place] = (_losing(random_, one) for one in (order, found[place]))
+        if order.terms.duration_unit == "s":
+            again = sorted(random_.choice((0.0, 1.0, 6.0)) + random_.uniform(0.01, 3) for _ in range(3))
+            order = replace(order, sell_after_s=random_.uniform(2, 14), sells_again_after_s=tuple(again))
+            if random_.random() < 0.6:
+                kind, fault = _call_fault(random_, LOSING if random_.random() < 0.7 else tuple(CALL_FAULTS))
+                order = replace(order, sell_kind=kind, sell_fault=fault)
+        found.append(
+            replace(
+                order,
+                gives_up_after_s=random_.uniform(0.02, 3.0) if random_.random() < 0.2 else None,
+                asks_again_after_s=random_.uniform(1.0, 20.0),
+                asks_otherwise=random_.random() < 0.1,
+            )
+        )
+    return tuple(found)
+
+
+def _terms(random_: random.Random) -> OrderTerms:
+    stake = Decimal(random_.randint(35, 2000)) / 100
+    if random_.random() < 0.3:
+        return OrderTerms(random_.choice(("CALL", "PUT")), random_.choice(SYMBOLS), stake, 15, "s")
+    return OrderTerms(
+        random_.choice(DIGITS), random_.choice(SYMBOLS), stake, random_.randint(1, 5), "t", str(random_.randint(1, 8))
+    )
+
+
+def _nearly(random_: random.Random, terms: OrderTerms) -> OrderTerms:
+    """The same but for one of the terms."""
+    name = random_.choice(("contract_type", "symbol", "stake", "barrier", "duration"))
+    match name:
+        case "symbol":
+            return replace(terms, symbol=random_.choice([symbol for symbol in SYMBOLS if symbol != terms.symbol]))
+        case "stake":
+            return replace(terms, stake=terms.stake + Decimal("0.01"))
+        case "barrier" if terms.barrier:
+            return replace(terms, barrier=str(int(terms.barrier) % 8 + 1))
+        case "duration" if terms.duration_unit == "t":
+            return replace(terms, duration=terms.duration % 5 + 1)
+        case _:
+            sort = DIGITS if terms.barrier else ("CALL", "PUT")
+            others = [kind for kind in sort if kind != terms.contract_type]
+            return replace(terms, contract_type=random_.choice(others))
+
+
+def _losing(random_: random.Random, order: OrderPlan) -> OrderPlan:
+    kind, fault = _call_fault(random_, LOSING)
+    return replace(order, kind=kind, fault=fault)
+
+
+def _call_fault(random_: random.Random, kinds: tuple[str, ...] = tuple(CALL_FAULTS)) -> tuple[str, FaultRule]:
+    (kind,) = random_.choices(kinds, [WEIGHTS.get(kind, 1.0) for kind in kinds])
+    rule = CALL_FAULTS[kind]
+    match kind:
+        case "delay":
+            rule = replace(rule, delay_s=random_.choice((0.3, 14.0, 15.1, 15.2, 16.0, 20.0)))
+        case "slow":
+            rule = replace(rule, delay_s=random_.uniform(0.5, 3.0))
+        case "stuck":
+            rule = replace(rule, delay_s=random_.uniform(3, 25))
+        case "unknown_code_after":
+            rule = replace(rule, code=random_.choice(ODD_CODES))
+        case _:
+            pass
+    return kind, rule
+
+
+def _ambient(random_: random.Random, run_s: float, orders: tuple[OrderPlan, ...]) -> Ambient:
+    kind = random_.choice(tuple(AMBIENT))
+    at_ms = round(random_.uniform(0, run_s) * 1000)
+    lasts_s = round(random_.uniform(0.2, 1.5), 3)
+    rules = AMBIENT[kind]
+    if kind == STRANGER:
+        terms = random_.choice([order for order in orders if order.kind in LOSING] or orders).terms
+        first_ms = min(order.at_ms for order in orders if order.terms == terms)
+        return Ambient(kind, max(0, first_ms - random_.randint(*BEFORE_MS)), 0.0, (), terms)
+    if kind in OF_RECORDS:
+        lasts_s = round(random_.uniform(5, 40), 3)
+        lag_s = random_.uniform(0, 30)
+        rules = tuple(replace(rule, delay_s=lag_s) for rule in rules)
+    return Ambient(kind, at_ms, lasts_s, rules)
+
+
+def _stranger(random_: random.Random, run_s: float) -> Ambient:
+    """Buys what nobody else does, also when all is calm."""
+    terms = replace(_terms(random_), stake=Decimal("33.33"))
+    return Ambient(STRANGER, round(random_.uniform(0, run_s + 60) * 1000), 0.0, (), terms)
+
+
+def _long_trouble(random_: random.Random, run_s: float) -> Ambient:
+    kind = random_.choice((LAG, FRAME_CAP))
+    rules = tuple(replace(rule, delay_s=random_.uniform(60, 150)) for rule in AMBIENT[kind])
+    return Ambient(kind, round(random_.uniform(0, run_s) * 1000), round(random_.uniform(70, 150), 3), rules)
+
+
+def _crash(random_: random.Random) -> CrashPlan:
+    return CrashPlan(
+        random_.choice(POINTS), random_.randint(1, 10), round(random_.choice((0.02, 0.1, 0.3, 1.0, 3.0)), 3)
+    )

@@ -1,0 +1,98 @@
+"""What must hold at every step, and not only in the end: seen from outside, at each frame, commit and refusal."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from derivfleet.gateway.core.orders import Attribution, Doubt, State
+from tests.sim.beside import STRANGER
+
+if TYPE_CHECKING:
+    from derivfleet.gateway.core.orders import Order
+    from tests.sim.plan import OrderPlan
+    from tests.sim.world import World
+
+__all__ = ["Watch"]
+
+LAG_S = 25.0
+"""A statement that lags by less may not make an order look as if it had not been bought."""
+APART_S = 4
+"""Between the second of a purchase and its order's times: the slack of rule 7, a clock that is off, and rounding."""
+
+
+class Watch:
+    """The rules at work."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.sold_by: dict[int, tuple[str, str]] = {}
+        """Which exit's frame has sold each contract."""
+        self._sales_left: set[tuple[str, str]] = set()
+
+    def _wrong(self, kind: str, text: str) -> None:
+        self._world.violations.append(f"{kind}: {text}")
+
+    def frame_left(self, text: str, order_id: str, exit_id: str) -> None:
+        """A frame for an order was handed to a socket: a sale once, and alone."""
+        if not text.startswith('{"sell"'):
+            return
+        key = (order_id, exit_id)
+        if key in self._sales_left:
+            self._wrong("sold_twice", f"sale {exit_id} of {order_id} was sent twice")
+        self._sales_left.add(key)
+        undecided = [
+            one.exit_id
+            for one in self._world.orders[order_id].exits
+            if one.exit_id != exit_id and one.state in ("sent", "unknown")
+        ]
+        if undecided:
+            self._wrong("sold_twice", f"sale {exit_id} of {order_id} was sent while nobody knew about {undecided}")
+
+    def executed(self, text: str, order_id: str, exit_id: str) -> None:
+        """The exchange has worked on a frame."""
+        if not text.startswith('{"sell"'):
+            return
+        contract_id: int = json.loads(text)["sell"]
+        contract = self._world.exchange.options_account.contracts.get(contract_id)
+        if contract is not None and contract.sale is not None and contract.sale.by_client:
+            self.sold_by.setdefault(contract_id, (order_id, exit_id))
+
+    def committed(self, before: Order | None, order: Order) -> None:
+        """The journal holds a transition."""
+        if before is None:
+            self._taken(order)
+        if order.contract_id and (before is None or not before.contract_id):
+            self._tied(order)
+
+    def _taken(self, order: Order) -> None:
+        """A bot does not buy again what nobody can tell about."""
+        for other in self._world.orders.values():
+            is_like = (other.bot, other.terms) == (order.bot, order.terms)
+            if other.state is State.UNKNOWN and other.doubt is not Doubt.NONE and is_like:
+                self._wrong(
+                    "bought_in_doubt", f"{order.order_id} was taken while nobody can tell about {other.order_id}"
+                )
+
+    def _tied(self, order: Order) -> None:
+        """A contract has found its order: by its receipt or as the only one it can be, then it is that order's."""
+        owner, name = self._world.bought[order.contract_id], order.order_id
+        what = f"{name} was given {order.contract_id}, bought for {owner}"
+        if owner == name:
+            pass
+        elif order.attribution in (Attribution.RECEIPT, Attribution.RECORD) and not order.found_late:
+            self._wrong("stolen", f"{what}, by its {order.attribution}")
+        elif owner == STRANGER or self._world.orders[owner].state is State.SENT:
+            self._wrong("stolen", f"{what}, who has not lost it")
+        since_s, until_s = order.sent_time_ns // 10**9 - APART_S, order.lost_time_ns // 10**9 + APART_S
+        if order.lost_time_ns and not since_s <= order.purchase_epoch_s <= until_s:
+            self._wrong("stolen", f"{what}, at another time")
+        if order.found_late and self._world.plan.lag_s < LAG_S:
+            self._wrong("believed_early", f"{name} was taken for not bought, though the statement told soon")
+
+    def refused(self, plan: OrderPlan, doubtful: str) -> None:
+        """A bot was told to wait until somebody has decided about another order: one of its own, and just like it."""
+        other = self._world.orders[doubtful]
+        self._world.note(f"{plan.order_id} has to wait for {doubtful}")
+        if (other.bot, other.terms) != (plan.bot, plan.terms) or other.doubt is Doubt.NONE:
+            self._wrong("held_up", f"{plan.order_id} had to wait for {doubtful}")

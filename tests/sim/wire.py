@@ -1,0 +1,255 @@
+"""The network between the gateway and the exchange: frames take time, sockets die, and each frame's order is known."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+from websockets.exceptions import ConnectionClosedError
+
+from derivfleet.deriv import requests
+from derivfleet.deriv.dialects import dialect
+from derivfleet.deriv.vocabulary import Call, Dialect
+from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError, Connection
+from derivfleet.gateway.upstream.entrance import AccountFacts, CredentialError, EntryError
+from derivfleet.simulator.core.effects import Close, Freeze, Send
+from tests.sim.plan import HOLLOW
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from websockets.asyncio.client import ClientConnection
+
+    from derivfleet.common.clock import Clock
+    from derivfleet.simulator.core.effects import Effect
+    from tests.sim.life import Life
+    from tests.sim.world import World
+
+__all__ = ["ASKED_FOR", "EXIT", "LEASE", "Door", "Network", "Wire"]
+
+ASKED_FOR: ContextVar[str] = ContextVar("asked_for", default="")
+"""Whose order a task works on: every frame that it sends can be told by it, whatever the gateway believes."""
+EXIT: ContextVar[str] = ContextVar("exit", default="")
+"""For which exit of that order."""
+LEASE: ContextVar[Callable[[], bool]] = ContextVar("lease")
+"""Whether the replica that asked holds the symbol still."""
+ABRUPT, GOING_AWAY, NORMAL = 1006, 1001, 1000
+
+
+class Wire:
+    """One socket, as its client has it."""
+
+    def __init__(self, life: Life, network: Network, number: int) -> None:
+        self.number = number
+        self.close_code: int | None = None
+        self.transport = self
+        self.frozen = False
+        self._life = life
+        self._network = network
+        self._random = random.Random(f"wire/{network.seed}/{number}")
+        self._inbox: asyncio.Queue[str | None] = asyncio.Queue()
+        self._ended = asyncio.Event()
+        self._up_ns = self._down_ns = 0
+        self._handling = False
+
+    # The client's side
+
+    def __aiter__(self) -> Wire:
+        return self
+
+    async def __anext__(self) -> str:
+        if self._handling:
+            self._handling = False
+            self._life.point("after an answer is handled")
+        text = await self._inbox.get()
+        if text is None:
+            raise StopAsyncIteration
+        self._handling = _tells(text)
+        if self._handling:
+            self._life.point("before an answer is handled")
+            self._life.world.heard(self._life, text)
+        return text
+
+    async def send(self, text: str) -> None:
+        if self.close_code is not None:
+            raise ConnectionClosedError(None, None)
+        order_id = ASKED_FOR.get()
+        if order_id:
+            self._life.point("before a frame is handed over")
+        self._network.hand_over(self, text, order_id)
+        if order_id:
+            self._life.point("after a frame is handed over")
+
+    async def close(self) -> None:
+        """Say goodbye: what the other side has sent before it hears of that still comes."""
+        if self.close_code is None:
+            self._network.timeline.at(self.upward_ns(), lambda: self._network.goodbye(self))
+            try:
+                async with asyncio.timeout(1):
+                    await self._ended.wait()
+            except TimeoutError:
+                self.abort()
+
+    def abort(self) -> None:
+        if self.close_code is None:
+            self.end(ABRUPT)
+            self._network.timeline.at(self.upward_ns(), lambda: self._network.gone(self))
+
+    # The network's side
+
+    def of(self, life: Life) -> bool:
+        """Whether it is this life's."""
+        return self._life is life
+
+    def upward_ns(self, detour_s: float = 0.0) -> int:
+        travel_ns = self._random.randint(5_000_000, 60_000_000) + round(detour_s * 1e9)
+        self._up_ns = max(self._up_ns, self._network.timeline.now_ns + travel_ns)
+        return self._up_ns
+
+    def upward(self, text: str, order_id: str, exit_id: str, detour_s: float) -> None:
+        self._network.timeline.at(self.upward_ns(detour_s), lambda: self._network.arrive(self, text, order_id, exit_id))
+
+    def downward(self, text: str | None, delay_s: float, code: int = 0) -> None:
+        """A frame on its way to the client, or the end of the socket behind all frames."""
+        timeline = self._network.timeline
+        arrival_ns = timeline.now_ns + self._random.randint(5_000_000, 60_000_000) + round(delay_s * 1e9)
+        if delay_s == 0:
+            self._down_ns = arrival_ns = max(self._down_ns, arrival_ns)
+        if text is None:
+            timeline.at(arrival_ns, lambda: self.end(code))
+        else:
+            timeline.at(arrival_ns, lambda: self._deliver(text))
+
+    def _deliver(self, text: str) -> None:
+        if self.close_code is None and not self._life.dead:
+            self._inbox.put_nowait(text)
+
+    def end(self, code: int) -> None:
+        """The client learns that the socket has ended."""
+        if self.close_code is None and not self._life.dead:
+            self.close_code = code
+            self._inbox.put_nowait(None)
+            self._ended.set()
+
+
+def _tells(text: str) -> bool:
+    return '"msg_type":"tick"' not in text and '"msg_type":"ping"' not in text and '"msg_type":"balance"' not in text
+
+
+class Network:
+    """All sockets, and the faults that hit the frames of orders."""
+
+    def __init__(self, world: World) -> None:
+        self.seed = world.plan.seed
+        self.timeline = world.timeline
+        self._world = world
+        self.exchange = world.exchange
+        self._wires: dict[int, Wire] = {}
+
+    def open(self, life: Life) -> Wire:
+        """A socket of the account is open at the exchange."""
+        account = self.exchange.options_account.loginid
+        connection = self.exchange.connect(Dialect.OPTIONS, "app", "gateway", self.timeline.now_ns, account)
+        wire = self._wires[connection.number] = Wire(life, self, connection.number)
+        return wire
+
+    def hand_over(self, wire: Wire, text: str, order_id: str) -> None:
+        """A frame has left the gateway."""
+        if order_id and not wire.frozen:
+            self._world.frame_left(text, order_id, EXIT.get())
+        wire.upward(text, order_id, EXIT.get(), self._world.detour_s(text, order_id))
+
+    def arrive(self, wire: Wire, text: str, order_id: str, exit_id: str) -> None:
+        """A frame has come to the exchange."""
+        if wire.number not in self.exchange.connections or wire.frozen:
+            return
+        with self._world.fault_for(wire, text, order_id) as kind:
+            effects = self.exchange.receive(wire.number, text, self.timeline.now_ns)
+        if kind == HOLLOW:
+            effects = [_hollow(effect) for effect in effects]
+        self._world.executed(text, order_id, exit_id)
+        self.carry_out(effects)
+
+    def carry_out(self, effects: Iterable[Effect]) -> None:
+        """What the exchange wants done on sockets."""
+        for effect in effects:
+            wire = self._wires.get(effect.connection)
+            match effect:
+                case Send(text=text, delay_s=delay_s) if wire is not None:
+                    wire.downward(text, delay_s)
+                case Freeze() if wire is not None:
+                    wire.frozen = True
+                case Close(connection=number, code=code, abrupt=abrupt):
+                    self.exchange.disconnect(number)
+                    ended = self._wires.pop(number, None)
+                    if ended is not None and not ended.frozen:
+                        ended.downward(None, 0, ABRUPT if abrupt else code)
+                case _:
+                    pass
+
+    def goodbye(self, wire: Wire) -> None:
+        """The client's close has come."""
+        if not wire.frozen:
+            self.gone(wire)
+            wire.downward(None, 0, NORMAL)
+
+    def gone(self, wire: Wire) -> None:
+        """The exchange notices that a socket is gone; one that was frozen only when it has been idle for long."""
+        if not wire.frozen:
+            self.exchange.disconnect(wire.number)
+            self._wires.pop(wire.number, None)
+
+    def drop_all(self, life: Life) -> None:
+        """The gateway has died: its sockets end behind the frames that it had handed over."""
+        for wire in list(self._wires.values()):
+            if wire.of(life):
+                self.timeline.at(wire.upward_ns(), lambda wire=wire: self.gone(wire))
+
+
+def _hollow(effect: Effect) -> Effect:
+    """A receipt with nothing in it."""
+    if not isinstance(effect, Send):
+        return effect
+    frame: dict[str, Any] = json.loads(effect.text)
+    name: str = frame.get("msg_type", "")
+    return replace(effect, text=json.dumps({**frame, name: {}})) if name in ("buy", "sell") else effect
+
+
+class Door:
+    """The way in: as the options API's, without HTTP."""
+
+    entry_calls = (Call.BALANCE,)
+
+    def __init__(self, life: Life, network: Network, clock: Clock) -> None:
+        self.codec = dialect(Dialect.OPTIONS)
+        self._life = life
+        self._network = network
+        self._clock = clock
+
+    async def enter(self, name: str) -> tuple[Connection, AccountFacts]:
+        exchange = self._network.exchange
+        await self._clock.sleep(0.05)
+        if exchange.faults.on_login():
+            self._life.world.hit_all("refuse_login")
+            raise CredentialError("DERIV_TOKEN", "Deriv answered 401 Unauthorized")
+        if exchange.faults.on_handshake():
+            self._life.world.hit_all("refuse_handshake")
+            raise EntryError("the WebSocket handshake was refused: 401")
+        account = exchange.options_account
+        if not exchange.has_room(account.loginid):
+            raise EntryError("the WebSocket handshake was refused: 429")
+        wire = self._network.open(self._life)
+        connection = Connection(name, cast("ClientConnection", wire), self.codec, self._clock)
+        try:
+            balance = self.codec.decode_balance(await connection.call(requests.Balance(balance=1), 30.0))
+        except (AnswerLostError, CallRefusedError) as error:
+            await connection.close()
+            raise EntryError(f"the first call failed: {error}") from None
+        return connection, AccountFacts(balance.loginid, balance.currency, balance.balance, is_demo=True)
+
+    async def close(self) -> None:
+        """Nothing is held between entries."""

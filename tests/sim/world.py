@@ -1,0 +1,341 @@
+"""One run: bots, network, exchange and one gateway after the other, on one timeline."""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from collections import Counter, defaultdict
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.telemetry import Telemetry
+from derivfleet.gateway.core.orders import FINAL, State
+from derivfleet.gateway.journal.journal import Journal
+from derivfleet.simulator.core.exchange import Credentials, Exchange
+from derivfleet.simulator.core.settings import SimulatorSettings
+from tests.sim.beside import STRANGER, Operator, Stranger
+from tests.sim.bots import Asker
+from tests.sim.life import Crash, Life
+from tests.sim.plan import CLOCK_SKEW, DETOUR, IDLE_CLOSE, STANDSTILL
+from tests.sim.virtual import NS_PER_S, START_NS, Timeline, VirtualClock
+from tests.sim.watch import Watch
+from tests.sim.wire import LEASE, Network
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from derivfleet.gateway.core.orders import Order
+    from tests.sim.plan import Ambient, OrderPlan, Plan
+    from tests.sim.wire import Wire
+
+__all__ = ["World"]
+
+PATIENCE_S = 420.0
+"""For all to end, after the last order was asked for."""
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of a name that nobody can guess is made in it
+RESTART_S = 1.0
+SOON_S = 0.25
+"""What the gateway has read it acts upon in the same moment; this is more than that."""
+IDLE_S, USUAL_IDLE_S = 2.0, 120.0
+REPLICA_COMES_OR_GOES = 0.02
+"""Each second."""
+REPLICAS = ("left", "right")
+PLENTY = {"trade": {60: 1_000_000, 3600: 1_000_000}, "money": {60: 1_000_000, 3600: 1_000_000}}
+
+
+class World:
+    """Everything of one run."""
+
+    def __init__(self, plan: Plan, *, with_story: bool = False) -> None:
+        self.plan = plan
+        self.timeline = Timeline()
+        self.clock = VirtualClock(self.timeline)
+        self.telemetry = Telemetry("gateway", self.clock)
+        settings = SimulatorSettings.model_validate(
+            {
+                "limits": {"options": {**PLENTY, "lists": PLENTY["trade"], "other": PLENTY["trade"]}},
+                "clock_skew_s": plan.skew_s,
+                "start_balance": "1000000.00",
+            }
+        )
+        self.exchange = Exchange(f"sim/{plan.seed}", Credentials("token-of-sim", "app"), settings, START_NS // NS_PER_S)
+        self.network = Network(self)
+        self.life: Life | None = None
+        self.askers = {order.order_id: Asker(order, self) for order in plan.orders}
+        self.orders: dict[str, Order] = {}
+        """Each order as it was committed last."""
+        self.bought: dict[int, str] = {}
+        """For whose order each contract was bought."""
+        self.hits: dict[str, set[str]] = defaultdict(set)
+        """What has gone wrong in the story of each order."""
+        self.crashes: Counter[str] = Counter()
+        self.pairs: Counter[str] = Counter()
+        self.violations: list[str] = []
+        self.watch = Watch(self)
+        self.stranger, self.operator = Stranger(self), Operator(self)
+        self.story: list[str] | None = [] if with_story else None
+        self.is_over = False
+        self.plans = {order.order_id: order for order in plan.orders}
+        self._deaths = list(plan.crashes)
+        self._spent: set[tuple[str, str]] = set()
+        self._running: set[str] = set()
+        self._end_ns = START_NS
+        self._epochs: dict[tuple[str, str], dict[str, int]] = {}
+        self._random = random.Random(f"world/{plan.seed}")
+        self._absent: set[str] = set()
+        self._sales_heard: set[int] = set()
+        """By the gateway that lives."""
+        self.claims: dict[int, str] = {}
+        """Which order has which contract, by the journal."""
+
+    # The run
+
+    def run(self) -> World:
+        """Play the plan to its end."""
+        random.seed(f"global/{self.plan.seed}")
+        for order in self.plan.orders:
+            asker = self.askers[order.order_id]
+            self.timeline.at(START_NS + order.at_ms * 1_000_000, lambda asker=asker: self._begin(asker))
+        for ambient in self.plan.ambient:
+            self.timeline.at(START_NS + ambient.at_ms * 1_000_000, lambda ambient=ambient: self._spoil(ambient))
+        last_ms = max((order.at_ms for order in self.plan.orders), default=0)
+        self._end_ns = START_NS + last_ms * 1_000_000 + round(PATIENCE_S * NS_PER_S)
+        self._every_second()
+        with tempfile.TemporaryDirectory(prefix="sim", dir=MEMORY if MEMORY.is_dir() else None) as folder:
+            self._path = Path(folder) / "journal.sqlite"
+            self._live()
+        return self
+
+    def _live(self) -> None:
+        while not self.is_over:
+            death = self._deaths.pop(0) if self._deaths else None
+            life = self.life = Life(self, self._path, death)
+            self.note("a gateway starts")
+            down_s = RESTART_S if death is None else death.down_s
+            try:
+                life.run()
+            except Crash:
+                life.bury()
+            except ConfigurationError as error:
+                self.note(f"the gateway ends: {error}")
+                life.end()
+                down_s = RESTART_S
+                if death is not None:
+                    self._deaths.insert(0, death)
+            else:
+                life.end()
+                return
+            self.life = None
+            self._sales_heard.clear()
+            for asker in self.askers.values():
+                asker.cut_off()
+            back_ns = self.timeline.now_ns + round(down_s * NS_PER_S)
+            while self.timeline.now_ns < back_ns:
+                self.timeline.step(back_ns)
+
+    def _begin(self, asker: Asker) -> None:
+        self._running.add(asker.plan.order_id)
+        if self.plan.skew_s:
+            self.hit(asker.plan.order_id, CLOCK_SKEW)
+        asker.ask()
+
+    def _every_second(self) -> None:
+        now_ns = self.timeline.now_ns
+        self.network.carry_out(self.exchange.advance(now_ns // NS_PER_S))
+        self._renew_leases()
+        if self.life is not None and self.life.serving:
+            self.operator.look(self.life)
+        if now_ns >= self._end_ns or self._all_ended():
+            self.is_over = True
+            if self.life is not None:
+                self.life.loop.stop()
+            return
+        self.timeline.at((now_ns // NS_PER_S + 1) * NS_PER_S, self._every_second)
+
+    def _all_ended(self) -> bool:
+        return (
+            all(asker.done for asker in self.askers.values())
+            and all(order.state in FINAL for order in self.orders.values())
+            and not self.exchange.options_account.open
+            and all(one in self.claims or owner == STRANGER for one, owner in self.bought.items())
+        )
+
+    # Replicas
+
+    def _renew_leases(self) -> None:
+        life = self.life
+        if life is None or not life.serving:
+            self._epochs.clear()
+            return
+        if self._random.random() < REPLICA_COMES_OR_GOES:
+            self._absent = set() if self._absent else {self._random.choice(REPLICAS)}
+        now_ns = self.timeline.now_ns
+        for bot, leases in life.room.leases.items():
+            for replica in REPLICAS:
+                if replica not in self._absent:
+                    self._epochs[bot, replica] = {lease.symbol: lease.epoch for lease in leases.renew(replica, now_ns)}
+
+    def leases_of(self, life: Life, plan: OrderPlan) -> Callable[[], bool]:
+        """Whether the replica that asks now holds the symbol, as it believes."""
+        symbol = plan.terms.symbol
+        leases = life.room.leases[plan.bot]
+        holding = [
+            (replica, epochs[symbol])
+            for replica in REPLICAS
+            if symbol in (epochs := self._epochs.get((plan.bot, replica), {}))
+        ]
+        replica, epoch = holding[-1] if holding else (REPLICAS[0], 0)
+        return lambda: leases.allows(replica, symbol, epoch, self.timeline.now_ns)
+
+    # What goes wrong
+
+    def _spoil(self, ambient: Ambient) -> None:
+        self.note(f"{ambient.kind} for {ambient.lasts_s} s")
+        self.hit_all(ambient.kind)
+        if ambient.kind == STANDSTILL and self.life is not None:
+            self.life.loop.stands_until_ns = self.timeline.now_ns + round(ambient.lasts_s * NS_PER_S)
+            self.timeline.after(ambient.lasts_s / 2, self._take_over)
+        if ambient.kind == IDLE_CLOSE:
+            self._close_idle(IDLE_S)
+            self.timeline.after(ambient.lasts_s, lambda: self._close_idle(USUAL_IDLE_S))
+        if ambient.terms is not None:
+            self.stranger.buy(ambient.terms)
+        for rule in ambient.rules:
+            self.exchange.faults.add(replace(rule, lasts_s=ambient.lasts_s))
+
+    def _close_idle(self, after_s: float) -> None:
+        """From now on the exchange closes sockets that are idle for so long."""
+        self.exchange.settings = self.exchange.settings.model_copy(update={"idle_close_s": after_s})
+
+    def _take_over(self) -> None:
+        """Another gateway tries to start on the journal of one that lives, even if that stands still."""
+        if self.life is None:
+            return
+        try:
+            Journal(self._path, "JOURNAL").close()
+        except ConfigurationError:
+            return
+        self.violations.append("two_owners: two gateways had the journal open")
+
+    def hit(self, order_id: str, kind: str) -> None:
+        """Something went wrong in the story of an order."""
+        self.hits[order_id].add(kind)
+
+    def hit_all(self, kind: str) -> None:
+        """Something went wrong for all orders whose story goes on."""
+        for order_id in self._running:
+            self.hits[order_id].add(kind)
+
+    def order_done(self, order_id: str) -> None:
+        """Its story is over."""
+        self._running.discard(order_id)
+
+    def crashed(self, point: str) -> None:
+        """The gateway has died at a point."""
+        self.note(f"the gateway dies {point}")
+        self.crashes[point] += 1
+        for order_id in self._running:
+            for kind in self.hits[order_id]:
+                self.pairs[f"{kind} × {point}"] += 1
+
+    def detour_s(self, text: str, order_id: str) -> float:
+        """How much longer a frame is on its way than others: it may outlive the gateway that sent it."""
+        plan = self.plans.get(order_id)
+        if plan is not None and plan.kind == DETOUR and text.startswith('{"buy"'):
+            return self._random.uniform(0.3, 0.9)
+        if plan is not None and plan.sell_kind == DETOUR and text.startswith('{"sell"'):
+            return self._random.uniform(0.3, 0.9)
+        return 0.0
+
+    @contextmanager
+    def fault_for(self, wire: Wire, text: str, order_id: str) -> Generator[str]:
+        """What is planned to go wrong with this frame: its kind."""
+        plan = self.plans.get(order_id)
+        kind, rule, call = "", None, ""
+        if plan is not None and '"buy"' in text:
+            kind, rule, call = plan.kind, plan.fault, "buy"
+        elif plan is not None and '"sell"' in text:
+            kind, rule, call = plan.sell_kind, plan.sell_fault, "sell"
+        if rule is None or (order_id, call) in self._spent:
+            self.note(f"{order_id} {call} arrives on {wire.number}" if order_id else "")
+            yield ""
+            return
+        self._spent.add((order_id, call))
+        self.hit(order_id, kind)
+        self.note(f"{order_id} {call} arrives on {wire.number}: {kind}")
+        number = self.exchange.faults.add(rule)
+        try:
+            yield kind
+        finally:
+            self.exchange.faults.remove(number)
+
+    # What happens
+
+    def note(self, text: str) -> None:
+        """Tell it in the story, if one is wanted."""
+        if self.story is not None and text:
+            self.story.append(f"{(self.timeline.now_ns - START_NS) / 1e9:12.6f}  {text}")
+
+    def frame_left(self, text: str, order_id: str, exit_id: str) -> None:
+        """A frame for an order was handed to a socket."""
+        self.note(f"a frame for {order_id} is handed over: {text}")
+        if text.startswith('{"buy"') and not LEASE.get()():
+            self.violations.append(f"stale_sends: {order_id} was sent for a replica that had lost the symbol")
+        self.watch.frame_left(text, order_id, exit_id)
+
+    def executed(self, text: str, order_id: str, exit_id: str) -> None:
+        """The exchange has worked on a frame."""
+        contracts = self.exchange.options_account.contracts
+        while len(self.bought) < len(contracts):
+            contract_id = list(contracts)[len(self.bought)]
+            self.bought[contract_id] = order_id
+            self.note(f"bought for {order_id}: contract {contract_id}")
+        self.watch.executed(text, order_id, exit_id)
+
+    def committed(self, order: Order) -> None:
+        """The journal holds a transition."""
+        self.note(f"{order.order_id} is {order.state} in the journal")
+        before = self.orders.get(order.order_id)
+        if before is not None and before.state is State.SETTLED and _exits_of(before) == _exits_of(order):
+            self.violations.append(f"wrong_profit: {order.order_id} is {order.state} after it was settled")
+        self.watch.committed(before, order)
+        self.orders[order.order_id] = order
+        if order.contract_id:
+            self.claims[order.contract_id] = order.order_id
+        if order.state is State.CONFIRMED and order.contract_id in self._sales_heard and self.life is not None:
+            self._expect_settled(self.life, order.contract_id)
+
+    def heard(self, life: Life, text: str) -> None:
+        """The gateway has read a frame: a receipt must be believed, and a sale settle its order."""
+        frame: dict[str, Any] = json.loads(text) if text.startswith("{") else {}
+        if frame.get("msg_type") == "buy" and frame.get("buy"):
+            contract_id: int = frame["buy"]["contract_id"]
+            self.timeline.after(
+                SOON_S, lambda: self._expect(life, contract_id in self.claims, f"receipt of {contract_id}")
+            )
+        movement: dict[str, Any] = frame.get("transaction", {})
+        if movement.get("action") == "buy":
+            self.stranger.heard(life, movement["contract_id"])
+        if movement.get("action") == "sell":
+            self._sales_heard.add(movement["contract_id"])
+            self._expect_settled(life, movement["contract_id"])
+
+    def _expect_settled(self, life: Life, contract_id: int) -> None:
+        def check() -> None:
+            order = self.orders.get(self.claims.get(contract_id, ""))
+            self._expect(life, order is None or order.state is State.SETTLED, f"sale of {contract_id}")
+
+        self.timeline.after(SOON_S, check)
+
+    def _expect(self, life: Life, is_so: bool, what: str) -> None:
+        if not is_so and self.life is life and life.loop.stands_until_ns <= self.timeline.now_ns - round(SOON_S * 1e9):
+            self.violations.append(f"ignored_news: the gateway has read the {what}, and did nothing about it")
+
+
+def _exits_of(order: Order) -> object:
+    """What was done to its contract, if an order remembers that: it may become known after the end."""
+    return getattr(order, "exits", None)
