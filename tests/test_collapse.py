@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -18,6 +19,7 @@ from derivfleet.deriv.dialects import from_json
 from derivfleet.deriv.requests import GRANULARITIES_S
 from derivfleet.deriv.ticks import quotes
 from derivfleet.deriv.vocabulary import Dialect
+from derivfleet.gateway.feeds import FRESH_S
 from derivfleet.gateway.rpc.messages import history_message
 from derivfleet.v1 import trading_pb2
 
@@ -61,7 +63,7 @@ async def candles_agree(fleet: House, symbol: str, count: int, granularity_s: in
         for row in answer.candles
     ]
     possible: list[Any] = []
-    for as_of_s in range(before_s - 3, int(fleet.clock.now_s()) + 1):
+    for as_of_s in range(before_s - ceil(FRESH_S), int(fleet.clock.now_s()) + 1):
         first_s = as_of_s - as_of_s % granularity_s - (count - 1) * granularity_s
         made = candles_of(quotes("1", symbol, first_s, as_of_s), granularity_s)
         possible.append([(one.epoch_s, one.open, one.high, one.low, one.close) for one in made])

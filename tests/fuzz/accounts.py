@@ -18,7 +18,7 @@ from derivfleet.gateway.accounts import AccountRoom
 from derivfleet.gateway.core.orders import FINAL, OrderTerms
 from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.journal.journal import Journal
-from derivfleet.gateway.refusals import DerivSickError
+from derivfleet.gateway.refusals import DerivSickError, OrderDoubtfulError
 from derivfleet.gateway.settings import GatewaySettings
 from derivfleet.gateway.upstream.connection import Connection
 from derivfleet.gateway.upstream.entrance import AccountFacts
@@ -186,10 +186,13 @@ class AccountTarget:
             await self._clock.settle()
             order = room.desk.find(order_id)
             if buying.done() and (order is None or order.state in FINAL):
-                with suppress(TurnRefusedError, DerivSickError):
+                with suppress(TurnRefusedError, DerivSickError, OrderDoubtfulError):
                     buying.result()
                 return
         order = room.desk.find(order_id)
+        if order is not None and order.doubt:
+            self._cases = CASES_AN_ACCOUNT  # a person has to decide, and until then the bot buys no more of the like
+            return
         buying.cancel()
         if order is not None and order.contract_id and not self._hall.has(order.contract_id):
             return  # a receipt for what was never bought can be told from a true one by nothing
