@@ -94,13 +94,11 @@ class BucketLimits:
         """By tier, what :meth:`_look` has found since the last call started."""
         self._set_limits()
         last, lengths_ns = len(self.windows_s) - 1, self.log.lengths_ns
-        # Set anew so often, but not with every few calls: that costs more than deciding about them.
-        every_ns = [
-            max(length_ns // part, calls * length_ns // limit)
-            for length_ns, part, calls, limit in zip(lengths_ns, (60, 360), (5, 10), self.limits, strict=False)
-        ]
-        self._pace = Pace(last, self.limits[0], every_ns[last], lengths_ns[last] // 360, 1.0, 1.4) if last else None
-        self._loan_pace = Pace(0, LOANS_AT_ONCE, every_ns[0], lengths_ns[0] // 12, LOAN_EASE, 1.5)
+        # Paces are set anew often, but not with every few calls: that costs more than deciding about them.
+        hourly_ns = max(lengths_ns[last] // 360, 10 * lengths_ns[last] // self.limits[last])
+        loans_ns = max(lengths_ns[0] // 60, 5 * lengths_ns[0] // self.limits[0])
+        self._pace = Pace(last, self.limits[0], hourly_ns, lengths_ns[last] // 360, 1.0, 1.4) if last else None
+        self._loan_pace = Pace(0, LOANS_AT_ONCE, loans_ns, lengths_ns[0] // 12, LOAN_EASE, 1.5)
 
     def adopt(self, windows: Mapping[int, int], headroom: float) -> None:
         """Take over limits that the server has told, keeping what was counted. Windows of other lengths are ignored."""
