@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from bench.percentiles import percentile
 from bench.quota.demand import DemandName, binding_window_s
 from bench.quota.world import NS_PER_S, START_NS
 from derivfleet.deriv.dialects import dialect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from bench.quota.day import Tally
     from bench.quota.demand import Demand
@@ -80,12 +80,6 @@ class Row:
     def as_json(self) -> dict[str, Any]:
         fields = asdict(self)
         return {("class" if name == "bucket" else name): value for name, value in fields.items()}
-
-
-def percentile(values: Sequence[float], part: float) -> float:
-    """The smallest value that at least this part of all does not exceed; 0 of none."""
-    ordered = sorted(values)
-    return ordered[max(0, ceil(part * len(ordered)) - 1)] if ordered else 0.0
 
 
 def jain(shares: Iterable[float]) -> float:

@@ -6,9 +6,9 @@ from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
-from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from bench.percentiles import percentile
 from derivfleet.common.clock import NS_PER_S
 from derivfleet.deriv.vocabulary import Call
 
@@ -119,11 +119,6 @@ def surplus(decided_ns: Sequence[int], bought_s: Iterable[int], skew_ns: int) ->
         else:
             too_many += 1
     return too_many
-
-
-def percentile(values: Sequence[float], part: float) -> float:
-    """The smallest of the values that at least this part of them do not exceed; 0 if there are none."""
-    return sorted(values)[max(0, ceil(part * len(values)) - 1)] if values else 0.0
 
 
 def verdict_of(run: Run, bucket: Bucket) -> Figures:

@@ -6,9 +6,10 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
-from math import ceil, sqrt
+from math import sqrt
 from typing import TYPE_CHECKING, Any
 
+from bench.percentiles import percentile
 from derivfleet.v1 import orders_pb2
 from tests.chaos.callers import FINAL, FIRST_STAKE
 
@@ -204,11 +205,6 @@ def _compare_feed(verdict: Verdict, by_id: Mapping[str, orders_pb2.Order], trans
     for order_id, order in by_id.items():
         if last.get(order_id) != order.state:
             verdict.add("feed_gaps", f"the feed left {order_id} in state {last.get(order_id)}, it is {order.state}")
-
-
-def percentile(values: Sequence[float], part: float) -> float:
-    """The smallest value that at least this part of them do not exceed; 0 of none."""
-    return sorted(values)[max(0, ceil(part * len(values)) - 1)] if values else 0.0
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
