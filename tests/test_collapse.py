@@ -64,7 +64,7 @@ async def candles_agree(fleet: House, symbol: str, count: int, granularity_s: in
     ]
     # The fleet lives in this thread too: what takes long here would make its prices late.
     possible: list[Any] = []
-    for as_of_s in range(before_s - ceil(FRESH_S), int(fleet.clock.now_s()) + 1):
+    for as_of_s in range(before_s - ceil(FRESH_S) - 1, int(fleet.clock.now_s()) + 1):
         running_s = as_of_s - as_of_s % granularity_s
         starts_s = range(running_s - (count - 1) * granularity_s, running_s + 1, granularity_s)
         made = [candle_at("1", symbol, granularity_s, start_s, as_of_s) for start_s in starts_s]

@@ -16,7 +16,8 @@ from derivfleet.deriv.ticks import Tick
 from derivfleet.gateway.core.history import MOST, TickBook
 
 Price = tuple[int, Decimal]
-FRESH_NS = 5 * 10**9
+NS_PER_S = 10**9
+FRESH_NS = 5 * NS_PER_S
 GRANULARITIES_S = (60, 120)
 START_S = 1_795_161_600
 
@@ -239,6 +240,22 @@ def test_silence_ends_what_is_current_but_not_the_past() -> None:
     assert book.latest(5, FRESH_NS) is not None
     assert book.latest(5, FRESH_NS + 1) is None
     assert book.until(START_S, 5) is not None
+
+
+def test_old_ticks_that_come_after_a_pause_are_not_current() -> None:
+    book = filled()
+    for second in range(1, 11):
+        book.take(tick(price(START_S + second)), "a", 10 * NS_PER_S)
+        assert (book.latest(5, 10 * NS_PER_S) is not None) is (second >= 5)
+
+
+def test_clocks_that_run_apart_slowly_do_no_harm() -> None:
+    book = filled()
+    for second in range(1, 86_400, 300):
+        now_ns = second * NS_PER_S + second * 200_000  # ours runs faster: ticks seem to come later and later
+        for last in range(300):
+            book.take(tick(price(START_S + second + last)), "a", now_ns + last * 1_000_200_000)
+        assert book.latest(5, now_ns + 300 * 1_000_200_000) is not None
 
 
 def test_where_no_tick_is_due_an_answer_ends_the_silence() -> None:

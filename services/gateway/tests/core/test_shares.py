@@ -85,7 +85,7 @@ def test_a_cap_that_depends_on_a_lost_call_tells_when_more_is_known() -> None:
 
 
 def test_rank_decides_within_a_bot_and_then_age() -> None:
-    flow = Flow(member())
+    flow = Flow(member(), 0)
     asked = [
         ticket(call=Call.TICKS_HISTORY, rank=Rank.HISTORY),
         ticket(call=Call.SELL),
@@ -102,7 +102,7 @@ def test_rank_decides_within_a_bot_and_then_age() -> None:
 
 
 def test_a_call_at_its_cap_lets_the_bots_others_pass() -> None:
-    flow = Flow(member(buy=1))
+    flow = Flow(member(buy=1), 0)
     flow.member.caps[Call.BUY].log.start()
     flow.add(ticket())
     assert flow.next(0) is None

@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from derivfleet.deriv.candles import Candle
+from derivfleet.gateway.core.calls import DRIFT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,7 @@ MOST = 5000
 """Rows kept, and rows that Deriv gives at once: its cap on ``count``, observed by third parties."""
 SLACK = 500
 """Rows are dropped so many at a time."""
+NS_PER_S = 1_000_000_000
 _epoch_s = itemgetter(0)
 
 
@@ -71,7 +73,8 @@ class TickBook:
     def __init__(self, spacing_s: int | None, fresh_ns: int) -> None:
         """``spacing_s`` is the grid that the symbol's ticks keep to, None if there is none.
 
-        A book whose stream has told nothing for longer than ``fresh_ns`` is not current: its socket may be dead.
+        A book whose stream has told nothing for longer than ``fresh_ns`` is not current: its socket may be dead. Nor
+        is one whose latest tick was made so long ago: after a pause old ticks come late, one by one.
         """
         self._spacing_s = spacing_s
         self._fresh_ns = fresh_ns
@@ -82,6 +85,9 @@ class TickBook:
         self._told_s: int | None = None
         """The latest tick that the stream has told since it was opened."""
         self._heard_ns = 0
+        """When the latest tick came, or would have come had it been as quick as the quickest."""
+        self._ahead_ns: int | None = None
+        """Deriv's clock ahead of ours, less what the quickest tick took."""
         self._run = 0
         self.decimals: int | None = None
         self.version = 0
@@ -124,7 +130,7 @@ class TickBook:
         if stream != self._stream:
             self._stream, self._told_s = stream, None
         told_s, self._told_s = self._told_s, max(tick.epoch_s, self._told_s or 0)
-        self._heard_ns = now_ns
+        self._heard_ns = now_ns if self._spacing_s is None else self._due_ns(tick.epoch_s, now_ns)
         self.decimals = tick.decimals
         if self._ticks and tick.epoch_s <= self._ticks[-1][0]:
             return
@@ -191,6 +197,14 @@ class TickBook:
         if self._spacing_s is not None:
             return epoch_s - last_s == self._spacing_s
         return self._stream is not None and told_s == last_s
+
+    def _due_ns(self, epoch_s: int, now_ns: int) -> int:
+        """When a tick that comes now was due by our clock: not by what clocks say, but by how late others were."""
+        ahead_ns = epoch_s * NS_PER_S - now_ns
+        if self._ahead_ns is not None:
+            ahead_ns = max(ahead_ns, self._ahead_ns - round((now_ns - self._heard_ns) * DRIFT))
+        self._ahead_ns = ahead_ns
+        return epoch_s * NS_PER_S - ahead_ns
 
     def _begin_again(self) -> None:
         self._ticks.clear()

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from contextlib import suppress
-from heapq import heapify, heappop, heappush
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.calls import NEVER_NS, CallLog
+from derivfleet.gateway.core.heap import Heap
 from derivfleet.gateway.core.limits import EXIT, Tier
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["FairQueue", "Flow", "Member", "Starts"]
 
 CAP_WINDOW_S = 60
-TIDY = 64
-"""Entries that are out of date are dropped when there are more of them than this, and than of the others."""
+TAGS = 1 << 40
+"""By so much the tag of a bot with the weight 1 advances with each call: tags are whole numbers."""
 GUARANTEED_PART = 0.85
 """Part of a bot's sustained share that is its own whatever others want; the rest is for exits, and lent."""
 
@@ -125,20 +125,21 @@ class Starts:
 class Flow:
     """The waiting calls of one member at one level of urgency."""
 
-    __slots__ = ("_ordinal", "finish", "member", "owns", "queues", "start", "version", "waiting")
+    __slots__ = ("_ordinal", "finish", "member", "number", "owns", "queues", "start", "step", "waiting")
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: Member, number: int) -> None:
+        """``number``: its own within its level."""
         self.member = member
+        self.number = number
+        self.step = round(TAGS / member.weight)
         self.queues: dict[tuple[int, Call], dict[Ticket, int]] = {}
         """By rank and kind of call, the most urgent first, with the ordinal of each ticket."""
         self._ordinal = 0
         self.waiting = 0
-        self.start = 0.0
-        self.finish = 0.0
+        self.start = self.finish = 0
+        """Tags: of its next call, and after its last one."""
         self.owns = False
         """Whether its next call was within its share when it was last looked at."""
-        self.version = 0
-        """Entries of heaps with another version are out of date."""
 
     def add(self, ticket: Ticket) -> None:
         key = (ticket.rank, ticket.call)
@@ -181,32 +182,29 @@ class Flow:
         )
 
 
-Entry = tuple[float, int, int, Flow]
-"""Tag (or instant), ordinal, version, flow."""
-
-
 class FairQueue:
     """The flows of one bucket at one level of urgency."""
 
     def __init__(self) -> None:
         self.flows: dict[str, Flow] = {}
-        self._most = TIDY
+        self._numbered: list[Flow] = []
         self.waiting = 0
         self.weight = 0.0
         """Of all flows that have something waiting."""
         self._own_weight = 0.0
-        self._tag = 0.0
-        self._own: list[Entry] = []
-        self._loans: list[Entry] = []
-        self._due: list[Entry] = []
-        """Flows that will be within their share, or free of a cap, at an instant."""
-        self._ordinal = 0
+        self._tag = 0
+        self._own, self._loans = Heap(), Heap()
+        """Flows whose next call is within their share, and flows that would borrow, by tag."""
+        self._due = Heap()
+        """Flows that will be within their share, or free of a cap, by the instant."""
 
     def flow(self, member: Member) -> Flow:
         flow = self.flows.get(member.bot)
         if flow is None:
-            flow = self.flows[member.bot] = Flow(member)
-            self._most = 2 * len(self.flows) + TIDY
+            flow = self.flows[member.bot] = Flow(member, len(self._numbered))
+            self._numbered.append(flow)
+            for heap in (self._own, self._loans, self._due):
+                heap.admit()
         return flow
 
     def add(self, ticket: Ticket, flow: Flow, now_ns: int) -> None:
@@ -225,27 +223,25 @@ class FairQueue:
         flow.remove(ticket)
         self.waiting -= 1
         if flow.waiting == 0:
-            flow.version += 1
             self._leave(flow)
 
     def pass_by(self, flow: Flow) -> None:
         """A call of this flow was served without waiting, for nobody waited."""
         flow.start = self._tag = max(self._tag, flow.finish)
-        flow.finish = flow.start + 1 / flow.member.weight
+        flow.finish = flow.start + flow.step
 
     def serve(self, ticket: Ticket, flow: Flow) -> None:
         """The flow's next call starts; :meth:`again` has to follow when it is counted."""
         flow.remove(ticket)
         self.waiting -= 1
         self._tag = max(self._tag, flow.start)
-        flow.start = flow.finish = flow.start + 1 / flow.member.weight
+        flow.start = flow.finish = flow.start + flow.step
 
     def again(self, flow: Flow, now_ns: int) -> None:
         """Put a flow where it belongs now: after a service, an answer that frees a cap, a change of its share."""
         if flow.waiting:
             self._place(flow, now_ns)
         else:
-            flow.version += 1
             self._leave(flow)
 
     def before(self, flow: Flow, ahead: int, *, own: bool) -> int:
@@ -256,31 +252,30 @@ class FairQueue:
         weight = self._own_weight if own else self.weight
         if flow.waiting and (flow.owns or not own):
             weight -= flow.member.weight
-        return min(self.waiting - flow.waiting, int((start - self._tag + ahead / flow.member.weight) * weight))
+        return min(self.waiting - flow.waiting, int((start - self._tag + ahead * flow.step) * weight / TAGS))
 
     def own(self, now_ns: int) -> Flow | None:
         """The next flow whose call is its own."""
         due = self._due
-        while due and due[0][0] <= now_ns:
-            _, _, version, flow = heappop(due)
-            if version == flow.version:
-                self._place(flow, now_ns)
-        return self._first(self._own)
+        while (number := due.first()) >= 0 and due.value() <= now_ns:
+            self._place(self._numbered[number], now_ns)
+        number = self._own.first()
+        return self._numbered[number] if number >= 0 else None
 
     def loan(self) -> Flow | None:
         """The next flow whose call is a loan."""
-        return self._first(self._loans)
+        number = self._loans.first()
+        return self._numbered[number] if number >= 0 else None
 
     def wakes_ns(self) -> int:
         """When a flow will come forward by the mere passing of time."""
-        due = self._due
-        while due and due[0][2] != due[0][3].version:
-            heappop(due)
-        return int(due[0][0]) if due else NEVER_NS
+        return self._due.value() if self._due.first() >= 0 else NEVER_NS
 
     def _leave(self, flow: Flow) -> None:
         self.weight = self.weight - flow.member.weight if self.waiting else 0.0
         self._set_owns(flow, owns=False)
+        for heap in (self._own, self._loans, self._due):
+            heap.remove(flow.number)
 
     def _set_owns(self, flow: Flow, *, owns: bool) -> None:
         if flow.owns is not owns:
@@ -288,35 +283,25 @@ class FairQueue:
             self._own_weight += flow.member.weight if owns else -flow.member.weight
 
     def _place(self, flow: Flow, now_ns: int) -> None:
-        flow.version += 1
-        self._ordinal += 1
+        number = flow.number
         if flow.member.caps and flow.next(now_ns) is None:
             wakes_ns = flow.wakes_ns(now_ns)
             self._set_owns(flow, owns=False)
+            self._own.remove(number)
+            self._loans.remove(number)
+            self._due.remove(number)
             if wakes_ns != NEVER_NS:
-                self._push(self._due, (wakes_ns, self._ordinal, flow.version, flow))
+                self._due.place(number, wakes_ns)
             return
         own_ns = flow.member.own_from_ns()
         owns = own_ns <= now_ns
         if flow.owns is not owns:
             self._set_owns(flow, owns=owns)
         if owns:
-            self._push(self._own, (flow.start, self._ordinal, flow.version, flow))
+            self._own.place(number, flow.start)
+            self._loans.remove(number)
+            self._due.remove(number)
         else:
-            self._push(self._loans, (flow.start, self._ordinal, flow.version, flow))
-            self._push(self._due, (own_ns, self._ordinal, flow.version, flow))
-
-    def _push(self, heap: list[Entry], entry: Entry) -> None:
-        heappush(heap, entry)
-        if len(heap) > self._most:
-            heap[:] = [entry for entry in heap if entry[2] == entry[3].version]
-            heapify(heap)
-
-    @staticmethod
-    def _first(heap: list[Entry]) -> Flow | None:
-        while heap:
-            _, _, version, flow = heap[0]
-            if version == flow.version:
-                return flow
-            heappop(heap)
-        return None
+            self._own.remove(number)
+            self._loans.place(number, flow.start)
+            self._due.place(number, own_ns)
