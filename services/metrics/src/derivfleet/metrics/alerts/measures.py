@@ -35,7 +35,8 @@ _STATUS_FRESH_S = 30
 _TRACES_LATE_S = 30
 """Orders may be known before their spans have arrived, so completeness is judged so much later."""
 _START_S = 30
-"""So long after its start the service may still be looking for the gateway, or reading what it missed."""
+"""By the wall: so long after its start the service may still be looking for the gateway, or reading what it missed, and
+a bot may be starting."""
 _ROWS = 5_000
 
 
@@ -179,7 +180,11 @@ class Measures:
         if seen is None or now_ns - seen.time_ns > _STATUS_FRESH_S * NS_PER_S * max(1.0, self._clock.speed):
             return None
         last_ns = seen.last_ns.get(bot)
-        return None if last_ns is None else Decimal(max(0, seen.time_ns - last_ns)) / NS_PER_S
+        if last_ns is None:
+            return None
+        silent_s = Decimal(max(0, seen.time_ns - (last_ns or seen.started_ns))) / NS_PER_S
+        # A process takes the wall's time to start, however fast the clock runs.
+        return None if not last_ns and silent_s < self._clock.fleet_s(_START_S) else silent_s
 
     def _is_starting(self, look: _Look) -> bool:
         return look.now_ns - self._started_ns < self._clock.fleet_s(_START_S) * NS_PER_S
