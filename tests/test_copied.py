@@ -1,4 +1,4 @@
-"""``derivfleet up`` with a Supabase project and a chat beside it: all that the fleet did is there once, and told once."""
+"""``derivfleet up`` with a Supabase project and a chat beside it: all that the fleet did is there and told, once."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import yaml
 from aiohttp import web
 from commands import ROOT, first_port, start
 from house import eventually, one_bot
-from supabase_pair import LOCKS, Database, Pair, install
 
 from derivfleet.v1 import reports_pb2
+from services.metrics.tests.supabase_pair import LOCKS, Database, Pair, install
 
 if TYPE_CHECKING:
     import subprocess
@@ -88,9 +88,7 @@ async def project(database: Database) -> AsyncGenerator[Pair, None]:
 def frozen(fleet: subprocess.Popen[str], bot: str) -> Generator[None, None, None]:
     """One bot of the fleet stands still, as on a machine that hangs."""
     (process,) = (
-        child
-        for child in psutil.Process(fleet.pid).children()
-        if child.environ().get("DERIVFLEET_BOT_NAME", "") == bot
+        child for child in psutil.Process(fleet.pid).children() if child.environ().get("DERIVFLEET_BOT_NAME", "") == bot
     )
     process.suspend()
     try:
@@ -110,7 +108,7 @@ def assert_same(store: Path, database: Database) -> None:
         report = reports_pb2.Report.FromString(body)
         wanted += [(kind, start_s, revision, one.bot, Decimal(one.profit)) for one in (report.fleet, *report.bots)]
     rows = database.rows(
-        "select period, extract(epoch from start_at)::bigint as start_s, revision, bot, profit::text from public.reports"
+        "select period, extract(epoch from start_at)::int8 as start_s, revision, bot, profit::text from public.reports"
     )
     found = [(row["period"], row["start_s"], row["revision"], row["bot"], Decimal(row["profit"])) for row in rows]
     assert sorted(found) == sorted(wanted)
@@ -149,7 +147,6 @@ async def test_a_fleet_is_copied_whole_and_its_alert_told_once_each_way(tmp_path
                 await eventually(settled, lambda bots: len(bots) == len(FLEET["bots"]), 40)
                 with frozen(fleet, "evens"):
                     await eventually(lines, bool, 20)
-                    print(told.lines, database.rows("select rule, bot,value,fired_at from public.alerts"), flush=True)
                 await eventually(lines, lambda found: len(found) > 1)
                 await eventually(reports, bool, 30)
             finally:
@@ -159,7 +156,9 @@ async def test_a_fleet_is_copied_whole_and_its_alert_told_once_each_way(tmp_path
         summary = json.loads((folder / "summary.json").read_text())
         assert summary["ledger_match"] is True
         assert_same(folder / "metrics.simulator.sqlite", database)
-        copied = database.rows("select bot, count(*) as settled, sum(profit)::text as profit from public.orders group by 1")
+        copied = database.rows(
+            "select bot, count(*) as settled, sum(profit)::text as profit from public.orders group by 1"
+        )
         by_bot = {row["bot"]: (row["settled"], Decimal(row["profit"])) for row in copied}
         assert by_bot == {bot["bot"]: (bot["settled"], Decimal(bot["profit"])) for bot in summary["bots"]}
         assert {row["fleet"] for row in database.rows("select fleet from public.fleets")} == {"copied (simulated)"}

@@ -140,10 +140,14 @@ async def test_a_bot_is_down_when_the_gateway_has_not_heard_of_it(store: Store, 
     watched = Watched(store, clock, {"name": "down", "when": "bot_down", "threshold": 60, "bots": ["trend"]})
     await watched.alarm.look()
     start_ns = clock.now_ns()
-    watched.seen["demo"] = BotsSeen(start_ns, start_ns - 3600 * NS_PER_S, {"over-4": 0, "trend": start_ns - 60 * NS_PER_S})
+    watched.seen["demo"] = BotsSeen(
+        start_ns, start_ns - 3600 * NS_PER_S, {"over-4": 0, "trend": start_ns - 60 * NS_PER_S}
+    )
     await watched.alarm.look()
     assert await watched.told() == []
-    watched.seen["demo"] = BotsSeen(start_ns, start_ns - 3600 * NS_PER_S, {"over-4": 0, "trend": start_ns - 61 * NS_PER_S})
+    watched.seen["demo"] = BotsSeen(
+        start_ns, start_ns - 3600 * NS_PER_S, {"over-4": 0, "trend": start_ns - 61 * NS_PER_S}
+    )
     await watched.alarm.look()
     assert await watched.told() == ["[test] FIRING down trend: 61 s without a sign of life (threshold 60)"]
     # A gateway that tells nothing proves nothing of its bots.

@@ -141,7 +141,7 @@ class RunningCount:
 
 @dataclass(frozen=True, slots=True)
 class BotsSeen:
-    """When the gateway last heard of each bot, as of ``time_ns``; 0 for one that it has not heard of since its start."""
+    """When the gateway last heard of each bot, as of ``time_ns``; 0 for one not heard of since the gateway's start."""
 
     time_ns: int
     started_ns: int

@@ -120,8 +120,8 @@ class Measures:
             case "no_trades":
                 return await self._minutes_without_trade(look, bots, rule)
             case "unknown_orders":
-                unknown = await self._store.read(lambda one: _unknown_orders(one, self._account))
-                return {bot: Decimal(unknown.get(bot, 0)) for bot in bots}
+                unknown = await self._store.unknown_orders(self._account)
+                return {bot: Decimal(unknown[bot].orders if bot in unknown else 0) for bot in bots}
             case "bot_down":
                 return {bot: self._silent_s(bot, look.now_ns) for bot in bots}
             case other:
@@ -207,16 +207,6 @@ def _error_rate(figures: Figures, bot: str, least_calls: int) -> Decimal:
             calls = max(one.ops, errors)
             return Decimal(errors) / calls if calls >= least_calls else _ZERO
     return _ZERO
-
-
-def _unknown_orders(connection: sqlite3.Connection, account: str) -> dict[str, int]:
-    return dict(
-        connection.execute(
-            "SELECT bot, COUNT(*) FROM orders WHERE account = ? AND state = 'unknown' "
-            "AND state IN ('intended', 'sent', 'confirmed', 'unknown') GROUP BY bot",
-            (account,),
-        ).fetchall()
-    )
 
 
 def _last_purchases(connection: sqlite3.Connection, account: str, since_ns: int) -> dict[str, int]:

@@ -54,7 +54,7 @@ def alert_json(alert: Alert) -> dict[str, object]:
 def alerts_of(view: View) -> Sequence[Alert]:
     """What is wrong, the worst first, and then what was wrong, the newest first."""
     kept = [_kept(one) for one in view.kept_alerts]
-    now = [*_feed(view), *_breaker(view), *_account(view), *_limits(view), *_bots(view)]
+    now = [*_feed(view), *_breaker(view), *_account(view), *_doubts(view), *_limits(view), *_bots(view)]
     firing = [*now, *(one for one in kept if not one.until_ns)]
     over = [one for one in kept if one.until_ns]
     return [*sorted(firing, key=lambda alert: ("critical", "warning", "info").index(alert.severity)), *over]
@@ -103,6 +103,17 @@ def _account(view: View) -> Iterator[Alert]:
     if status.foreign_trades:
         message = f"{status.foreign_trades} trades on this account were made by no bot of the fleet."
         yield Alert("foreign_trades", "critical", message, since_ns=status.started_ns)
+
+
+def _doubts(view: View) -> Iterator[Alert]:
+    for bot, unknown in view.unknown_orders.items():
+        if unknown.doubtful:
+            who = "1 order waits" if unknown.doubtful == 1 else f"{unknown.doubtful} orders wait"
+            message = (
+                f"{who} for you: the account's records alone do not tell whether it bought. "
+                "See them with: derivfleet orders --unknown"
+            )
+            yield Alert("doubtful_orders", "critical", message, bot)
 
 
 def _limits(view: View) -> Iterator[Alert]:

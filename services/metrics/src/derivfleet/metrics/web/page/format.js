@@ -105,8 +105,16 @@ export const durationOf = (order) => plural(order.duration, UNITS[order.duration
 // What became of an order: its profit if it has settled, else its state in a word.
 const STATES = { confirmed: "open", not_found: "not found" };
 const TONES = { confirmed: "calm", sent: "calm", intended: "calm", unknown: "warn" };
-export const stateOf = (order) => STATES[order.state] ?? order.state;
-export const toneOfState = (order) => (order.state === "settled" ? "even" : (TONES[order.state] ?? "loss"));
+export const stateOf = (order) => (order.doubt ? "doubtful" : (STATES[order.state] ?? order.state));
+export const toneOfState = (order) => (order.doubt ? "loss" : order.state === "settled" ? "even" : (TONES[order.state] ?? "loss"));
+
+// Why an order waits for a person, in words.
+const DOUBTS = {
+  more_candidates: "more purchases fit than orders were lost",
+  foreign_trades: "somebody else buys the like on this account",
+  records_unreadable: "the account's records could not be read",
+};
+export const doubtOf = (order) => DOUBTS[order.doubt] ?? order.doubt;
 
 // Whether a box shows something else than before; what has not changed keeps its elements, and what points at them.
 export function isNews(box, told) {

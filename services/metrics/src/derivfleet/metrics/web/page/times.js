@@ -62,6 +62,11 @@ export function completenessOf(snapshot) {
   } else {
     parts.push(`Every order is here: the feed is live, ${plural(seen.orders_in_feed, "order")} settled in ${minutes}.`);
   }
+  const { unknown, doubtful } = snapshot.total;
+  if (unknown) {
+    tone = doubtful ? "loss" : tone === "gain" ? "warn" : tone;
+    parts.push(`Of ${plural(unknown, "order")} nobody knows yet whether it bought${doubtful ? `; ${count(doubtful)} of them ${doubtful === 1 ? "waits" : "wait"} for you` : ""}.`);
+  }
   const untraced = seen.orders_in_feed - seen.orders_traced;
   if (untraced > 0) {
     tone = tone === "gain" ? "warn" : tone;

@@ -1,6 +1,6 @@
 // One order: its facts, and its trace as a waterfall of the spans of bot and gateway.
 
-import { at, contractOf, dateOf, durationOf, make, millis, money, plural, stateOf, timeOf, toneOf, toneOfState, write } from "./format.js";
+import { at, contractOf, dateOf, doubtOf, durationOf, make, millis, money, plural, stateOf, timeOf, toneOf, toneOfState, write } from "./format.js";
 import { ask } from "./service.js";
 
 const PURCHASE = ["trade.decide", "trade.buy", "gateway.buy", "quota.wait", "deriv.call"];
@@ -93,6 +93,7 @@ export class Trace {
       ["Order", order.order_id, "", ".id"],
       ["Trace", order.trace_id || "none", "", ".id"],
       ...(order.error_message ? [["Problem", order.error_message]] : []),
+      ...(order.doubt ? [["Waits for you", `${doubtOf(order)}; decide with: derivfleet orders --unknown`, "loss"]] : []),
       ...(order.reconciled ? [["Reconciled", "its answer was lost; the account's records told what became of it"]] : []),
     ];
     at("order-facts").replaceChildren(...facts.map(([name, value, tone, kind = ""]) => make(`div${kind}`, {}, make("dt", {}, name), make("dd", tone ? { "data-tone": tone } : {}, value))));
