@@ -121,7 +121,7 @@ async def test_reports_stand_against_the_period_before(open_page: OpenPage, stag
         figure = (
             (await page.locator("#report-tiles .figure").first.inner_text())
             .replace("\u2212", "-")
-            .replace("\u2009", "")
+            .replace("\u202f", "")
         )
         assert Decimal(figure) == stage.yesterday
         await expect(page.locator("#report-completeness")).to_contain_text("Everything of this period is here")

@@ -89,7 +89,7 @@ async def test_an_unknown_order_fires_once_and_clears_once(
     for _ in range(5):
         await watched.alarm.look()
         watched.start()
-    assert await watched.told() == ["[test] FIRING lost over-4: 1 orders unknown (threshold 0)"]
+    assert await watched.told() == ["[test] FIRING lost over-4: 1 order unknown (threshold 0)"]
     board = await watched.alarm.board()
     assert [(one.rule, one.bot, one.value) for one in board.firing] == [("lost", "over-4", Decimal(1))]
 

@@ -148,4 +148,5 @@ def test_what_rules_raised_stands_with_the_rest_and_after_it_when_it_is_over(cal
         ("losses", "resolved"),
     ]
     assert found[1].message == "7.5 below the highest profit (threshold 5)."
+    assert found[2].message.startswith("Over after ")
     assert alert_json(found[2])["until_s"] == 2.0

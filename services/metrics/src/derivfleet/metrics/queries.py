@@ -269,10 +269,10 @@ def last_final(connection: sqlite3.Connection, account: str, kind: str) -> int |
 
 
 def first_seen_s(connection: sqlite3.Connection, account: str) -> int | None:
-    """When the first order was bought or the hour of the first span begins."""
+    """When the first order was bought or the five minutes of the first span begin."""
     first_ns, first_s = connection.execute(
         "SELECT (SELECT MIN(bought_ns) FROM orders WHERE account = ?1 AND bought_ns != 0), "
-        "(SELECT MIN(start_s) FROM span_rollups WHERE level_s = 3600 AND account IN (?1, ''))",
+        "(SELECT MIN(start_s) FROM span_rollups WHERE level_s = 300 AND account IN (?1, ''))",
         (account,),
     ).fetchone()
     known = [one for one in (first_ns and first_ns // NS_PER_S, first_s) if one is not None]

@@ -240,7 +240,7 @@ class Store:
         return await self.read(lambda connection: queries.last_final(connection, account, kind))
 
     async def first_seen_s(self, account: str) -> int | None:
-        """When the first order was bought or the first span ended, to the hour; None if nothing was seen."""
+        """When the first order was bought or the first span ended, to five minutes; None if nothing was seen."""
         return await self.read(lambda connection: queries.first_seen_s(connection, account))
 
     async def keep_report(self, report: reports_pb2.Report) -> None:

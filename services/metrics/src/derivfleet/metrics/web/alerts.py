@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from derivfleet.common.clock import NS_PER_S
-from derivfleet.metrics.alerts.wording import seen_of
+from derivfleet.metrics.alerts.wording import ended_of, seen_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,8 +62,10 @@ def alerts_of(view: View) -> Sequence[Alert]:
 
 def _kept(alert: KeptAlert) -> Alert:
     """One that a rule of the fleet file has raised."""
-    state = "firing" if alert.is_firing else "resolved"
-    return Alert(alert.rule, "warning", f"{seen_of(alert)}.", alert.bot, alert.fired_ns, alert.cleared_ns, state)
+    if alert.is_firing:
+        return Alert(alert.rule, "warning", f"{seen_of(alert)}.", alert.bot, alert.fired_ns)
+    message = f"Over {ended_of(alert)}."
+    return Alert(alert.rule, "warning", message, alert.bot, alert.fired_ns, alert.cleared_ns, "resolved")
 
 
 def _feed(view: View) -> Iterator[Alert]:

@@ -125,7 +125,7 @@ function drawScale(until) {
   const step = [1, 2, 5, 10].map((m) => m * power).find((one) => one >= rough);
   const marks = [];
   for (let ms = 0; ms <= until; ms += step) {
-    const mark = make("span", {}, ms === 0 ? "0" : step < 1000 ? `${Number(ms.toFixed(3))}\u2009ms` : `${Number((ms / 1000).toFixed(2))}\u2009s`);
+    const mark = make("span", {}, ms === 0 ? "0" : step < 1000 ? `${Number(ms.toFixed(3))}\u202fms` : `${Number((ms / 1000).toFixed(2))}\u202fs`);
     mark.style.left = `${(100 * ms) / until}%`;
     marks.push(mark);
   }
