@@ -88,7 +88,8 @@ export function completenessOf(snapshot) {
 const ON_ITS_WAY_S = 30;
 
 function copyOf(copy, speed) {
-  const behind = copy.problem || copy.behind_s > ON_ITS_WAY_S * Math.max(1, speed) ? `${plural(copy.behind_rows, "row")} behind, the oldest for ${span(copy.behind_s)}` : "up to date";
+  const isBehind = copy.behind_rows && (copy.problem || copy.behind_s > ON_ITS_WAY_S * Math.max(1, speed));
+  const behind = isBehind ? `${plural(copy.behind_rows, "row")} behind, the oldest for ${span(copy.behind_s)}` : "up to date";
   const parts = [`The copy at Supabase is ${behind}${copy.problem ? ` (${copy.problem}, tried again)` : ""}.`];
   if (copy.refused_rows) parts.push(`${plural(copy.refused_rows, "row")} refused by it.`);
   return parts;
