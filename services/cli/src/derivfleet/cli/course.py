@@ -161,7 +161,8 @@ class Course:
         run_dir = self._plan.run_dir
         report = f"report: {run_dir.report}; " if has_report else ""
         self._say(f"{report}all figures: {run_dir.summary}; logs: {run_dir.path / 'logs'}")
-        self._say(f"the page http://{self._plan.ports.web} ended with the run; without --duration it stays until Ctrl-C")
+        page = f"http://{self._plan.ports.web}"
+        self._say(f"the page {page} ended with the run; without --duration it stays until Ctrl-C")
 
     def _run_file(self) -> RunFile:
         plan = self._plan

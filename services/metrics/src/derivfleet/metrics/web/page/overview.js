@@ -180,7 +180,7 @@ function showTiles(snapshot) {
   write(at("win-rate"), percent(total.win_rate, 1));
   write(at("win-note"), `${count(total.wins)} of ${count(total.settled)} settled`);
   write(at("open"), count(total.open), total.doubtful ? "loss" : total.unknown ? "warn" : "even");
-  const unknown = total.doubtful ? `${count(total.doubtful)} wait for you` : `${count(total.unknown)} unknown`;
+  const unknown = total.doubtful ? `${count(total.doubtful)} ${total.doubtful === 1 ? "waits" : "wait"} for you` : `${count(total.unknown)} unknown`;
   write(at("open-note"), total.unknown ? unknown : `${plural(recent.buys, "purchase")} in ${span(window_s)}`);
   const refused = gateway.rejected_by_deriv;
   write(at("refused"), refused === null ? "–" : count(refused), refused ? "loss" : "even");

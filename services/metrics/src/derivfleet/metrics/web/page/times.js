@@ -1,6 +1,6 @@
 // Where the time goes, and what was not seen.
 
-import { isNews, make, millis, money, plural, span } from "./format.js";
+import { count, isNews, make, millis, money, plural, span } from "./format.js";
 
 const PHASES = [
   ["decide", "Bot decides", "The strategy thinks (trade.decide)"],
