@@ -103,7 +103,9 @@ def _account(view: View) -> Iterator[Alert]:
         message = f"Deriv refused {status.rejected_by_deriv} calls for their rate since the gateway started."
         yield Alert("refused_by_deriv", "critical", message, since_ns=status.started_ns)
     if status.foreign_trades:
-        message = f"{status.foreign_trades} trades on this account were made by no bot of the fleet."
+        count = status.foreign_trades
+        trades = "1 trade on this account was" if count == 1 else f"{count} trades on this account were"
+        message = f"{trades} made by no bot of the fleet."
         yield Alert("foreign_trades", "critical", message, since_ns=status.started_ns)
 
 
@@ -111,10 +113,7 @@ def _doubts(view: View) -> Iterator[Alert]:
     for bot, unknown in view.unknown_orders.items():
         if unknown.doubtful:
             who = "1 order waits" if unknown.doubtful == 1 else f"{unknown.doubtful} orders wait"
-            message = (
-                f"{who} for you: the account's records alone do not tell whether it bought. "
-                "See them with: derivfleet orders --unknown"
-            )
+            message = f"{who} for you to decide what became of it: derivfleet orders --unknown"
             yield Alert("doubtful_orders", "critical", message, bot)
 
 
