@@ -14,7 +14,7 @@ from test_orders import DIALECTS, SETTLED, assert_ledger_agrees, check, settled
 
 from derivfleet.common.rpc.status import problem_of
 from derivfleet.deriv.vocabulary import Dialect
-from derivfleet.v1 import control_pb2, orders_pb2, trading_pb2
+from derivfleet.v1 import control_pb2, orders_pb2, reports_pb2, trading_pb2
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -209,3 +209,27 @@ async def test_foreign_trades_are_told_and_what_looks_like_them_is_left_to_an_op
         ledger = await fleet.account_in_ledger()
         orders = await fleet.orders()
         assert {one["contract_id"] for one in ledger["contracts"]} == {foreign, *(one.contract_id for one in orders)}
+
+
+async def test_a_doubt_is_in_the_report_and_on_the_page_until_it_is_decided(tmp_path: Path) -> None:
+    async with house(tmp_path, bots=[one_bot("one"), one_bot("two")], running=(), with_metrics=True) as fleet:
+        foreign = await trade_beside(fleet, 0.35)
+        await eventually(fleet.account, lambda account: account.foreign_trades == 1)
+        fleet.recorder.cut_at(lambda frame: frame.get("msg_type") == "buy" and "error" not in frame)
+        await fleet.buy("o1")
+
+        async def seen() -> reports_pb2.Completeness:
+            request = reports_pb2.GetReportRequest(account="demo", period_s=86_400)
+            return (await fleet.reports.GetReport(request, metadata=fleet.as_operator)).report.completeness
+
+        told = await eventually(seen, lambda one: one.orders_doubtful == 1)
+        assert (told.orders_unknown, told.staked_unknown, told.complete) == (1, "0.35", False)
+        found = await fleet.fetch(f"{fleet.web_url}/api/orders?state=unknown", fleet.page_token)
+        assert [(one["order_id"], one["doubt"]) for one in found["orders"]] == [("o1", "foreign_trades")]
+        order = await check(fleet, "o1")
+        (candidate,) = order.candidates
+        assert candidate.contract_id != foreign
+        resolving = control_pb2.ResolveOrderRequest(order_id="o1", contract_id=candidate.contract_id)
+        await fleet.control.ResolveOrder(resolving, metadata=fleet.as_operator)
+        over = await eventually(seen, lambda one: one.orders_unknown == 0)
+        assert (over.orders_doubtful, over.staked_unknown) == (0, "0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -43,6 +44,13 @@ def test_ten_bots_trade_and_the_ledger_agrees(tmp_path: Path, dialect: str) -> N
         assert bot["settled"] >= 1, out
         assert bot["latency_ms"]["p99"] >= bot["latency_ms"]["p50"] > 0
     assert "matches to the cent" in out
+    # The page is gone with the run, and that is said; its figures stay as a page of their own.
+    report = (folder / "report.html").read_text()
+    assert all(bot["bot"] in report for bot in summary["bots"])
+    assert f"report: {folder / 'report.html'}" in out
+    page = re.search(r"the page (http://127\.0\.0\.1:\d+) ended with the run", out)
+    assert page is not None
+    assert f"trading; the page is {page[1]} " in out
     # Secrets are in nobody's logs, records or output. Tokens lie in their own folder, readable by their owner alone.
     for file in folder.rglob("*"):
         if file.is_file() and file.parent.name != "tokens":

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import axe_core_python
 import pytest
 from browser.history import DAY_S
+from house import eventually, house, one_bot
 from playwright.async_api import expect
+from test_doubts import trade_beside
 
 from derivfleet.v1 import orders_pb2
 
@@ -121,7 +123,7 @@ async def test_reports_stand_against_the_period_before(open_page: OpenPage, stag
         figure = (
             (await page.locator("#report-tiles .figure").first.inner_text())
             .replace("\u2212", "-")
-            .replace("\u2009", "")
+            .replace("\u202f", "")
         )
         assert Decimal(figure) == stage.yesterday
         await expect(page.locator("#report-completeness")).to_contain_text("Everything of this period is here")
@@ -187,3 +189,30 @@ async def test_only_readers_get_in(open_page: OpenPage, stage: Stage) -> None:
         assert await page.context.cookies() == []
         # What Chromium prints of the two that were refused.
         watched.errors = [error for error in watched.errors if "401" not in error and "403" not in error]
+
+
+async def test_a_doubtful_order_asks_for_a_person(open_page: OpenPage, tmp_path: Path) -> None:
+    """In a fleet of its own: somebody else trades on its account, and an order like theirs is lost."""
+    async with house(tmp_path, bots=[one_bot("one")], with_metrics=True) as fleet:
+        await trade_beside(fleet, 0.35)
+        await eventually(fleet.account, lambda account: account.foreign_trades == 1)
+        fleet.recorder.cut_at(lambda frame: frame.get("msg_type") == "buy" and "error" not in frame)
+        await fleet.buy("lost-1")
+        async with open_page(fleet.web_url, signed_in=False) as watched:
+            page = watched.page
+            await page.goto(f"{fleet.web_url}/#token={fleet.page_token}")
+            await page.reload()
+            await expect(page.locator("#open-note")).to_have_text("1 waits for you")
+            await expect(page.locator("#completeness")).to_contain_text("1 of them waits for you")
+            await expect(page.locator("#pressing")).to_contain_text("one: 1 order waits for you")
+            await expect(page.locator("#last li").first).to_contain_text("doubtful")
+            await watched.shoot("doubt-dark", full=True)
+            await watched.go("#/orders?state=unknown")
+            await expect(page.locator("#orders-table tbody tr")).to_contain_text("doubtful")
+            await watched.go("#/order/lost-1")
+            await expect(page.locator("#order-facts")).to_contain_text("somebody else buys the like on this account")
+            await watched.shoot("doubt-order-dark")
+            await watched.go("#/reports/300")
+            await expect(page.locator("#report-completeness")).to_contain_text("nobody knows yet whether it bought")
+            # What Chromium prints of the first visit, which had no token.
+            watched.errors = [error for error in watched.errors if "401" not in error]

@@ -5,23 +5,46 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 import socket
 import sqlite3
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
+from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from derivfleet.common.clock import FleetClock
+from derivfleet.common.clock import ORIGIN_VARIABLE, SPEED_VARIABLE, FleetClock
 from derivfleet.metrics.cells import HOUR_S, WINDOW_S, Cell
 from derivfleet.metrics.store import Store
+from derivfleet.metrics.takings import FLEET
+from derivfleet.v1 import orders_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from conftest import GatewayPeer
+
     from derivfleet.metrics.settings import MetricsSettings
 
 KILLS = 4
+MORTAL = Path(__file__).parent / "mortal.py"
+POINTS = (
+    ("before", "keep_spans", 1),
+    ("after", "keep_spans", 3),
+    ("before", "keep_orders", 2),
+    ("after", "keep_orders", 1),
+    ("before", "_roll_up", 1),
+    ("after", "_roll_up", 1),
+)
+"""Before or after which commit a process dies: of spans, of the feed with its position, of the sums of both."""
+EVENTS = 1200
+"""New ones of the feed in the life of each process: more than it takes in one commit."""
+CONFIRMED = orders_pb2.ORDER_STATE_CONFIRMED
+PROFITS = ("0.33", "-0.35")
 SPANS = 40
 SENDERS = 4
 
@@ -70,28 +93,46 @@ class Load:
                 self.acknowledged += 1
 
 
-async def test_what_is_acknowledged_outlives_a_kill_and_counts_once(settings: MetricsSettings) -> None:
-    draw = random.Random(5)  # noqa: S311 - reproducible on purpose
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    values = {**settings.model_dump(exclude_defaults=True), "listen": f"127.0.0.1:{port}"}
-    own = {f"DERIVFLEET_METRICS_{name}".upper(): str(value) for name, value in values.items()}
+        return int(probe.getsockname()[1])
 
-    async def start() -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "derivfleet.metrics",
-            env={**os.environ, **own},
-            stderr=asyncio.subprocess.DEVNULL,
-        )
 
+async def start(settings: MetricsSettings, *words: str, speed: int = 1) -> asyncio.subprocess.Process:
+    own = settings.model_dump(exclude_defaults=True)
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *words,
+        env={
+            **os.environ,
+            **{f"DERIVFLEET_METRICS_{name}".upper(): str(value) for name, value in own.items()},
+            SPEED_VARIABLE: str(speed),
+            ORIGIN_VARIABLE: str(FleetClock().now_ns()),
+        },
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+
+
+def assert_spans_once(connection: sqlite3.Connection, spans: int) -> None:
+    assert connection.execute("SELECT SUM(spans) FROM parcels").fetchone() == (spans,)
+    assert connection.execute("SELECT COUNT(*) FROM span_keys").fetchone() == (spans,)
+    for level_s in (WINDOW_S, HOUR_S):
+        rows = connection.execute("SELECT body FROM span_rollups WHERE level_s = ?", (level_s,))
+        cells = [Cell.of(body) for (body,) in rows]
+        assert sum(cell.counts["op gateway.check"] for cell in cells) == spans
+        assert sum(sum(cell.bins["op gateway.check"].values()) for cell in cells) == spans
+
+
+async def test_what_is_acknowledged_outlives_a_kill_and_counts_once(settings: MetricsSettings) -> None:
+    draw = random.Random(5)  # noqa: S311 - reproducible on purpose
+    port = free_port()
+    settings = settings.model_copy(update={"listen": f"127.0.0.1:{port}"})
     now_ns = FleetClock().now_ns()
     load = Load(port, now_ns)
     senders = [asyncio.create_task(load.send()) for _ in range(SENDERS)]
     for _ in range(KILLS):
-        process = await start()
+        process = await start(settings, "-m", "derivfleet.metrics")
         before = load.acknowledged
         async with asyncio.timeout(30):
             while load.acknowledged < before + draw.randrange(5, 60):  # noqa: ASYNC110 - at any moment
@@ -99,7 +140,7 @@ async def test_what_is_acknowledged_outlives_a_kill_and_counts_once(settings: Me
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
-    process = await start()
+    process = await start(settings, "-m", "derivfleet.metrics")
     load.ending = True
     await asyncio.wait_for(asyncio.gather(*senders), 30)
     process.kill()
@@ -108,13 +149,68 @@ async def test_what_is_acknowledged_outlives_a_kill_and_counts_once(settings: Me
     store = await Store.open(settings.store, "STORE")
     await store.close()
     connection = sqlite3.connect(settings.store)
-    spans = load.acknowledged * SPANS
-    assert connection.execute("SELECT SUM(spans) FROM parcels").fetchone() == (spans,)
-    assert connection.execute("SELECT COUNT(*) FROM span_keys").fetchone() == (spans,)
-    for level_s in (WINDOW_S, HOUR_S):
-        rows = connection.execute("SELECT body FROM span_rollups WHERE level_s = ?", (level_s,))
-        cells = [Cell.of(body) for (body,) in rows]
-        assert sum(cell.counts["op gateway.check"] for cell in cells) == spans
-        assert sum(sum(cell.bins["op gateway.check"].values()) for cell in cells) == spans
+    assert_spans_once(connection, load.acknowledged * SPANS)
     connection.close()
+    assert load.sent_again > 0
+
+
+async def test_a_kill_on_either_side_of_a_commit_loses_and_repeats_neither_spans_nor_orders(
+    settings: MetricsSettings,
+    gateway: GatewayPeer,
+    make_event: Callable[..., orders_pb2.OrderEvent],
+    eventually: Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]],
+) -> None:
+    """Before a commit nothing was acknowledged; after it the answer is lost. The feed goes on from what is on disk."""
+    port = free_port()
+    settings = settings.model_copy(update={"listen": f"127.0.0.1:{port}", "gateway": f"127.0.0.1:{gateway.port}"})
+    now_ns = FleetClock().now_ns()
+    now_s = now_ns // 10**9
+    load = Load(port, now_ns)
+    senders = [asyncio.create_task(load.send()) for _ in range(SENDERS)]
+    orders, position, on_disk = 0, 0, [0]
+    for moment, method, commit in POINTS:
+        # Every order is told twice: open, then settled. A kill may come between the two.
+        for _ in range(EVENTS // 2):
+            orders += 1
+            name, time_s = f"o{orders}", now_s - orders % 600
+            opened = make_event(position + 1, name, time_s=time_s, state=CONFIRMED)
+            opened.order.profit = opened.order.sell_price = ""
+            await gateway.add(opened, make_event(position + 2, name, PROFITS[orders % 2], time_s=time_s))
+            position += 2
+        process = await start(settings, str(MORTAL), moment, method, str(commit), speed=10)
+        assert await asyncio.wait_for(process.wait(), 30) == -signal.SIGKILL
+        with closing(sqlite3.connect(settings.store)) as connection:
+            kept = connection.execute("SELECT position FROM feeds").fetchone() or (0,)
+            assert kept == connection.execute("SELECT COALESCE(MAX(position), 0) FROM orders").fetchone()
+        on_disk.append(kept[0])
+    process = await start(settings, "-m", "derivfleet.metrics")
+    load.ending = True
+    await asyncio.wait_for(asyncio.gather(*senders), 30)
+
+    def position_kept() -> int:
+        with closing(sqlite3.connect(settings.store)) as connection:
+            return int(connection.execute("SELECT position FROM feeds").fetchone()[0])
+
+    async def caught_up() -> bool:
+        return position_kept() == position
+
+    await eventually(caught_up)
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(process.wait(), 10) == 0
+
+    # Each process went on from what the one before it had on disk; one may have died before it could ask.
+    assert gateway.asked_after == sorted(gateway.asked_after)
+    assert set(gateway.asked_after) <= set(on_disk)
+    assert gateway.asked_after[-1] == on_disk[-1]
+    store = await Store.open(settings.store, "STORE")
+    start_s = now_s // HOUR_S * HOUR_S - HOUR_S
+    _, sums = await store.sums("demo", start_s, start_s + 3 * HOUR_S, now_ns, {})
+    await store.close()
+    with closing(sqlite3.connect(settings.store)) as connection:
+        assert_spans_once(connection, load.acknowledged * SPANS)
+        kept = connection.execute("SELECT order_id, state FROM orders").fetchall()
+    assert sorted(kept) == sorted((f"o{number}", "settled") for number in range(1, orders + 1))
+    profit = sum((Decimal(PROFITS[number % 2]) for number in range(1, orders + 1)), Decimal(0))
+    assert (sums[FLEET, ""].settled, sums[FLEET, ""].profit) == (orders, profit)
+    # Deaths after a commit of spans, whose answer was lost: those spans were sent again, and were there already.
     assert load.sent_again > 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +15,7 @@ from derivfleet.common.rpc.channel import open_channel
 from derivfleet.common.rpc.identity import OwnToken, Role, issue_tokens
 from derivfleet.common.spans import SpanName
 from derivfleet.metrics.feed import OrderFeed
+from derivfleet.metrics.orders import OrderState
 from derivfleet.metrics.periods import FieldError
 from derivfleet.metrics.publisher import Publisher
 from derivfleet.metrics.reports import Reports
@@ -68,6 +71,29 @@ async def test_a_report_is_final_when_nothing_is_missing_or_its_grace_is_over(
     final = await window(reports)
     assert (final.state, final.revision, final.completeness.complete) == ("final", 1, False)
     assert (final.completeness.orders_in_feed, final.completeness.orders_traced) == (1, 0)
+
+
+async def test_a_report_says_which_orders_nobody_knows_the_fate_of(
+    store: Store, reports: Reports, clock: ManualClock, make_order: MakeOrder
+) -> None:
+    publisher = Publisher(store, reports, clock, "demo", grace_s=120)
+    start_ns = clock.now_ns()
+    lost = make_order(1, "a", state=OrderState.UNKNOWN, settled_ns=0, bought_ns=0, intended_ns=start_ns + 10**9)
+    lost = replace(lost, profit=None, buy_price=None, stake=Decimal("0.35"), doubt="more_candidates")
+    await store.keep_orders([make_order(1, "b"), replace(lost, position=2)], FeedMark(2))
+    await clock.advance(450)
+    await publisher.publish()
+    final = await window(reports)
+    seen = final.completeness
+    assert (final.revision, seen.complete, seen.orders_unknown, seen.orders_doubtful) == (1, False, 1, 1)
+    assert (seen.staked_unknown, final.fleet.buys) == ("0.35", 1)
+    assert Decimal(final.fleet.takings.mean_exposure) > Decimal("0.35") * 290 / 300
+    await store.keep_orders([replace(lost, position=3, state=OrderState.NOT_FOUND, doubt="")], FeedMark(3))
+    await publisher.publish()
+    revised = await window(reports)
+    assert (revised.revision, revised.completeness.orders_unknown) == (2, 0)
+    assert revised.completeness.staked_unknown == "0"
+    assert Decimal(revised.fleet.takings.mean_exposure) < Decimal("0.1")
 
 
 async def test_late_news_make_a_revision_and_the_same_news_again_none(

@@ -14,7 +14,7 @@ from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.spans import SpanName
 from derivfleet.metrics import queries
 from derivfleet.metrics.orders import OrderRecord, OrderState
-from derivfleet.metrics.queries import OrderSearch
+from derivfleet.metrics.queries import OrderSearch, Unknown
 from derivfleet.metrics.rollups import Pending
 from derivfleet.metrics.schema import VERSION
 from derivfleet.metrics.status import samples_of
@@ -188,6 +188,37 @@ async def test_money_at_stake_counts_while_it_is(store: Store, make_order: MakeO
     _, told = await sums(store, START_NS - 300 * NS_PER_S, END_NS + 300 * NS_PER_S)
     assert told[FLEET, ""].held == Decimal("0.35") * 390
     assert told[FLEET, ""].peak == Decimal("0.35")
+
+
+async def test_money_that_may_be_spent_is_at_stake_until_that_is_known(store: Store, make_order: MakeOrder) -> None:
+    """A lost purchase counts from its beginning on, through windows that were summed up before, and then never did."""
+    unknown = replace(
+        make_order(1, "a", state=OrderState.UNKNOWN, settled_ns=0, bought_ns=0),
+        intended_ns=START_NS + 60 * NS_PER_S,
+        stake=Decimal("0.50"),
+        buy_price=None,
+        profit=None,
+        changed_ns=START_NS + 70 * NS_PER_S,
+    )
+    later_ns = END_NS + 300 * NS_PER_S
+
+    async def held(end_ns: int) -> Decimal:
+        _, told = await sums(store, START_NS, end_ns)
+        return told[FLEET, ""].held if told else Decimal(0)
+
+    assert await held(later_ns) == 0
+    await store.keep_orders([unknown], FeedMark(1))
+    assert await held(END_NS) == Decimal("0.50") * 240
+    assert await held(later_ns) == Decimal("0.50") * 540
+    doubtful = replace(unknown, position=2, doubt="foreign_trades", changed_ns=START_NS + 80 * NS_PER_S)
+    await store.keep_orders([doubtful], FeedMark(2))
+    assert await store.unknown_orders("demo") == {"over-4": Unknown(1, 1, Decimal("0.50"))}
+    assert await store.unknown_orders("demo", START_NS, START_NS + 60 * NS_PER_S) == {}
+    assert await held(later_ns) == Decimal("0.50") * 540
+    gone = replace(doubtful, position=3, state=OrderState.NOT_FOUND, doubt="", changed_ns=END_NS + 10 * NS_PER_S)
+    await store.keep_orders([gone], FeedMark(3))
+    assert await held(later_ns) == 0
+    assert await store.unknown_orders("demo") == {}
 
 
 async def test_orders_are_listed_newest_first_and_filtered(store: Store, make_order: MakeOrder) -> None:

@@ -33,6 +33,13 @@ BOTS = """
 """
 
 
+class FastClock(ManualClock):
+    """Thirty seconds of the fleet in one of the wall."""
+
+    def fleet_s(self, wall_seconds: float) -> float:
+        return wall_seconds * 30
+
+
 class Watched:
     """A fleet with rules on virtual time; what its alarm tells is in the store's notices."""
 
@@ -82,7 +89,7 @@ async def test_an_unknown_order_fires_once_and_clears_once(
     for _ in range(5):
         await watched.alarm.look()
         watched.start()
-    assert await watched.told() == ["[test] FIRING lost over-4: 1 orders unknown (threshold 0)"]
+    assert await watched.told() == ["[test] FIRING lost over-4: 1 order unknown (threshold 0)"]
     board = await watched.alarm.board()
     assert [(one.rule, one.bot, one.value) for one in board.firing] == [("lost", "over-4", Decimal(1))]
 
@@ -133,16 +140,44 @@ async def test_a_bot_is_down_when_the_gateway_has_not_heard_of_it(store: Store, 
     watched = Watched(store, clock, {"name": "down", "when": "bot_down", "threshold": 60, "bots": ["trend"]})
     await watched.alarm.look()
     start_ns = clock.now_ns()
-    watched.seen["demo"] = BotsSeen(start_ns, {"over-4": 0, "trend": start_ns - 60 * NS_PER_S})
+    watched.seen["demo"] = BotsSeen(
+        start_ns, start_ns - 3600 * NS_PER_S, {"over-4": 0, "trend": start_ns - 60 * NS_PER_S}
+    )
     await watched.alarm.look()
     assert await watched.told() == []
-    watched.seen["demo"] = BotsSeen(start_ns, {"over-4": 0, "trend": start_ns - 61 * NS_PER_S})
+    watched.seen["demo"] = BotsSeen(
+        start_ns, start_ns - 3600 * NS_PER_S, {"over-4": 0, "trend": start_ns - 61 * NS_PER_S}
+    )
     await watched.alarm.look()
     assert await watched.told() == ["[test] FIRING down trend: 61 s without a sign of life (threshold 60)"]
     # A gateway that tells nothing proves nothing of its bots.
     await clock.advance(120)
     await watched.alarm.look()
     assert [one.rule for one in (await watched.alarm.board()).firing] == ["down"]
+
+
+@pytest.mark.parametrize(("age_s", "fires"), [(61, True), (60, False)])
+async def test_a_bot_that_never_came_is_down_once_it_had_the_time(
+    store: Store, clock: ManualClock, age_s: int, *, fires: bool
+) -> None:
+    watched = Watched(store, clock, {"name": "down", "when": "bot_down", "bots": ["trend"]})
+    now_ns = clock.now_ns()
+    watched.seen["demo"] = BotsSeen(now_ns, now_ns - age_s * NS_PER_S, {"trend": 0})
+    await watched.alarm.look()
+    assert bool(await watched.told()) is fires
+
+
+async def test_a_bot_that_starts_is_not_down_however_fast_the_clock_runs(store: Store) -> None:
+    # Two seconds of the wall, which is what a process needs to start.
+    fast = FastClock()
+    watched = Watched(store, fast, {"name": "down", "when": "bot_down", "bots": ["trend"]})
+    now_ns = fast.now_ns()
+    watched.seen["demo"] = BotsSeen(now_ns, now_ns - 61 * NS_PER_S, {"trend": 0})
+    await watched.alarm.look()
+    assert await watched.told() == []
+    watched.seen["demo"] = BotsSeen(now_ns, now_ns - 901 * NS_PER_S, {"trend": 0})
+    await watched.alarm.look()
+    assert await watched.told() == ["[test] FIRING down trend: 901 s without a sign of life (threshold 60)"]
 
 
 async def test_minutes_without_a_trade_are_counted_from_the_last_purchase(

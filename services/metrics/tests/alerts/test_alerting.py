@@ -98,7 +98,7 @@ async def test_a_process_tells_once_that_it_fires_and_once_that_it_is_over(
     await taken(2)
     await end(process)
     fired, cleared = receiver.texts
-    assert fired == "[test] FIRING lost over-4: 1 orders unknown (threshold 0)"
+    assert fired == "[test] FIRING lost over-4: 1 order unknown (threshold 0)"
     assert cleared.startswith("[test] CLEARED lost over-4 after ")
     assert {path for path, _, _ in receiver.taken} == {f"/services/{SECRET}"}
     assert [key for _, _, key in receiver.taken] == ["derivfleet-1", "derivfleet-2"]

@@ -162,6 +162,25 @@ async def test_a_batch_whose_answer_was_lost_is_there_once(
     assert_same(await kept_orders(store), database.rows(ORDERS))
 
 
+async def test_what_the_end_left_over_is_copied_and_an_outage_holds_up_no_end(
+    store: Store, clock: ManualClock, pair: Pair, database: Database, make_order: MakeOrder
+) -> None:
+    remote = Supabase(pair.url, pair.key("service_role"))
+    replicator = Replicator(store, remote, clock, FLEET, every_s=5, batch_rows=BATCH)
+    await store.keep_orders([make_order(n, f"o{n}") for n in range(1, 151)], FeedMark(150, 1))
+    await replicator.finish(10.0)
+    assert_same(await kept_orders(store), database.rows(ORDERS))
+    await store.keep_orders([make_order(151, "late")], FeedMark(151, 1))
+    pair.delay_s = 5.0
+    async with asyncio.timeout(2):
+        await replicator.finish(0.1)
+    pair.delay_s = 0.0
+    await remote.close()
+    async with copying(store, clock, pair) as next_one:
+        await caught_up(next_one, clock)
+    assert_same(await kept_orders(store), database.rows(ORDERS))
+
+
 async def test_an_older_state_that_arrives_late_changes_nothing(
     store: Store, pair: Pair, database: Database, make_order: MakeOrder
 ) -> None:

@@ -11,6 +11,7 @@ from derivfleet.metrics.aggregate import figures_of
 from derivfleet.metrics.alerts.records import Alert as KeptAlert
 from derivfleet.metrics.cells import ERROR, Cell
 from derivfleet.metrics.curve import Curve
+from derivfleet.metrics.queries import Unknown
 from derivfleet.metrics.status import quota_now, samples_of
 from derivfleet.metrics.web.alerts import alert_json, alerts_of
 from derivfleet.metrics.web.snapshot import FeedView, View
@@ -62,6 +63,15 @@ def calm(make_status: MakeStatus, fleet: Fleet) -> MakeView:
         )
 
     return make
+
+
+def test_a_doubtful_order_calls_a_person_and_one_that_is_looked_for_does_not(calm: MakeView) -> None:
+    sought = replace(calm(), unknown_orders={"over-4": Unknown(1, 0, Decimal("0.35"))})
+    assert alerts_of(sought) == []
+    (told,) = alerts_of(replace(sought, unknown_orders={"over-4": Unknown(3, 2, Decimal("1.05"))}))
+    assert (told.rule, told.severity, told.bot) == ("doubtful_orders", "critical", "over-4")
+    assert "2 orders wait for you" in told.message
+    assert "derivfleet orders --unknown" in told.message
 
 
 def test_a_fleet_that_does_well_needs_nobody(calm: MakeView) -> None:
@@ -138,4 +148,5 @@ def test_what_rules_raised_stands_with_the_rest_and_after_it_when_it_is_over(cal
         ("losses", "resolved"),
     ]
     assert found[1].message == "7.5 below the highest profit (threshold 5)."
+    assert found[2].message.startswith("Over after ")
     assert alert_json(found[2])["until_s"] == 2.0

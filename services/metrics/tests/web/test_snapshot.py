@@ -85,6 +85,8 @@ def test_a_snapshot_is_json_with_money_as_text(view: View) -> None:
         "win_rate": 1.0,
         "profit": "0.33",
         "open": 3,
+        "unknown": 0,
+        "doubtful": 0,
     }
     assert told["account"]["balance"] == "10012.34"
     assert told["gateway"]["rejected_by_deriv"] == 4

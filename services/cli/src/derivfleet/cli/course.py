@@ -16,10 +16,12 @@ from derivfleet.cli.complaints import CommandError
 from derivfleet.cli.ending import Ending
 from derivfleet.cli.launch import Launch, child_failed
 from derivfleet.cli.rundir import RunFile
+from derivfleet.cli.sheets import html_of, sheets_of
 from derivfleet.cli.summary import lines_of, table_of
 from derivfleet.cli.supervisor import Supervisor
 from derivfleet.cli.view import Clockwork, line_of, screen_of
 from derivfleet.cli.watch import Watch
+from derivfleet.v1 import reports_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -82,7 +84,10 @@ class Course:
             self._show(summary)
             with self._plan.run_dir.writing():
                 self._plan.run_dir.summary.write_text(summary.model_dump_json(indent=1) + "\n")
-            self._say(f"all figures: {self._plan.run_dir.summary}; logs: {self._plan.run_dir.path / 'logs'}")
+                if ending.report is not None:
+                    answer = reports_pb2.GetReportResponse(report=ending.report)
+                    self._plan.run_dir.report.write_text(html_of(sheets_of(answer)))
+            self._tell_where(has_report=ending.report is not None)
             return summary
         finally:
             await self._supervisor.stop(self._launch.processes)
@@ -151,6 +156,13 @@ class Course:
         self._console.print(table_of(summary))
         for line in lines_of(summary):
             self._say(line)
+
+    def _tell_where(self, *, has_report: bool) -> None:
+        run_dir = self._plan.run_dir
+        report = f"report: {run_dir.report}; " if has_report else ""
+        self._say(f"{report}all figures: {run_dir.summary}; logs: {run_dir.path / 'logs'}")
+        page = f"http://{self._plan.ports.web}"
+        self._say(f"the page {page} ended with the run; without --duration it stays until Ctrl-C")
 
     def _run_file(self) -> RunFile:
         plan = self._plan

@@ -77,6 +77,8 @@ class Ending:
         self._clock = clock
         self._began_ns = began_ns
         self._say = say
+        self.report: reports_pb2.Report | None = None
+        """Over the whole run, once it has ended; None if it could not be had."""
 
     async def run(self, client: ControlClient, watch: Watch) -> RunSummary:
         """End the fleet in order; never raises for what the services did, but says it in the summary."""
@@ -90,6 +92,7 @@ class Ending:
         await self._supervisor.stop(self._launch.processes)
         await self._settle(watch)
         facts = await self._collect(client)
+        self.report = facts.report
         for service in self._launch.core:
             await self._supervisor.stop([service])
         problems += problems_of(self._supervisor.children) + facts.problems

@@ -85,6 +85,11 @@ class RunDir:
     def summary(self) -> Path:
         return self.path / "summary.json"
 
+    @property
+    def report(self) -> Path:
+        """The report over the whole run, as a page of its own: the metrics service ends with the run."""
+        return self.path / "report.html"
+
     def log(self, service: str) -> Path:
         return self.path / "logs" / f"{service}.log"
 
@@ -116,7 +121,7 @@ class RunDir:
             )
         try:
             (self.path / "logs").mkdir(parents=True, exist_ok=True)
-            stale = [self.summary, self.run_file, *(self.path / "logs").glob("*.log")]
+            stale = [self.summary, self.report, self.run_file, *(self.path / "logs").glob("*.log")]
             if simulated:
                 for name in ("journal", "metrics"):
                     record = self.record(name, simulated=True)

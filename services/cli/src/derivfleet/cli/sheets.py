@@ -30,6 +30,7 @@ _PLAIN_MS = 10
 _MONEY = (
     "buys", "settled", "wins", "win rate (95 %)", "staked", "profit", "profit/h", "drawdown", "exposure mean/peak"
 )  # fmt: skip
+_SEEN = ("orders_in_feed", "orders_traced", "traces_without_order", "orders_unknown", "orders_doubtful")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +188,12 @@ def _unseen(report: reports_pb2.Report) -> list[str]:
         f"{seen.spans_sent_away} told to come again, {seen.events_refused} events of the feed refused"
     )
     lines = [orders, spans]
+    if seen.orders_unknown:
+        lines.append(
+            f"{seen.orders_unknown} orders of which nobody knows yet whether they bought, staked {seen.staked_unknown} "
+            f"(in the exposure and in no other sum); {seen.orders_doubtful} of them wait for you: "
+            "derivfleet orders --unknown"
+        )
     if seen.spans_sampled:
         lines.append(
             f"{seen.spans_sampled} spans are a sample that stands for {seen.spans_stood_for}: calls and times are "
@@ -270,7 +277,7 @@ def csv_of(report: reports_pb2.Report) -> str:
     phases = [f"{phase}_{rank}_ms" for phase in PHASES for rank in ("p50", "p95", "p99")]
     head = "account,kind,start_epoch_s,end_epoch_s,state,revision,bot,calls,buys,settled,wins,win_rate,win_rate_low"
     head += ",win_rate_high,staked,profit,profit_per_hour,drawdown,mean_exposure,peak_exposure,uptime,errors"
-    writer.writerow([*head.split(","), *phases, "orders_in_feed", "orders_traced", "traces_without_order"])
+    writer.writerow([*head.split(","), *phases, *_SEEN])
     seen = report.completeness
     for bot in (*report.bots, report.fleet):
         one = bot.takings
@@ -290,6 +297,6 @@ def csv_of(report: reports_pb2.Report) -> str:
             f"{one.win_rate_low:.4f}", f"{one.win_rate_high:.4f}", bot.staked, bot.profit, one.profit_per_hour,
             one.drawdown, one.mean_exposure, one.peak_exposure, f"{bot.uptime:.4f}", errors,
             *times,
-            *((seen.orders_in_feed, seen.orders_traced, seen.traces_without_order) if is_fleet else ("", "", "")),
+            *(getattr(seen, name) if is_fleet else "" for name in _SEEN),
         ])  # fmt: skip
     return out.getvalue()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from derivfleet.metrics.takings import Takings
     from derivfleet.metrics.traces import OrderTrace
 
-__all__ = ["report_message", "trace_message"]
+__all__ = ["amount", "report_message", "trace_message"]
 
 _MINUTE_S = 60
 _HOUR_S = 3600

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from derivfleet.metrics.cells import HOUR_S, WINDOW_S, pieces
+from derivfleet.metrics.orders import OrderState
 from derivfleet.metrics.rollups import PROVEN, stale
 from derivfleet.metrics.takings import (
     BOT,
@@ -39,7 +40,7 @@ _BOUGHT = """
 SELECT bot, symbol, COUNT(*) FROM orders WHERE account = ? AND bought_ns >= ? AND bought_ns < ? AND bought_ns != 0
 GROUP BY bot, symbol
 """
-# Bought before the end and neither settled before the beginning nor given up.
+# Bought before the end and neither settled before the beginning nor given up; or it may have been, as nobody knows.
 _HELD = """
 SELECT bot, symbol, bought_ns, settled_ns, buy_price FROM orders
 WHERE account = ?1 AND settled_ns >= ?2 AND settled_ns != 0 AND bought_ns < ?3 AND bought_ns != 0
@@ -47,6 +48,9 @@ WHERE account = ?1 AND settled_ns >= ?2 AND settled_ns != 0 AND bought_ns < ?3 A
 UNION ALL
 SELECT bot, symbol, bought_ns, ?3, buy_price FROM orders
 WHERE account = ?1 AND state = 'confirmed' AND bought_ns < ?3 AND bought_ns != 0 AND buy_price IS NOT NULL
+UNION ALL
+SELECT bot, symbol, intended_ns, ?3, stake FROM orders
+WHERE account = ?1 AND state = 'unknown' AND intended_ns < ?3 AND stake IS NOT NULL
 """
 _STRAYS = f"""
 SELECT COUNT(*), GROUP_CONCAT(stake), GROUP_CONCAT(profit) FROM traced
@@ -56,26 +60,38 @@ WHERE last_ns >= ? AND last_ns < ? AND account IN (?1, '') AND proven = {PROVEN}
 
 
 def changed(
-    connection: sqlite3.Connection, orders: Iterable[OrderRecord], before: Mapping[str, tuple[int, int]]
+    connection: sqlite3.Connection, orders: Iterable[OrderRecord], before: Mapping[str, tuple[int, ...]]
 ) -> None:
     """Orders have come from the feed: every piece that counts them is to be made anew.
 
-    An order counts where it was bought, where it settled, and in between, while its money was at stake. ``before``
-    holds (bought, settled) of those that were there.
+    An order counts where it was bought, where it settled, and in between, while its money was at stake; one whose
+    fate is not known from its beginning on. ``before`` holds these times of those that were there.
     """
     touched: set[tuple[str, int]] = set()
+    at_stake: dict[str, int] = {}
     for order in orders:
-        times = [one for one in (order.bought_ns, order.settled_ns, *before.get(order.order_id, ())) if one]
+        begun_ns = order.intended_ns if order.state is OrderState.UNKNOWN else 0
+        times = [one for one in (begun_ns, order.bought_ns, order.settled_ns, *before.get(order.order_id, ())) if one]
         if times:
             last_ns = max(*times, order.changed_ns)
             for time_ns in range(min(times), last_ns, WINDOW_S * _NS_PER_S):
                 touched.add((order.account, time_ns))
             touched.add((order.account, last_ns))
+            if order.state in (OrderState.CONFIRMED, OrderState.UNKNOWN):
+                at_stake[order.account] = min(last_ns, at_stake.get(order.account, last_ns))
         row = connection.execute(
             "SELECT last_ns FROM traced WHERE account = ? AND order_id = ?", (order.account, order.order_id)
         ).fetchone()
         if row is not None:
             touched.add((order.account, row[0]))
+    for account, since_ns in at_stake.items():
+        # The news may come long after the fact, and what was summed up in between lacks what has been at stake since.
+        rows = connection.execute(
+            "SELECT start_s FROM order_pieces "
+            "WHERE account = ? AND level_s = ? AND start_s > ? AND at_ns >= (start_s + level_s) * ?",
+            (account, WINDOW_S, since_ns // _NS_PER_S, _NS_PER_S),
+        )
+        touched.update((account, start_s * _NS_PER_S) for (start_s,) in rows)
     stale(connection, touched)
 
 

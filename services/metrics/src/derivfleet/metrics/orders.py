@@ -49,7 +49,7 @@ class OrderRecord:
     """The latest state of one order.
 
     Money is None until known. ``bought_ns`` and ``settled_ns`` say in which period the purchase and the money belong;
-    0 while there is none.
+    0 while there is none. ``doubt`` is why a person has to decide about an unknown order, as a code; empty for others.
     """
 
     account: str
@@ -76,6 +76,7 @@ class OrderRecord:
     trace_id: str
     position: int
     changed_ns: int
+    doubt: str = ""
 
 
 def order_of(event: OrderEvent) -> OrderRecord:
@@ -124,6 +125,7 @@ def order_of(event: OrderEvent) -> OrderRecord:
         trace_id=order.trace_id if _TRACE_ID.fullmatch(order.trace_id) else "",
         position=event.position,
         changed_ns=event.time_ns,
+        doubt=order.doubt if state is OrderState.UNKNOWN else "",
     )
 
 

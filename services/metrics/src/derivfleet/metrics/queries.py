@@ -22,6 +22,7 @@ __all__ = [
     "MONEY",
     "OrderSearch",
     "SettledRow",
+    "Unknown",
     "amended",
     "first_seen_s",
     "keep_report",
@@ -38,6 +39,7 @@ __all__ = [
     "settlements",
     "status",
     "times_of",
+    "unknown_orders",
 ]
 
 MONEY = ("stake", "buy_price", "payout", "sell_price", "profit")
@@ -176,12 +178,13 @@ def _order(row: tuple[Any, ...]) -> OrderRecord:
     return OrderRecord(**values)
 
 
-def times_of(connection: sqlite3.Connection, found: Sequence[OrderRecord]) -> dict[str, tuple[int, int]]:
-    """When those of these orders that are kept were bought and settled, by id."""
-    times: dict[str, tuple[int, int]] = {}
+def times_of(connection: sqlite3.Connection, found: Sequence[OrderRecord]) -> dict[str, tuple[int, ...]]:
+    """When those of these orders that are kept were bought and settled, and began if they were unknown, by id."""
+    times: dict[str, tuple[int, ...]] = {}
     for order in found:
         row = connection.execute(
-            "SELECT bought_ns, settled_ns FROM orders WHERE account = ? AND order_id = ?",
+            "SELECT bought_ns, settled_ns, IIF(state = 'unknown', intended_ns, 0) FROM orders "
+            "WHERE account = ? AND order_id = ?",
             (order.account, order.order_id),
         ).fetchone()
         if row is not None:
@@ -198,6 +201,32 @@ def open_orders(connection: sqlite3.Connection, account: str) -> dict[str, int]:
             (account,),
         ).fetchall()
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Orders of which nobody knows what became of them: how many, how many of them wait for a person, their stakes."""
+
+    orders: int = 0
+    doubtful: int = 0
+    staked: Decimal = Decimal(0)
+
+
+def unknown_orders(
+    connection: sqlite3.Connection, account: str, start_ns: int = 0, end_ns: int = 2**63 - 1
+) -> dict[str, Unknown]:
+    """Those of each bot that were begun in [start, end), as of now; bots without any are not there."""
+    rows = connection.execute(
+        "SELECT bot, COUNT(*), SUM(doubt != ''), GROUP_CONCAT(stake) FROM orders WHERE account = ? "
+        # The first line is what is asked, the second what lets the index of open orders answer it.
+        "AND state = 'unknown' AND intended_ns >= ? AND intended_ns < ? "
+        "AND state IN ('intended', 'sent', 'confirmed', 'unknown') GROUP BY bot",
+        (account, start_ns, end_ns),
+    )
+    return {
+        bot: Unknown(count, doubtful, sum(map(Decimal, (stakes or "0").split(",")), Decimal(0)))
+        for bot, count, doubtful, stakes in rows
+    }
 
 
 def settlements(
@@ -240,10 +269,10 @@ def last_final(connection: sqlite3.Connection, account: str, kind: str) -> int |
 
 
 def first_seen_s(connection: sqlite3.Connection, account: str) -> int | None:
-    """When the first order was bought or the hour of the first span begins."""
+    """When the first order was bought or the five minutes of the first span begin."""
     first_ns, first_s = connection.execute(
         "SELECT (SELECT MIN(bought_ns) FROM orders WHERE account = ?1 AND bought_ns != 0), "
-        "(SELECT MIN(start_s) FROM span_rollups WHERE level_s = 3600 AND account IN (?1, ''))",
+        "(SELECT MIN(start_s) FROM span_rollups WHERE level_s = 300 AND account IN (?1, ''))",
         (account,),
     ).fetchone()
     known = [one for one in (first_ns and first_ns // NS_PER_S, first_s) if one is not None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -13,7 +14,7 @@ from derivfleet.common.rpc.status import Problem, ProblemError
 from derivfleet.metrics.aggregate import figures_of
 from derivfleet.metrics.cells import MINUTE_S
 from derivfleet.metrics.ingest import IngestCounts
-from derivfleet.metrics.messages import report_message, trace_message
+from derivfleet.metrics.messages import amount, report_message, trace_message
 from derivfleet.metrics.periods import FieldError, Kind, Period, aligned, day_before, noon_of, period_at, within
 from derivfleet.metrics.problems import explained
 from derivfleet.metrics.quota import limits_of
@@ -168,7 +169,11 @@ class Reports:
         seen.spans_refused = self._counts.refused
         seen.spans_sent_away = self._counts.sent_away
         seen.events_refused = self._feed.refused
-        seen.complete = figures.completeness.is_whole and report.filled_to_epoch_s >= period.end_s
+        unknown = (await self._store.unknown_orders(account, start_ns, end_ns)).values()
+        seen.orders_unknown = sum(one.orders for one in unknown)
+        seen.orders_doubtful = sum(one.doubtful for one in unknown)
+        seen.staked_unknown = amount(sum((one.staked for one in unknown), Decimal(0)))
+        seen.complete = figures.completeness.is_whole and not unknown and report.filled_to_epoch_s >= period.end_s
         return report
 
     async def trace(self, account: str, order_id: str) -> reports_pb2.Trace:

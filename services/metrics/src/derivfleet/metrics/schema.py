@@ -173,7 +173,11 @@ CREATE TABLE replicas (
 ) WITHOUT ROWID;
 """
 
-_MIGRATIONS: tuple[str, ...] = (_VERSION_1, _FEED_JOURNALS, _SUMS, _WATCHING)
+_DOUBTS = """
+ALTER TABLE orders ADD COLUMN doubt TEXT NOT NULL DEFAULT '';
+"""
+
+_MIGRATIONS: tuple[str, ...] = (_VERSION_1, _FEED_JOURNALS, _SUMS, _WATCHING, _DOUBTS)
 """Each brings a store from the version of its index to the next one. Never edit one that was released."""
 
 VERSION = len(_MIGRATIONS)

@@ -137,6 +137,8 @@ async def serve(
         )
         _log.info("metrics drains")
         await server.set_serving(False)
+        if replicator is not None:
+            await replicator.finish(_GRACE_WALL_S)
 
 
 async def _work(stop: asyncio.Event, *jobs: Coroutine[None, None, None]) -> None:

@@ -141,11 +141,10 @@ class RunningCount:
 
 @dataclass(frozen=True, slots=True)
 class BotsSeen:
-    """When the gateway last heard of each bot, as of ``time_ns``; one that it has not heard of since its own start has
-    that start's time.
-    """
+    """When the gateway last heard of each bot, as of ``time_ns``; 0 for one not heard of since the gateway's start."""
 
     time_ns: int
+    started_ns: int
     last_ns: Mapping[str, int]
 
 
@@ -153,7 +152,7 @@ def bots_seen(response: GetStatusResponse) -> dict[str, BotsSeen]:
     """Of each account."""
     return {
         status.account: BotsSeen(
-            response.time_ns, {bot.bot: bot.last_seen_time_ns or response.started_time_ns for bot in status.bots}
+            response.time_ns, response.started_time_ns, {bot.bot: bot.last_seen_time_ns for bot in status.bots}
         )
         for status in response.accounts
         if status.account

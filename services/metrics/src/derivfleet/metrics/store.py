@@ -240,7 +240,7 @@ class Store:
         return await self.read(lambda connection: queries.last_final(connection, account, kind))
 
     async def first_seen_s(self, account: str) -> int | None:
-        """When the first order was bought or the first span ended, to the hour; None if nothing was seen."""
+        """When the first order was bought or the first span ended, to five minutes; None if nothing was seen."""
         return await self.read(lambda connection: queries.first_seen_s(connection, account))
 
     async def keep_report(self, report: reports_pb2.Report) -> None:
@@ -291,6 +291,12 @@ class Store:
     async def open_orders(self, account: str) -> dict[str, int]:
         """How many orders of each bot are not final."""
         return await self.read(lambda connection: queries.open_orders(connection, account))
+
+    async def unknown_orders(
+        self, account: str, start_ns: int = 0, end_ns: int = 2**63 - 1
+    ) -> dict[str, queries.Unknown]:
+        """The orders of each bot, begun in [start, end), of which nobody knows what became of them."""
+        return await self.read(lambda connection: queries.unknown_orders(connection, account, start_ns, end_ns))
 
     async def settlements(
         self, account: str, after_position: int, since_ns: int, limit: int

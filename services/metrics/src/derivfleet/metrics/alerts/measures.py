@@ -35,7 +35,8 @@ _STATUS_FRESH_S = 30
 _TRACES_LATE_S = 30
 """Orders may be known before their spans have arrived, so completeness is judged so much later."""
 _START_S = 30
-"""So long after its start the service may still be looking for the gateway, or reading what it missed."""
+"""By the wall: so long after its start the service may still be looking for the gateway, or reading what it missed, and
+a bot may be starting."""
 _ROWS = 5_000
 
 
@@ -119,8 +120,8 @@ class Measures:
             case "no_trades":
                 return await self._minutes_without_trade(look, bots, rule)
             case "unknown_orders":
-                unknown = await self._store.read(lambda one: _unknown_orders(one, self._account))
-                return {bot: Decimal(unknown.get(bot, 0)) for bot in bots}
+                unknown = await self._store.unknown_orders(self._account)
+                return {bot: Decimal(unknown[bot].orders if bot in unknown else 0) for bot in bots}
             case "bot_down":
                 return {bot: self._silent_s(bot, look.now_ns) for bot in bots}
             case other:
@@ -179,7 +180,11 @@ class Measures:
         if seen is None or now_ns - seen.time_ns > _STATUS_FRESH_S * NS_PER_S * max(1.0, self._clock.speed):
             return None
         last_ns = seen.last_ns.get(bot)
-        return None if last_ns is None else Decimal(max(0, seen.time_ns - last_ns)) / NS_PER_S
+        if last_ns is None:
+            return None
+        silent_s = Decimal(max(0, seen.time_ns - (last_ns or seen.started_ns))) / NS_PER_S
+        # A process takes the wall's time to start, however fast the clock runs.
+        return None if not last_ns and silent_s < self._clock.fleet_s(_START_S) else silent_s
 
     def _is_starting(self, look: _Look) -> bool:
         return look.now_ns - self._started_ns < self._clock.fleet_s(_START_S) * NS_PER_S
@@ -202,16 +207,6 @@ def _error_rate(figures: Figures, bot: str, least_calls: int) -> Decimal:
             calls = max(one.ops, errors)
             return Decimal(errors) / calls if calls >= least_calls else _ZERO
     return _ZERO
-
-
-def _unknown_orders(connection: sqlite3.Connection, account: str) -> dict[str, int]:
-    return dict(
-        connection.execute(
-            "SELECT bot, COUNT(*) FROM orders WHERE account = ? AND state = 'unknown' "
-            "AND state IN ('intended', 'sent', 'confirmed', 'unknown') GROUP BY bot",
-            (account,),
-        ).fetchall()
-    )
 
 
 def _last_purchases(connection: sqlite3.Connection, account: str, since_ns: int) -> dict[str, int]:

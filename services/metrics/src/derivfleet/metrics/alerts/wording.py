@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from derivfleet.metrics.alerts.records import Alert
 
-__all__ = ["UNITS", "Change", "seen_of", "text_of"]
+__all__ = ["UNITS", "Change", "ended_of", "seen_of", "text_of"]
 
 UNITS = {
     "error_rate": "of calls failed",
@@ -56,14 +56,20 @@ def _line(change: Change) -> str:
     of = f" {alert.bot}" if alert.bot else ""
     if change.turn is Turn.FIRED:
         return f"FIRING {alert.rule}{of}: {seen_of(alert)}"
+    return f"CLEARED {alert.rule}{of} {ended_of(alert)}"
+
+
+def ended_of(alert: Alert) -> str:
+    """After how long an alert was over, and what was seen then."""
     lasted_s = max(0, alert.cleared_ns - alert.fired_ns) // NS_PER_S
-    return f"CLEARED {alert.rule}{of} after {_duration(lasted_s)}: {seen_of(alert)}"
+    return f"after {_duration(lasted_s)}: {seen_of(alert)}"
 
 
 def seen_of(alert: Alert) -> str:
     """What was seen, against what is allowed."""
     limit = f"threshold {_number(alert.condition, alert.threshold)}"
-    return f"{_number(alert.condition, alert.value)} {UNITS[alert.condition]} ({limit})"
+    unit = "order unknown" if alert.condition == "unknown_orders" and alert.value == 1 else UNITS[alert.condition]
+    return f"{_number(alert.condition, alert.value)} {unit} ({limit})"
 
 
 def _number(condition: str, value: Decimal) -> str:

@@ -6,6 +6,7 @@ never; as the same row has the same key, twice is once. What waits stays in the 
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -88,6 +89,16 @@ class Replicator:
                 self._failures, self._problem = 0, ""
                 wait_s = self._every_s
             await self._clock.sleep(max(wait_s, self._clock.fleet_s(_SHORTEST_WALL_S)))
+
+    async def finish(self, patience_wall_s: float) -> None:
+        """Copy what the end of the service left over, if copying went on until now; the rest waits in the store."""
+        if self._problem:
+            return
+        try:
+            async with asyncio.timeout(patience_wall_s):
+                await self.copy()
+        except (RemoteError, StoreError, TimeoutError) as error:
+            _log.warning("not all was copied at the end, the next start goes on", problem=str(error))
 
     async def copy(self) -> None:
         """Copy all there is. Raises RemoteError or StoreError; what was copied until then stays copied."""

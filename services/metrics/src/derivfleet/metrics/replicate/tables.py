@@ -65,7 +65,7 @@ def iso(time_ns: int) -> str | None:
 _ORDER_COLUMNS = (
     "position, account, order_id, bot, contract_type, symbol, stake, duration, duration_unit, barrier, state, "
     "contract_id, buy_price, payout, sell_price, profit, error_code, error_message, reconciled, intended_ns, "
-    "bought_ns, settled_ns, trace_id, changed_ns"
+    "bought_ns, settled_ns, trace_id, changed_ns, doubt"
 )
 
 

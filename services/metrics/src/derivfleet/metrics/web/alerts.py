@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from derivfleet.common.clock import NS_PER_S
-from derivfleet.metrics.alerts.wording import seen_of
+from derivfleet.metrics.alerts.wording import ended_of, seen_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,7 +54,7 @@ def alert_json(alert: Alert) -> dict[str, object]:
 def alerts_of(view: View) -> Sequence[Alert]:
     """What is wrong, the worst first, and then what was wrong, the newest first."""
     kept = [_kept(one) for one in view.kept_alerts]
-    now = [*_feed(view), *_breaker(view), *_account(view), *_limits(view), *_bots(view)]
+    now = [*_feed(view), *_breaker(view), *_account(view), *_doubts(view), *_limits(view), *_bots(view)]
     firing = [*now, *(one for one in kept if not one.until_ns)]
     over = [one for one in kept if one.until_ns]
     return [*sorted(firing, key=lambda alert: ("critical", "warning", "info").index(alert.severity)), *over]
@@ -62,8 +62,10 @@ def alerts_of(view: View) -> Sequence[Alert]:
 
 def _kept(alert: KeptAlert) -> Alert:
     """One that a rule of the fleet file has raised."""
-    state = "firing" if alert.is_firing else "resolved"
-    return Alert(alert.rule, "warning", f"{seen_of(alert)}.", alert.bot, alert.fired_ns, alert.cleared_ns, state)
+    if alert.is_firing:
+        return Alert(alert.rule, "warning", f"{seen_of(alert)}.", alert.bot, alert.fired_ns)
+    message = f"Over {ended_of(alert)}."
+    return Alert(alert.rule, "warning", message, alert.bot, alert.fired_ns, alert.cleared_ns, "resolved")
 
 
 def _feed(view: View) -> Iterator[Alert]:
@@ -101,8 +103,18 @@ def _account(view: View) -> Iterator[Alert]:
         message = f"Deriv refused {status.rejected_by_deriv} calls for their rate since the gateway started."
         yield Alert("refused_by_deriv", "critical", message, since_ns=status.started_ns)
     if status.foreign_trades:
-        message = f"{status.foreign_trades} trades on this account were made by no bot of the fleet."
+        count = status.foreign_trades
+        trades = "1 trade on this account was" if count == 1 else f"{count} trades on this account were"
+        message = f"{trades} made by no bot of the fleet."
         yield Alert("foreign_trades", "critical", message, since_ns=status.started_ns)
+
+
+def _doubts(view: View) -> Iterator[Alert]:
+    for bot, unknown in view.unknown_orders.items():
+        if unknown.doubtful:
+            who = "1 order waits" if unknown.doubtful == 1 else f"{unknown.doubtful} orders wait"
+            message = f"{who} for you to decide what became of it: derivfleet orders --unknown"
+            yield Alert("doubtful_orders", "critical", message, bot)
 
 
 def _limits(view: View) -> Iterator[Alert]:

@@ -119,6 +119,7 @@ class Live:
                 kept_alerts=await self._store.read(partial(records.alerts, limit=_ALERTS)),
                 orders=await self._store.orders(self._account, limit=_ORDERS),
                 open_orders=await self._store.open_orders(self._account),
+                unknown_orders=await self._store.unknown_orders(self._account),
                 status=await self._store.status(self._account, now_ns),
                 quota=self._quota.get(self._account),
                 feed=FeedView(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from derivfleet.common.clock import NS_PER_S
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from derivfleet.metrics.alerts.records import Alert
     from derivfleet.metrics.curve import Curve
     from derivfleet.metrics.orders import OrderRecord
+    from derivfleet.metrics.queries import Unknown
     from derivfleet.metrics.status import Breaker, QuotaNow, Share, StatusSample
     from derivfleet.metrics.web.usage import Usage
 
@@ -75,6 +76,7 @@ class View:
     feed: FeedView
     copy: CopyView | None = None
     """None if there is none to be."""
+    unknown_orders: Mapping[str, Unknown] = field(default_factory=dict[str, "Unknown"])
 
 
 def snapshot(view: View) -> Json:
@@ -91,7 +93,12 @@ def snapshot(view: View) -> Json:
         "window_s": view.window_s,
         "account": _account_json(view),
         "gateway": _gateway_json(view),
-        "total": {**_total_json(view.fleet_curve), "open": sum(view.open_orders.values())},
+        "total": {
+            **_total_json(view.fleet_curve),
+            "open": sum(view.open_orders.values()),
+            "unknown": sum(one.orders for one in view.unknown_orders.values()),
+            "doubtful": sum(one.doubtful for one in view.unknown_orders.values()),
+        },
         "curve": _curve_json(view.fleet_curve, view.now_ns),
         "usage": view.usage.points(view.now_ns / NS_PER_S),
         "alerts": [alert_json(alert) for alert in alerts_of(view)],
@@ -229,6 +236,7 @@ def order_json(order: OrderRecord) -> Json:
         "error_code": order.error_code,
         "error_message": order.error_message,
         "reconciled": order.reconciled,
+        "doubt": order.doubt,
         "trace_id": order.trace_id,
         "changed_s": order.changed_ns / NS_PER_S,
         "settled_s": order.settled_ns / NS_PER_S or None,

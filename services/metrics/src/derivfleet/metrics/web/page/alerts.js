@@ -29,7 +29,8 @@ export function showAlerts(snapshot) {
 
 function item(one, nowS) {
   const times = [one.since_s ? `since ${whenOf(one.since_s, nowS)}` : "now", one.until_s ? `until ${whenOf(one.until_s, nowS)}` : ""].filter(Boolean).join(" ");
-  return make(`li.alert${one.state === "firing" ? "" : ".over"}`, {},
-    make("span.sign", { "data-tone": TONES[one.severity] ?? "even" }, make("span", { "aria-hidden": "true" }, SIGNS[one.severity] ?? "●"), ` ${one.severity}`),
-    make("div", {}, make("p", {}, one.message), make("p.note", {}, [one.rule.replaceAll("_", " "), one.bot, one.state, times].filter(Boolean).join(" · "))));
+  const isFiring = one.state === "firing";
+  return make(`li.alert${isFiring ? "" : ".over"}`, {},
+    make("span.sign", { "data-tone": (isFiring && TONES[one.severity]) || "even" }, make("span", { "aria-hidden": "true" }, SIGNS[one.severity] ?? "●"), ` ${one.severity}`),
+    make("div", {}, make("p", {}, [one.bot, one.message].filter(Boolean).join(": ")), make("p.note", {}, [one.rule.replaceAll("_", " "), isFiring ? "firing" : "over", times].filter(Boolean).join(" · "))));
 }

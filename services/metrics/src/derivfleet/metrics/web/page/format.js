@@ -37,7 +37,7 @@ export function money(text, { signed = false } = {}) {
   if (text === null || text === undefined || text === "") return "–";
   const negative = text.startsWith("-");
   const [whole, cents = ""] = text.replace("-", "").split(".");
-  const grouped = whole.replace(/\B(?=(\d{3})+$)/g, "\u2009");
+  const grouped = whole.replace(/\B(?=(\d{3})+$)/g, "\u202f");
   const zero = /^[0.]*$/.test(text.replace("-", ""));
   const sign = zero ? "" : negative ? MINUS : signed ? "+" : "";
   return `${sign}${grouped}.${cents.padEnd(2, "0")}`;
@@ -47,26 +47,26 @@ export const signOf = (text) => Math.sign(Number(text));
 export const toneOf = (text) => ["loss", "even", "gain"][signOf(text) + 1];
 
 export function percent(ratio, digits = 0) {
-  return ratio === null || ratio === undefined ? "–" : `${(ratio * 100).toFixed(digits)}\u2009%`;
+  return ratio === null || ratio === undefined ? "–" : `${(ratio * 100).toFixed(digits)}\u202f%`;
 }
 
 export function count(number) {
-  return String(number).replace(/\B(?=(\d{3})+$)/g, "\u2009");
+  return String(number).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 }
 
 export function millis(ms) {
   if (ms === null || ms === undefined) return "–";
-  if (ms < 1) return `${ms.toFixed(2)}\u2009ms`;
-  if (ms < 10) return `${ms.toFixed(1)}\u2009ms`;
-  if (ms < 1000) return `${Math.round(ms)}\u2009ms`;
-  return `${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1)}\u2009s`;
+  if (ms < 1) return `${ms.toFixed(2)}\u202fms`;
+  if (ms < 10) return `${ms.toFixed(1)}\u202fms`;
+  if (ms < 1000) return `${Math.round(ms)}\u202fms`;
+  return `${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1)}\u202fs`;
 }
 
 export function span(seconds) {
-  if (seconds < 60) return `${Math.round(seconds)}\u2009s`;
-  if (seconds < 3600) return `${Math.round(seconds / 60)}\u2009min`;
-  if (seconds < 172_800) return `${Math.round(seconds / 3600)}\u2009h`;
-  return `${Math.round(seconds / 86_400)}\u2009d`;
+  if (seconds < 60) return `${Math.round(seconds)}\u202fs`;
+  if (seconds < 3600) return `${Math.round(seconds / 60)}\u202fmin`;
+  if (seconds < 172_800) return `${Math.round(seconds / 3600)}\u202fh`;
+  return `${Math.round(seconds / 86_400)}\u202fd`;
 }
 
 export const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
@@ -105,8 +105,16 @@ export const durationOf = (order) => plural(order.duration, UNITS[order.duration
 // What became of an order: its profit if it has settled, else its state in a word.
 const STATES = { confirmed: "open", not_found: "not found" };
 const TONES = { confirmed: "calm", sent: "calm", intended: "calm", unknown: "warn" };
-export const stateOf = (order) => STATES[order.state] ?? order.state;
-export const toneOfState = (order) => (order.state === "settled" ? "even" : (TONES[order.state] ?? "loss"));
+export const stateOf = (order) => (order.doubt ? "doubtful" : (STATES[order.state] ?? order.state));
+export const toneOfState = (order) => (order.doubt ? "loss" : order.state === "settled" ? "even" : (TONES[order.state] ?? "loss"));
+
+// Why an order waits for a person, in words.
+const DOUBTS = {
+  more_candidates: "more purchases fit than orders were lost",
+  foreign_trades: "somebody else buys the like on this account",
+  records_unreadable: "the account's records could not be read",
+};
+export const doubtOf = (order) => DOUBTS[order.doubt] ?? order.doubt;
 
 // Whether a box shows something else than before; what has not changed keeps its elements, and what points at them.
 export function isNews(box, told) {

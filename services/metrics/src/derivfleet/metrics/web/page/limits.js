@@ -38,7 +38,7 @@ function nextCall(bucket, gateway, picked) {
   if (soonest.wait_ms === 0) return "next call now";
   const length = /\/(\d+)s$/.exec(soonest.binding_window);
   const why = length ? `the ${nameOf(Number(length[1]))} binds, ` : "";
-  return `${why}next call in ${(soonest.wait_ms / 1000).toFixed(1)}\u2009s`;
+  return `${why}next call in ${(soonest.wait_ms / 1000).toFixed(1)}\u202fs`;
 }
 
 const nameOf = (window_s) => WINDOWS[window_s] ?? span(window_s);

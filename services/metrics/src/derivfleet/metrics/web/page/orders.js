@@ -1,7 +1,7 @@
 // Every order the store knows, searched by id, bot, symbol and state; the newest page follows the live feed.
 
-import { at, contractOf, count, durationOf, make, money, plural, stateOf, toneOf, toneOfState, whenOf, write } from "./format.js";
-import { keep, orderLink } from "./overview.js";
+import { at, contractOf, count, doubtOf, durationOf, make, money, plural, stateOf, toneOf, toneOfState, whenOf, write } from "./format.js";
+import { keep, keyOf, orderLink } from "./overview.js";
 import { ask } from "./service.js";
 
 const PAGE = 50;
@@ -64,7 +64,7 @@ export class Orders {
     this.#nowS = snapshot.time_s;
     offer(at("orders-bot"), snapshot.bots.map((bot) => bot.bot));
     offer(at("orders-symbol"), [...new Set(snapshot.bots.flatMap((bot) => bot.symbols))].sort());
-    const newest = snapshot.orders[0] ? `${snapshot.orders[0].order_id} ${snapshot.orders[0].state}` : "";
+    const newest = snapshot.orders[0] ? keyOf(snapshot.orders[0]) : "";
     const isOnFirstPage = this.#shown.length <= PAGE;
     if (this.#open && isOnFirstPage && newest !== this.#newest && performance.now() - this.#asked > FOLLOW_MS) {
       this.#newest = newest;
@@ -99,7 +99,7 @@ export class Orders {
   }
 
   #draw(isFiltered, flash) {
-    keep(at("orders-table").tBodies[0], this.#shown, (order) => `${order.order_id} ${order.state}`, (order) => rowOf(order, this.#nowS || order.changed_s), flash);
+    keep(at("orders-table").tBodies[0], this.#shown, keyOf, (order) => rowOf(order, this.#nowS || order.changed_s), flash);
     at("orders-more").hidden = this.#before === null;
     at("orders-empty").hidden = this.#shown.length > 0;
     write(at("orders-empty"), isFiltered ? "No order fits the search." : "No orders yet: the first one appears here by itself.");
@@ -113,7 +113,7 @@ function offer(select, values) {
 }
 
 function rowOf(order, nowS) {
-  const state = make("td.state", { "data-tone": toneOfState(order), title: order.error_message }, stateOf(order), order.error_code ? make("small", {}, ` ${order.error_code}`) : "", order.reconciled ? make("small", { title: "Its answer was lost; the account's records told" }, " reconciled") : "");
+  const state = make("td.state", { "data-tone": toneOfState(order), title: order.doubt ? `${doubtOf(order)}: derivfleet orders --unknown` : order.error_message }, stateOf(order), order.error_code ? make("small", {}, ` ${order.error_code}`) : "", order.reconciled ? make("small", { title: "Its answer was lost; the account's records told" }, " reconciled") : "");
   return make("tr", {},
     make("td.time", {}, whenOf(order.changed_s, nowS)),
     make("td.who", {}, order.bot),

@@ -74,7 +74,7 @@ export class Overview {
       at("last").replaceChildren(make("li.empty", {}, this.#picked ? "None among the last ones of the fleet." : "No orders yet."));
       return;
     }
-    keep(at("last"), orders, (order) => `${order.order_id} ${order.state}`, orderItem);
+    keep(at("last"), orders, keyOf, orderItem);
   }
 }
 
@@ -102,6 +102,8 @@ export function keep(list, items, keyOf, makeItem, flash = true) {
   });
 }
 
+// What an item shows changes with these.
+export const keyOf = (order) => `${order.order_id} ${stateOf(order)}`;
 export const orderLink = (order) => `#/order/${encodeURIComponent(order.order_id)}`;
 
 function orderItem(order) {
@@ -161,11 +163,11 @@ function usageDrawing(snapshot) {
 }
 
 // A piece of the line itself: its dashes tell as much as its colour.
-const keyOf = (kind) =>
+const sampleOf = (kind) =>
   draw("svg", { class: "key", viewBox: "0 0 24 8", width: 24, height: 8, "aria-hidden": "true" }, draw("line", { class: `line ${kind}`, x1: 0, x2: 24, y1: 4, y2: 4 }));
 
 export function showLegend(list, entries) {
-  if (isNews(list, entries)) list.replaceChildren(...entries.map(([kind, name, value]) => make("li", {}, keyOf(kind), `${name} `, make("b", {}, value))));
+  if (isNews(list, entries)) list.replaceChildren(...entries.map(([kind, name, value]) => make("li", {}, sampleOf(kind), `${name} `, make("b", {}, value))));
 }
 
 function showTiles(snapshot) {
@@ -177,8 +179,9 @@ function showTiles(snapshot) {
   write(at("balance-note"), account.balance && isStale(snapshot) ? `${unit}, ${span(gateway.status_age_s)} old` : unit);
   write(at("win-rate"), percent(total.win_rate, 1));
   write(at("win-note"), `${count(total.wins)} of ${count(total.settled)} settled`);
-  write(at("open"), count(total.open));
-  write(at("open-note"), `${plural(recent.buys, "purchase")} in ${span(window_s)}`);
+  write(at("open"), count(total.open), total.doubtful ? "loss" : total.unknown ? "warn" : "even");
+  const unknown = total.doubtful ? `${count(total.doubtful)} ${total.doubtful === 1 ? "waits" : "wait"} for you` : `${count(total.unknown)} unknown`;
+  write(at("open-note"), total.unknown ? unknown : `${plural(recent.buys, "purchase")} in ${span(window_s)}`);
   const refused = gateway.rejected_by_deriv;
   write(at("refused"), refused === null ? "–" : count(refused), refused ? "loss" : "even");
   write(at("refused-note"), "calls, for their rate");

@@ -168,7 +168,12 @@ function completenessOf(report) {
   const { completeness: seen, start_epoch_s: start, end_epoch_s: end, filled_to_epoch_s: filled, time_zone: zone } = report;
   const parts = [];
   let tone = "gain";
-  if (filled >= end) parts.push("Everything of this period is here.");
+  if (seen.orders_unknown) {
+    tone = "warn";
+    const waits = seen.orders_doubtful ? `; ${count(seen.orders_doubtful)} of them ${seen.orders_doubtful === 1 ? "waits" : "wait"} for you` : "";
+    parts.push(`Of ${plural(seen.orders_unknown, "order")} (staked ${money(seen.staked_unknown)}) nobody knows yet whether it bought${waits}.`);
+  }
+  if (filled >= end) parts.push(seen.orders_unknown ? "All else of this period is here." : "Everything of this period is here.");
   else if (seen.feed_connected) parts.push(filled > start ? `The period runs; it is filled up to ${timeOf(filled, zone)} ${zone}.` : "Nothing of this period has come in yet.");
   else {
     tone = "loss";

@@ -1,6 +1,6 @@
 // Where the time goes, and what was not seen.
 
-import { isNews, make, millis, money, plural, span } from "./format.js";
+import { count, isNews, make, millis, money, plural, span } from "./format.js";
 
 const PHASES = [
   ["decide", "Bot decides", "The strategy thinks (trade.decide)"],
@@ -62,6 +62,11 @@ export function completenessOf(snapshot) {
   } else {
     parts.push(`Every order is here: the feed is live, ${plural(seen.orders_in_feed, "order")} settled in ${minutes}.`);
   }
+  const { unknown, doubtful } = snapshot.total;
+  if (unknown) {
+    tone = doubtful ? "loss" : tone === "gain" ? "warn" : tone;
+    parts.push(`Of ${plural(unknown, "order")} nobody knows yet whether it bought${doubtful ? `; ${count(doubtful)} of them ${doubtful === 1 ? "waits" : "wait"} for you` : ""}.`);
+  }
   const untraced = seen.orders_in_feed - seen.orders_traced;
   if (untraced > 0) {
     tone = tone === "gain" ? "warn" : tone;
@@ -73,14 +78,18 @@ export function completenessOf(snapshot) {
   if (seen.events_refused) parts.push(`${plural(seen.events_refused, "event")} of the feed could not be read.`);
   if (seen.spans_refused) parts.push(`${plural(seen.spans_refused, "malformed span")} refused since the start.`);
   if (seen.spans_sent_away) parts.push(`${plural(seen.spans_sent_away, "span")} told to come again.`);
-  if (snapshot.copy) parts.push(...copyOf(snapshot.copy));
+  if (snapshot.copy) parts.push(...copyOf(snapshot.copy, snapshot.speed));
   if (gateway.foreign_trades) parts.push(`${plural(gateway.foreign_trades, "trade")} on this account that no bot made.`);
   if (seen.traces_without_order || seen.events_refused || snapshot.copy?.problem || snapshot.copy?.refused_rows || gateway.foreign_trades) tone = tone === "gain" ? "warn" : tone;
   return { text: parts.join(" "), tone };
 }
 
-function copyOf(copy) {
-  const behind = copy.behind_rows ? `${plural(copy.behind_rows, "row")} behind, the oldest for ${span(copy.behind_s)}` : "up to date";
+// What is on its way is not behind.
+const ON_ITS_WAY_S = 30;
+
+function copyOf(copy, speed) {
+  const isBehind = copy.behind_rows && (copy.problem || copy.behind_s > ON_ITS_WAY_S * Math.max(1, speed));
+  const behind = isBehind ? `${plural(copy.behind_rows, "row")} behind, the oldest for ${span(copy.behind_s)}` : "up to date";
   const parts = [`The copy at Supabase is ${behind}${copy.problem ? ` (${copy.problem}, tried again)` : ""}.`];
   if (copy.refused_rows) parts.push(`${plural(copy.refused_rows, "row")} refused by it.`);
   return parts;

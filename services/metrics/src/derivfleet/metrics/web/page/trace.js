@@ -1,6 +1,6 @@
 // One order: its facts, and its trace as a waterfall of the spans of bot and gateway.
 
-import { at, contractOf, dateOf, durationOf, make, millis, money, plural, stateOf, timeOf, toneOf, toneOfState, write } from "./format.js";
+import { at, contractOf, dateOf, doubtOf, durationOf, make, millis, money, plural, stateOf, timeOf, toneOf, toneOfState, write } from "./format.js";
 import { ask } from "./service.js";
 
 const PURCHASE = ["trade.decide", "trade.buy", "gateway.buy", "quota.wait", "deriv.call"];
@@ -93,6 +93,7 @@ export class Trace {
       ["Order", order.order_id, "", ".id"],
       ["Trace", order.trace_id || "none", "", ".id"],
       ...(order.error_message ? [["Problem", order.error_message]] : []),
+      ...(order.doubt ? [["Waits for you", `${doubtOf(order)}; decide with: derivfleet orders --unknown`, "loss"]] : []),
       ...(order.reconciled ? [["Reconciled", "its answer was lost; the account's records told what became of it"]] : []),
     ];
     at("order-facts").replaceChildren(...facts.map(([name, value, tone, kind = ""]) => make(`div${kind}`, {}, make("dt", {}, name), make("dd", tone ? { "data-tone": tone } : {}, value))));
@@ -124,7 +125,7 @@ function drawScale(until) {
   const step = [1, 2, 5, 10].map((m) => m * power).find((one) => one >= rough);
   const marks = [];
   for (let ms = 0; ms <= until; ms += step) {
-    const mark = make("span", {}, ms === 0 ? "0" : step < 1000 ? `${Number(ms.toFixed(3))}\u2009ms` : `${Number((ms / 1000).toFixed(2))}\u2009s`);
+    const mark = make("span", {}, ms === 0 ? "0" : step < 1000 ? `${Number(ms.toFixed(3))}\u202fms` : `${Number((ms / 1000).toFixed(2))}\u202fs`);
     mark.style.left = `${(100 * ms) / until}%`;
     marks.push(mark);
   }

@@ -1,0 +1,13 @@
+-- Why a person has to decide what became of an order.
+
+alter table public.orders add column doubt text not null default '';
+comment on column public.orders.doubt is
+  'Of an unknown order: why the account''s records alone do not tell whether it bought, so that an operator has to (more_candidates, foreign_trades, records_unreadable). Empty for all others.';
+
+create or replace view public.open_orders with (security_invoker = true) as
+select fleet, account, bot, order_id, symbol, contract_type, stake, state, contract_id, intended_at, error_code, doubt
+from public.orders
+where state in ('intended', 'sent', 'confirmed', 'unknown')
+order by intended_at;
+comment on view public.open_orders is
+  'Orders that are not final, the oldest first; an unknown one is being looked up, one with a doubt waits for an operator.';
