@@ -219,11 +219,14 @@ class AccountTarget:
         self._room = room
 
     async def _leave(self) -> None:
-        if self._room is None or self._journal is None:
+        room, journal = self._room, self._journal
+        if room is None or journal is None:
             return
-        ending = asyncio.ensure_future(self._room.stop())
-        while not ending.done():
-            await self._clock.advance(1.0)
-        ending.result()
-        self._journal.close()
-        self._room = None
+        self._room = self._journal = None  # also if it cannot be ended in order: the next case gets an account of its own
+        ending = asyncio.ensure_future(room.stop())
+        try:
+            while not ending.done():
+                await self._clock.advance(1.0)
+            ending.result()
+        finally:
+            journal.close()
