@@ -106,7 +106,7 @@ class Postgres:
         self._process.wait()
         self._process = None
         if number is signal.SIGKILL:
-            # Who serves a connection would still answer for a while, until it notices that the one that started it died.
+            # Those who serve connections would go on answering until they notice that they are alone.
             for worker in workers:
                 with suppress(psutil.NoSuchProcess):
                     worker.kill()
