@@ -9,9 +9,8 @@
         │ │        ▲
         │ │        │ (found in the account's records, or named by an operator)
         └─┴─▶ unknown ──▶ rejected (a late answer)
-                   └────▶ not_found ──▶ confirmed (a late record: an incident)
-
-        confirmed ──▶ unknown (no record knows the receipt's contract; an operator decides)
+                   │└───▶ not_found ──▶ confirmed (a late record: an incident)
+                   └◀──── confirmed (no record knows the contract of its receipt)
 
 Unknown means that the purchase may have happened; it is never resent. ``doubt`` says that the records alone will not
 tell what became of it, and hands it to an operator; it is a mark on the state and not a state of its own, for a later
@@ -346,22 +345,12 @@ def _purchase_moved(
             return replace(order, doubt=doubt, candidates=candidates)
         case Disproved(candidates):
             message = f"Deriv's receipt names contract {order.contract_id}, which none of the account's records know"
-            return replace(
-                order,
-                state=State.UNKNOWN,
-                contract_id=0,
-                buy_transaction_id=0,
-                buy_price=None,
-                payout=None,
-                purchase_epoch_s=0,
-                lost_time_ns=order.lost_time_ns or order.answered_time_ns,
-                answered_time_ns=0,
-                error_code="NO_SUCH_CONTRACT",
-                error_message=message,
-                attribution=Attribution.NONE,
-                doubt=Doubt.NO_CONTRACT,
-                candidates=candidates,
-            )
+            # Of the receipt nothing is kept.
+            asked = (order.account, order.order_id, order.bot, order.terms)
+            sent = Order(*asked, State.UNKNOWN, order.intended_time_ns, order.traceparent, order.sent_time_ns)
+            lost_ns = order.lost_time_ns or order.answered_time_ns
+            lost = replace(sent, error_code="NO_SUCH_CONTRACT", error_message=message, lost_time_ns=lost_ns)
+            return replace(lost, doubt=Doubt.NO_CONTRACT, candidates=candidates, exits=order.exits)
         case _:
             assert_never(event)
 
