@@ -8,10 +8,12 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
+import psutil
 import psycopg
 from psycopg.sql import SQL, Identifier
 
@@ -97,10 +99,20 @@ class Postgres:
 
     def stop(self, number: signal.Signals) -> None:
         """End it: SIGQUIT or SIGKILL as in a crash, SIGINT in good order."""
-        if self._process is not None:
-            self._process.send_signal(number)
-            self._process.wait()
-            self._process = None
+        if self._process is None:
+            return
+        workers = psutil.Process(self._process.pid).children()
+        self._process.send_signal(number)
+        self._process.wait()
+        self._process = None
+        if number is signal.SIGKILL:
+            # Those who serve connections would go on answering until they notice that they are alone.
+            for worker in workers:
+                with suppress(psutil.NoSuchProcess):
+                    worker.kill()
+        end_s = time.monotonic() + START_S
+        while any(map(_runs, workers)) and time.monotonic() < end_s:
+            time.sleep(0.005)
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         done = subprocess.run(  # noqa: S603 - as above
@@ -125,3 +137,10 @@ class Postgres:
             shutil.copytree(installed, copied, symlinks=True)
             installed = copied
         return installed / "bin"
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -85,6 +85,8 @@ class House:
     control: control_pb2_grpc.ControlServiceAsyncStub
     reports: reports_pb2_grpc.ReportsServiceAsyncStub
     web_url: str
+    scrape_urls: dict[str, str]
+    """Where Prometheus would ask, by service; a bot's by its name."""
     restart_gateway: Callable[[], Awaitable[None]]
     gateway: str
     """host:port, for connections of one's own."""
@@ -202,6 +204,13 @@ async def _started(part: _Part, address: str) -> None:
     await serving
 
 
+def _scraped_at(name: str, urls: dict[str, str]) -> str:
+    """Where a service is to serve its gauges; noted among the ``urls``."""
+    address = f"127.0.0.1:{free_port()}"
+    urls[name] = f"http://{address}/metrics"
+    return address
+
+
 @asynccontextmanager
 async def house(
     folder: Path,
@@ -214,10 +223,11 @@ async def house(
     with_metrics: bool = False,
     token: str = TOKEN,
     journal: str = "",
+    scraped: bool = False,
 ) -> AsyncGenerator[House, None]:
     """Start a fleet: ``bots`` are in the fleet file, ``running`` of them run; the others can be played by the test.
 
-    A bot that is named twice in ``running`` has two replicas.
+    A bot that is named twice in ``running`` has two replicas. ``scraped``: gateway and bots serve their gauges, too.
     """
     bots = bots or [one_bot()]
     fleet = folder / "fleet.yaml"
@@ -234,6 +244,7 @@ async def house(
     settings_file = folder / "simulator.yaml"
     settings_file.write_text(yaml.safe_dump(simulator or {}))
     otlp = at["metrics"] if with_metrics else ""
+    scrape_urls = {"simulator": f"http://{at['simulator']}/metrics", "metrics": f"http://{at['web']}/metrics"}
 
     def part(serve: Callable[..., Awaitable[None]], name: str, settings: object) -> _Part:
         async def start(stop: asyncio.Event) -> None:
@@ -281,6 +292,7 @@ async def house(
         gateway_settings = GatewaySettings.model_validate(
             {
                 "listen": at["gateway"],
+                "metrics_listen": _scraped_at("gateway", scrape_urls) if scraped else "",
                 "fleet": fleet,
                 "tokens": tokens,
                 "journal": journal or folder / "journal.sqlite",
@@ -309,6 +321,7 @@ async def house(
                         replica=f"{name}-{index}",
                         fleet=fleet,
                         gateway=at["gateway"],
+                        metrics_listen=_scraped_at(name, scrape_urls) if scraped else "",
                         token_file=folder / f"tokens/{name}.token",
                     ),
                 )
@@ -333,6 +346,7 @@ async def house(
             control=control_pb2_grpc.ControlServiceStub(channel),
             reports=reports_pb2_grpc.ReportsServiceStub(metrics),
             web_url=f"http://{at['web']}",
+            scrape_urls=scrape_urls,
             restart_gateway=restart_gateway,
             gateway=at["gateway"],
             metrics=at["metrics"],

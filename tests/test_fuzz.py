@@ -13,7 +13,8 @@ from typing import Any, Self
 import pytest
 
 from tests.fuzz import corpus
-from tests.fuzz.hunt import SHARES, TARGETS, play_one, shares_of
+from tests.fuzz.accounts import AccountTarget
+from tests.fuzz.hunt import SHARES, TARGETS, play_one, shares_of, smallest
 from tests.fuzz.mutators import broken_json
 from tests.fuzz.shrink import shrunk
 from tests.fuzz.targets import chance_of
@@ -66,6 +67,24 @@ async def test_a_case_that_breaks_something_is_told_and_made_small() -> None:
         return again is not None and again.where == found.where
 
     assert await shrunk(case, fails) == b"bad"
+
+
+class BrittleAccount(AccountTarget):
+    """An account that breaks at a word."""
+
+    def throw(self, case: bytes) -> None:
+        super().throw(case)
+        if b"bad" in case:
+            raise KeyError("bad")
+
+
+def test_an_account_serves_the_next_case_after_one_that_broke_it() -> None:
+    with BrittleAccount() as target:
+        assert play_one(target, b"buy\ngood") is None
+        found = play_one(target, b"buy\n..bad..")
+        assert found is not None
+        assert smallest(target, b"buy\n..bad..", found, [0, 0, 0]) == b"bad"
+        assert play_one(target, b"buy\ngood") is None
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tests.fuzz.targets import Target
 
-__all__ = ["SHARES", "TARGETS", "Failure", "Figures", "Hunt", "play_one", "shares_of"]
+__all__ = ["SHARES", "TARGETS", "Failure", "Figures", "Hunt", "play_one", "shares_of", "smallest"]
 
 TARGETS: dict[str, Callable[[], Target]] = {
     "frames": FrameTarget,
@@ -304,7 +304,7 @@ def _play_target(name: str, target: Target, numbers: range, seed: int, at: Any, 
         case = target.make(chance_of(seed, name, number))
         found = play_one(target, case)
         if found is not None:
-            small = case if found.where in told else asyncio.run(_smallest(target, case, found, at))
+            small = case if found.where in told else smallest(target, case, found, at)
             told.add(found.where)
             out.put(Failure(name, number, found.kind, found.error, found.where, repr(small)[:MOST_SHOWN]))
         at[_COUNTS + at[_TARGET]] += 1
@@ -316,15 +316,21 @@ def _play_target(name: str, target: Target, numbers: range, seed: int, at: Any, 
     return time.process_time() - began_s, growth_mb
 
 
-async def _smallest(target: Target, case: bytes, found: Failure, at: Any) -> bytes:
+def smallest(target: Target, case: bytes, found: Failure, at: Any) -> bytes:
+    """The least that fails as the case did; ``at`` is told that this does not stand still."""
     end_s = time.monotonic() + SHRINK_S
 
     async def fails(smaller: bytes) -> bool:
         at[_BEAT] += 1
         if time.monotonic() > end_s:
             return False
-        # In a thread, for a target may have a loop of its own.
-        again = await asyncio.to_thread(play_one, target, smaller)
+        again = play_one(target, smaller)
         return again is not None and again.where == found.where
 
-    return await shrunk(case, fails)
+    # Taken through by hand: it waits for nothing, and a target may have a loop and a database that are this thread's.
+    try:
+        shrunk(case, fails).send(None)
+    except StopIteration as ended:
+        small: bytes = ended.value
+        return small
+    raise RuntimeError("making a case small has waited for something")

@@ -26,6 +26,13 @@ tolerations:
 {{- end }}
 {{- end }}
 
+{{/* Where a Prometheus that goes by annotations finds a pod's figures; the argument is the port. */}}
+{{- define "derivfleet.scraped" -}}
+prometheus.io/scrape: "true"
+prometheus.io/port: {{ . | quote }}
+prometheus.io/path: /metrics
+{{- end }}
+
 {{/* The beginning of a container: (dict "context" $ "service" "gateway"). */}}
 {{- define "derivfleet.container" -}}
 image: {{ include "derivfleet.image" . }}

@@ -42,11 +42,18 @@ def test_prices_are_read_as_decimals() -> None:
         '{"a": ' + "9" * 5000 + "}",
         "[" * 100_000,
         b"\xff\xfe\xfd",
+        '{"a": {"b": ["\\uD83D"]}}',
+        '{"\\udc00": 1}',
+        b'{"a": "\\ud83d\\ud83d"}',
     ],
 )
 def test_what_is_no_json_object_is_malformed(text: str | bytes) -> None:
     with pytest.raises(MalformedFrame):
         from_json(text)
+
+
+def test_characters_may_be_written_as_numbers() -> None:
+    assert from_json('{"a": "\\ud83d\\ude00 \\u00e9 \\\\ud83d"}') == {"a": "😀 é \\ud83d"}
 
 
 def test_only_json_values_are_written() -> None:

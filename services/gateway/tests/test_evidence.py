@@ -157,6 +157,36 @@ async def test_own_purchases_are_never_taken_for_somebody_else_s(opened: Opened)
         await reconciler.stop()
 
 
+async def test_what_loses_its_answer_while_a_list_is_read_is_nobody_else_s(opened: Opened) -> None:
+    async with opened() as account:
+        reconciler = Reconciler(account.desk)
+        asked: list[tuple[Socket, Frame]] = []
+        account.deriv.on["portfolio"] = lambda socket, frame: asked.append((socket, frame))
+        await account.lose("o1", bought=False)
+        await account.clock.advance(5)  # too late for what is bought now to be the first one
+
+        def silently(_socket: Socket, frame: Frame) -> None:
+            account.deriv.bought(frame)
+
+        account.deriv.on["buy"] = silently
+        buying = account.buying("o2", "two")
+        await account.clock.advance(6)
+        for socket in account.deriv.open_sockets("orders"):
+            socket.abort()
+        assert (await buying)[0].state is State.UNKNOWN
+        ((socket, frame),) = asked
+        (row,) = account.deriv.purchases
+        contract = {**row, "buy_price": str(-row["amount"]), "purchase_time": row["transaction_time"]}
+        account.deriv.reply(socket, frame, "portfolio", {"contracts": [contract]})
+        await account.clock.advance(0.4)
+        assert account.desk.evidence.foreign_count == 0
+        order = account.desk.find("o2")
+        assert order is not None
+        assert (order.state, order.attribution) == (State.CONFIRMED, Attribution.RECORD)
+        assert account.deriv.calls("statement") == []
+        await reconciler.stop()
+
+
 async def test_a_contract_that_has_its_order_is_nobody_else_s(opened: Opened) -> None:
     async with opened() as account:
         reconciler = Reconciler(account.desk)

@@ -54,6 +54,57 @@ async def test_a_contract_that_cannot_be_read_does_not_keep_others_from_settling
         await reconciler.stop()
 
 
+@pytest.mark.parametrize("answer", ["an error", "nothing"])
+async def test_a_receipt_for_a_contract_that_no_record_knows_is_left_to_an_operator(
+    opened: Opened, answer: str
+) -> None:
+    async with opened() as account:
+
+        def buy(socket: Socket, frame: Frame) -> None:
+            receipt = {**account.deriv.bought(frame), "contract_id": 666, "purchase_time": 9_999_999_999}
+            account.pushed(account.deriv.purchases[0])
+            account.deriv.reply(socket, frame, "buy", receipt)
+
+        account.deriv.on["buy"] = buy
+        if answer == "an error":
+            account.deriv.on["proposal_open_contract"] = lambda socket, frame: account.deriv.refuse(
+                socket, frame, "ContractNotFound"
+            )
+        wrong, _ = await account.buying("o1")
+        assert (wrong.state, wrong.contract_id) == (State.CONFIRMED, 666)
+        (row,) = account.deriv.purchases
+        reconciler = Reconciler(account.desk)
+        # What one list does not show, a later one may.
+        hidden, account.deriv.purchases = account.deriv.purchases, [{**row, "contract_id": 666}]
+        await account.clock.advance(60)
+        assert account.state("o1") == State.CONFIRMED
+        account.deriv.purchases = hidden
+        await account.clock.advance(29)
+        assert account.state("o1") == State.CONFIRMED
+        await account.clock.advance(91)
+        order = account.desk.unknown["o1"]
+        assert (order.doubt, order.contract_id) == (Doubt.NO_CONTRACT, 0)
+        assert [one.contract_id for one in order.candidates] == [row["contract_id"]]
+        # It is not taken for not bought, also after a restart, and is asked about no more.
+        asked = len(account.deriv.sent)
+        await account.clock.advance(300)
+        await reconciler.stop()
+        desk = Desk(account.line, Feed(account.journal), account.telemetry, "USD")
+        desk.recover()
+        reconciler = Reconciler(desk)
+        await account.clock.advance(300)
+        assert desk.unknown["o1"].doubt is Doubt.NO_CONTRACT
+        assert not {"statement", "portfolio", "proposal_open_contract"} & {
+            name for _, frame in account.deriv.sent[asked:] for name in frame
+        }
+        # A person says which it was.
+        account.deriv.on["proposal_open_contract"] = account.shown(is_sold=1, sell_price="0.68", sell_time=9)
+        found = await resolve(desk, order, row["contract_id"], "ann")
+        assert (found.state, found.attribution) == (State.SETTLED, Attribution.OPERATOR)
+        assert desk.evidence.foreign_count == 0
+        await reconciler.stop()
+
+
 async def test_a_statement_that_cannot_be_read_does_not_keep_contracts_from_settling(opened: Opened) -> None:
     async with opened() as account:
         await account.buying("o1")

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.settings import load_settings
-from derivfleet.metrics.settings import MetricsSettings, key_of, split_address
+from derivfleet.common.settings import load_settings, split_address
+from derivfleet.metrics.settings import MetricsSettings, key_of
 
 REQUIRED = {"TOKEN_FILE": "t", "STORE": "m.sqlite", "FLEET": "fleet.yaml"}
 

@@ -59,6 +59,14 @@ class Servicer(trading_pb2_grpc.TradingServiceServicer):
         del request, context
         yield trading_pb2.StreamTicksResponse()
 
+    async def StreamOrders(  # type: ignore[override]  # noqa: N802 - the contract's name; its stub knows generators only
+        self,
+        request: trading_pb2.StreamOrdersRequest,
+        context: grpc.aio.ServicerContext[Any, trading_pb2.StreamOrdersResponse],
+    ) -> None:
+        del request
+        await context.write(trading_pb2.StreamOrdersResponse())
+
 
 SERVICER = Servicer()  # pyright: ignore[reportAbstractUsage] - two methods are enough to be called
 
@@ -85,6 +93,28 @@ async def test_the_name_in_the_token_is_the_caller(tmp_path: Path) -> None:
         response = await stub.Check(trading_pb2.CheckRequest(), metadata=metadata)
         assert response.order.bot == "one"
         assert [item async for item in stub.StreamTicks(trading_pb2.StreamTicksRequest(), metadata=metadata)]
+
+
+@pytest.mark.parametrize(("method", "streams"), [("Check", False), ("StreamTicks", True), ("StreamOrders", True)])
+async def test_a_request_that_is_no_message_is_the_caller_s_mistake_in_one_line(
+    tmp_path: Path, method: str, streams: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with serving(tmp_path) as (channel, _):
+        make: Any = channel.unary_stream if streams else channel.unary_unary
+        metadata = bearer(read_token(tmp_path / "one.token", "TOKEN_FILE"))
+        call: Any = make(f"/{TRADING}/{method}")(b"\xff no message", metadata=metadata)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await (anext(aiter(call)) if streams else call)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert problem_of(caught.value).reason == "REQUEST_UNREADABLE"
+        # Who sends a message is served as ever.
+        good = trading_pb2.CheckRequest().SerializeToString()
+        call = make(f"/{TRADING}/{method}")(good, metadata=metadata)
+        assert await (anext(aiter(call)) if streams else call) is not None
+    said = "".join(capfd.readouterr())
+    assert said.count("call refused") == 1
+    assert "REQUEST_UNREADABLE" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("token", ["", "one.wrong", "nobody.x", "one", "ünïcode"])

@@ -28,6 +28,7 @@ from derivfleet.gateway.core.orders import (
     Candidate,
     Confirmed,
     Denied,
+    Disproved,
     Doubt,
     Doubted,
     Event,
@@ -64,13 +65,14 @@ EVENTS: tuple[Event, ...] = (
     Settled(Decimal("0.68"), 1_795_161_604),
     ExitAsked("sell-1", ExitTerms(ExitKind.SELL)),
     ExitMoved("sell-1", ExitSent()),
+    Disproved((Candidate(9, 1, Decimal("0.35"), Decimal("0.68")),)),
 )
 ARROWS = {
     "intended": {"denied", "sent"},
     "sent": {"confirmed", "rejected", "unknown", "denied"},
     "unknown": {"confirmed", "rejected", "not_found", "unknown"},
     "not_found": {"confirmed", "not_found"},
-    "confirmed": {"settled", "confirmed"},
+    "confirmed": {"settled", "confirmed", "unknown"},
     "settled": {"settled"},
 }
 """The picture in the module's docstring, written another way."""
@@ -99,6 +101,16 @@ def test_a_lost_answer_is_unknown_and_can_be_found() -> None:
     assert found.state is State.CONFIRMED
     assert found.reconciled
     assert found.error_code == ""
+
+
+def test_a_receipt_that_no_record_bears_out_leaves_nothing_of_it_behind() -> None:
+    order = after(Sent(), RECEIPT, EVENTS[-1])
+    assert (order.state, order.doubt) == (State.UNKNOWN, Doubt.NO_CONTRACT)
+    assert [one.contract_id for one in order.candidates] == [9]
+    assert str(RECEIPT.contract_id) in order.error_message
+    assert order.lost_time_ns == 3
+    lost = replace(after(Sent(), Lost("Timeout", "no answer")), doubt=order.doubt, candidates=order.candidates)
+    assert replace(order, error_code="Timeout", error_message="no answer") == lost
 
 
 def test_not_found_is_corrected_by_a_later_record() -> None:

@@ -6,6 +6,7 @@ from derivfleet.gateway.core.exits import Ending, ExitKind, ExitSent, ExitTerms
 from derivfleet.gateway.core.orders import (
     Confirmed,
     Denied,
+    Disproved,
     Doubt,
     Doubted,
     Event,
@@ -37,6 +38,7 @@ STORIES: dict[str, tuple[Event, ...]] = {
     "doubtful": (Sent(), Lost("Timeout", ""), Doubted(Doubt.FOREIGN_TRADES)),
     "still doubtful": (Sent(), Lost("Timeout", ""), Doubted(Doubt.UNREADABLE), Doubted(Doubt.MORE_CANDIDATES)),
     "decided": (Sent(), Lost("Timeout", ""), Doubted(Doubt.MORE_CANDIDATES), NotFound("operator")),
+    "disproved": (Sent(), RECEIPT, Disproved()),
     "late": (Sent(), Lost("Timeout", ""), NotFound(), RECEIPT, Settled(Decimal(0), 2)),
     "sold": (
         Sent(),
@@ -60,9 +62,9 @@ def test_counts_follow_the_transitions_and_a_replay_gives_the_same() -> None:
         profit = (order.profit if is_settled else None) or Decimal(0)
         replayed.replay([Past("bot", kind(order), 1, int(profit > 0), profit)])
     tally = live.of("bot")
-    assert (tally.buys, tally.confirmed, tally.settled, tally.wins) == (13, 6, 5, 1)
-    assert (tally.denied, tally.rejected, tally.unknown, tally.open) == (1, 1, 3, 4)
-    assert (tally.doubtful, tally.found_late) == (2, 1)
+    assert (tally.buys, tally.confirmed, tally.settled, tally.wins) == (14, 6, 5, 1)
+    assert (tally.denied, tally.rejected, tally.unknown, tally.open) == (1, 1, 4, 5)
+    assert (tally.doubtful, tally.found_late) == (3, 1)
     assert tally.profit == Decimal("-2.55")
     assert replayed.of("bot") == tally
 

@@ -11,12 +11,14 @@ import structlog
 
 from derivfleet.bot.core.trader import Trader
 from derivfleet.bot.gateway import Gateway
+from derivfleet.bot.gauges import gauges
 from derivfleet.bot.runner import Runner
 from derivfleet.bot.settings import BotSettings
 from derivfleet.bot.staking import FlatStaking
 from derivfleet.bot.strategies import decide
 from derivfleet.common.fleet import load_fleet
 from derivfleet.common.rpc.identity import OwnToken
+from derivfleet.common.scraping import scraped
 from derivfleet.common.service import run_service
 
 if TYPE_CHECKING:
@@ -47,7 +49,13 @@ async def serve(settings: BotSettings, clock: Clock, telemetry: Telemetry, stop:
     structlog.contextvars.bind_contextvars(replica=replica)
     gateway = Gateway(settings.gateway, token, bot.name, replica, account, clock)
     try:
-        await Runner(bot, account, trader, gateway, telemetry, clock).run(stop)
+        runner = Runner(bot, account, trader, gateway, telemetry, clock)
+        async with scraped(
+            settings.metrics_listen,
+            "DERIVFLEET_BOT_METRICS_LISTEN",
+            lambda: gauges(bot.name, trader, runner.last_tick_ns, runner.last_decision_ns),
+        ):
+            await runner.run(stop)
     finally:
         await gateway.close()
 

@@ -74,6 +74,9 @@ class Runner:
         self._gateway = gateway
         self._telemetry = telemetry
         self._clock = clock
+        self.last_tick_ns = 0
+        self.last_decision_ns = 0
+        """0: none yet."""
         self._traces: dict[str, TradeTrace] = {}
         self._following = asyncio.Event()
         self._idle = asyncio.Event()
@@ -167,7 +170,8 @@ class Runner:
                         self._trader.remember(symbol, await self._gateway.history(symbol, least))
                     async for tick in stream:
                         link.up()
-                        self._do(self._trader.on_tick(tick, self._clock.now_ns()))
+                        self.last_tick_ns = self._clock.now_ns()
+                        self._do(self._trader.on_tick(tick, self.last_tick_ns))
             except RefusedError as error:
                 refusal = error.refusal
             link.down(refusal)
@@ -218,6 +222,7 @@ class Runner:
         strategy = self._bot.parameters.strategy
         trace = TradeTrace(self._telemetry, self._account, self._bot.name, strategy, intention, self._clock.now_ns())
         self._traces[intention.order_id] = trace
+        self.last_decision_ns = intention.arrived_ns
         self._idle.clear()
         self._say(
             "decided",

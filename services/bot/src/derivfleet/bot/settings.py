@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic_settings import SettingsConfigDict
 
-from derivfleet.common.settings import ServiceSettings
+from derivfleet.common.settings import Address, ServiceSettings
 
 __all__ = ["BotSettings"]
 
@@ -23,5 +24,7 @@ class BotSettings(ServiceSettings):
     """host:port of the gateway."""
     replica: str = ""
     """Which process of the bot this is: unlike any other's, as the pod's name. Empty takes host and process id."""
+    metrics_listen: Address | Literal[""] = ""
+    """host:port of ``/metrics`` for Prometheus; empty serves none."""
     token_file: Path
     """The file that holds this bot's token."""

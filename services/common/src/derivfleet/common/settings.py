@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import os
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotation at run time
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from derivfleet.common.errors import ConfigurationError
 
-__all__ = ["ServerSettings", "ServiceSettings", "first_problem", "load_settings"]
+__all__ = ["Address", "ServerSettings", "ServiceSettings", "first_problem", "load_settings", "split_address"]
 
 T = TypeVar("T", bound="ServiceSettings")
+_MAX_PORT = 65_535
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """``host:port`` or ``[v6]:port`` as host and port; port 0 takes a free one. Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > _MAX_PORT:
+        raise ValueError(f"must be host:port, not {text!r}")
+    return host, int(port)
+
+
+def _checked_address(text: str) -> str:
+    split_address(text)
+    return text
+
+
+Address = Annotated[str, AfterValidator(_checked_address)]
 
 
 class ServiceSettings(BaseSettings):

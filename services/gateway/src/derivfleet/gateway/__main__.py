@@ -14,8 +14,10 @@ from derivfleet.common.logs import hide
 from derivfleet.common.rpc.identities import identities_of
 from derivfleet.common.rpc.identity import Role
 from derivfleet.common.rpc.server import Server
+from derivfleet.common.scraping import scraped
 from derivfleet.common.service import run_service
 from derivfleet.gateway.accounts import AccountRoom
+from derivfleet.gateway.gauges import gauges
 from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.journal.journal import Journal, open_store
 from derivfleet.gateway.journal.keeper import Keeper
@@ -112,10 +114,15 @@ async def _serve(
     opening = asyncio.create_task(_open(rooms, server))
     stopping = asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
-        if opening.done():
-            opening.result()
-        await stopping
+        async with scraped(
+            settings.metrics_listen,
+            "DERIVFLEET_GATEWAY_METRICS_LISTEN",
+            lambda: gauges(rooms.values(), journal, clock.now_ns()),
+        ):
+            await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if opening.done():
+                opening.result()
+            await stopping
         _log.info("draining")
     finally:
         opening.cancel()

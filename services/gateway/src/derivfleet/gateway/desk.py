@@ -19,8 +19,10 @@ from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway import wording
 from derivfleet.gateway.core.orders import (
     FINAL,
+    Candidate,
     Confirmed,
     Denied,
+    Disproved,
     Doubt,
     Event,
     Lost,
@@ -244,6 +246,12 @@ class Desk:
         self.evidence.tied(order.contract_id)
         early = self.settlements.begin(order)
         return order if early is None else self._move(order, early)
+
+    def disprove(self, order: Order, candidates: tuple[Candidate, ...]) -> Order:
+        """No record knows the contract of an order's receipt: nobody waits for its end any longer."""
+        moved = self._move(order, Disproved(candidates))
+        self.settlements.end(order)
+        return moved
 
     def conclude(self, order: Order, event: Event) -> Order:
         """What else is found out about an order, or done to it."""

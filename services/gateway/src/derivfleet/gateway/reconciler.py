@@ -16,6 +16,7 @@ from derivfleet.common.backoff import backoff_s
 from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.gateway import lists
+from derivfleet.gateway.core.exits import DECIDED
 from derivfleet.gateway.core.orders import Confirmed, Doubt, Doubted, NotFound, Order, Settled, State
 from derivfleet.gateway.core.reconcile import (
     ABSENT_AFTER_S,
@@ -23,9 +24,11 @@ from derivfleet.gateway.core.reconcile import (
     LostOrder,
     Read,
     Verdict,
+    candidate_of,
     due,
     end_s,
     ending_of,
+    fits,
     is_unreadable,
     is_watched,
     judge,
@@ -75,6 +78,8 @@ class Reconciler:
         self._lost: dict[str, LostOrder] = {}
         self._steps: dict[str, int] = {}
         self._checks: dict[str, tuple[int, int]] = {}
+        self._missing_ns: dict[str, int] = {}
+        """Since when no record knows the contract of a confirmed order."""
         self._slack_s = max(CLOCK_SLACK_S, self._clock.fleet_s(LEAST_SLACK_WALL_S))
         self._absent_after_s = max(ABSENT_AFTER_S, self._clock.fleet_s(LEAST_ABSENCE_WALL_S))
         self._task = asyncio.create_task(self._run(), name=f"reconcile {self._line.account}")
@@ -117,7 +122,11 @@ class Reconciler:
         now_ns = self._clock.now_ns()
         for order_id in [one.order_id for one in self._desk.watched.values() if not is_watched(one, now_ns)]:
             del self._desk.watched[order_id]
-        orders = {**self._desk.watched, **self._desk.unknown}
+        orders = {
+            order_id: order
+            for order_id, order in {**self._desk.watched, **self._desk.unknown}.items()
+            if order.doubt is not Doubt.NO_CONTRACT  # it has a receipt: that no record shows it proves nothing
+        }
         before = self._lost
         self._lost = {
             order_id: LostOrder(order, before[order_id].clean_reads, before[order_id].read_ns)
@@ -254,7 +263,10 @@ class Reconciler:
         for order in list(self._desk.open.values()):
             if order.state is not State.CONFIRMED:
                 continue
-            checks, due_ns = self._checks.get(order.order_id, (0, end_s(order) * 10**9 + round(OVERDUE_AFTER_S * 1e9)))
+            # The receipt may be wrong about the time, too.
+            late_s = max(0, order.purchase_epoch_s - order.answered_time_ns // 10**9 - CLOCK_SLACK_S)
+            over_ns = (end_s(order) - late_s) * 10**9 + round(OVERDUE_AFTER_S * 1e9)
+            checks, due_ns = self._checks.get(order.order_id, (0, over_ns))
             if now_ns < due_ns:
                 continue
             again_ns = now_ns + round(backoff_s(checks, order.order_id, 2.0) * 1e9)
@@ -264,19 +276,20 @@ class Reconciler:
             except (CallRefusedError, MalformedAnswer) as error:
                 # One contract that cannot be read is no reason to leave the next one alone.
                 _log.warning("an ended contract could not be read", order_id=order.order_id, problem=str(error))
-                if checks + 1 >= LAST_RESORT_CHECKS:
-                    hopeless.append(order)
-                continue
+                contract = None
             if contract is not None:
                 self._desk.on_contract(order, contract)
-        for order_id in [order_id for order_id in self._checks if order_id not in self._desk.open]:
-            del self._checks[order_id]
+            elif checks + 1 >= LAST_RESORT_CHECKS:
+                hopeless.append(order)
+        for known in (self._checks, self._missing_ns):
+            for order_id in known.keys() - self._desk.open.keys():
+                del known[order_id]
         if hopeless:
             await self._settle_by_statement(hopeless)
 
     async def _settle_by_statement(self, orders: Sequence[Order]) -> None:
         """The last resort for contracts that Deriv will not show: what the account was paid for them."""
-        since_s = min(order.purchase_epoch_s for order in orders)
+        since_s = min(order.sent_time_ns for order in orders) // 10**9 - CLOCK_SLACK_S
         rows, _ = await lists.statement(self._line, self._codec, "sell", since_s, math.ceil(self._clock.now_s()))
         by_contract = {order.contract_id: order for order in orders}
         for row in rows:
@@ -286,3 +299,33 @@ class Reconciler:
                 self._desk.settle(
                     order.contract_id, Settled(row.amount, row.transaction_time_s, ending, row.transaction_id)
                 )
+        now_ns, absent_ns = self._clock.now_ns(), round(self._absent_after_s * 1e9)
+        missing = [
+            order
+            for order in (self._desk.open.get(order.order_id) for order in orders)
+            if order is not None
+            and order.state is State.CONFIRMED
+            and all(one.state in DECIDED for one in order.exits)
+            and now_ns - self._missing_ns.get(order.order_id, -absent_ns) >= absent_ns
+        ]
+        if missing:
+            await self._look_for_purchases(missing, now_ns)
+
+    async def _look_for_purchases(self, orders: Sequence[Order], now_ns: int) -> None:
+        """Whether contracts that Deriv will not show were bought at all: a receipt may name a wrong one."""
+        since_s = min(order.sent_time_ns for order in orders) // 10**9 - CLOCK_SLACK_S
+        until_s = max(order.answered_time_ns for order in orders) // 10**9 + CLOCK_SLACK_S
+        listed, is_whole = await lists.statement(self._line, self._codec, "buy", since_s, until_s)
+        rows = [row for one in listed if (row := lists.of_statement(one)) is not None]
+        rows += lists.of_portfolio(self._codec, await self._line.call(GATEWAY, requests.Portfolio(portfolio=1)))
+        shown = {row.contract_id for row in rows}
+        claimed = self._desk.feed.journal.claimed(self._line.account, shown)
+        purchases = [row.purchase for row in rows if row.purchase is not None and row.contract_id not in claimed]
+        for order in (self._desk.open.get(order.order_id, order) for order in orders):
+            if order.state is not State.CONFIRMED:
+                continue
+            if order.contract_id in shown or not is_whole:
+                self._missing_ns.pop(order.order_id, None)
+            elif self._missing_ns.setdefault(order.order_id, now_ns) < now_ns:
+                like = {one.contract_id: one for one in purchases if fits(order, one, now_ns, self._slack_s)}
+                self._desk.disprove(order, tuple(map(candidate_of, like.values())))

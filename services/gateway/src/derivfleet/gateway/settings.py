@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotation at run time
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from derivfleet.common.settings import ServerSettings, ServiceSettings
+from derivfleet.common.settings import Address, ServerSettings, ServiceSettings
 from derivfleet.gateway.journal.journal import Sync  # noqa: TC001 - as above
 
 __all__ = ["DerivSettings", "GatewaySettings"]
@@ -47,6 +47,8 @@ class GatewaySettings(DerivSettings, ServerSettings):
     model_config = SettingsConfigDict(env_prefix="DERIVFLEET_GATEWAY_", populate_by_name=True)
 
     listen: str = "127.0.0.1:7700"
+    metrics_listen: Address | Literal[""] = ""
+    """host:port of ``/metrics`` for Prometheus; empty serves none."""
     fleet: Path
     journal: Annotated[str, BeforeValidator(str)]
     """The path of an SQLite file, or postgresql://user@host:5432/database."""

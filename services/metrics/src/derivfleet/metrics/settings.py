@@ -6,33 +6,15 @@ import re
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from derivfleet.common.settings import ServerSettings
+from derivfleet.common.settings import Address, ServerSettings
 
-__all__ = ["PREFIX", "MetricsSettings", "key_of", "split_address"]
+__all__ = ["PREFIX", "MetricsSettings", "key_of"]
 
 PREFIX = "DERIVFLEET_METRICS_"
-_MAX_PORT = 65_535
 _URL = re.compile(r"https?://[^\s/@]+(/[^\s]*)?")
-
-
-def split_address(text: str) -> tuple[str, int]:
-    """``host:port`` or ``[v6]:port`` as host and port; port 0 takes a free one. Raises ValueError."""
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > _MAX_PORT:
-        raise ValueError(f"must be host:port, not {text!r}")
-    return host, int(port)
-
-
-def _checked_address(text: str) -> str:
-    split_address(text)
-    return text
-
-
-Address = Annotated[str, AfterValidator(_checked_address)]
 
 
 class MetricsSettings(ServerSettings):

@@ -26,6 +26,7 @@ __all__ = [
     "TokenFile",
     "caller",
     "issue_tokens",
+    "known_caller",
     "read_token",
 ]
 
@@ -158,6 +159,11 @@ _caller: ContextVar[Identity] = ContextVar("caller")
 def set_caller(identity: Identity) -> None:
     """Remember whom the current call comes from."""
     _caller.set(identity)
+
+
+def known_caller() -> Identity | None:
+    """Whom the current call comes from; None where callers are not asked who they are."""
+    return _caller.get(None)
 
 
 def caller() -> Identity:

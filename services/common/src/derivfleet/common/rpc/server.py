@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.rpc.identity import IdentitiesUnavailableError, Role, set_caller
+from derivfleet.common.rpc.requests import Readable
 from derivfleet.common.rpc.status import Problem, abort
 
 if TYPE_CHECKING:
@@ -117,8 +118,9 @@ class _Methods:
         self._lanes = lanes
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        readable = tuple(map(Readable, generic_rpc_handlers))
         for lane in self._lanes:
-            lane.add_generic_rpc_handlers(generic_rpc_handlers)
+            lane.add_generic_rpc_handlers(readable)
 
     def add_registered_method_handlers(self, service_name: str, method_handlers: object) -> None:
         """Nothing: the same methods come as generic ones."""

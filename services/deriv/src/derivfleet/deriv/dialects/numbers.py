@@ -59,6 +59,9 @@ def from_json(text: str | bytes) -> Frame:
     """Read one text frame, numbers with a point as Decimal. MalformedFrame if it is no JSON object."""
     try:
         frame: object = json.loads(text, parse_float=_decimal, parse_constant=_no_constant)
+        if "\\u" in str(text):
+            # Half of a character, which JSON can name, neither a database nor a message takes.
+            json.dumps(frame, default=str, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise MalformedFrame(f"not JSON: {error}") from None
     if not isinstance(frame, dict):

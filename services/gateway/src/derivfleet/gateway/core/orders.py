@@ -9,7 +9,8 @@
         │ │        ▲
         │ │        │ (found in the account's records, or named by an operator)
         └─┴─▶ unknown ──▶ rejected (a late answer)
-                   └────▶ not_found ──▶ confirmed (a late record: an incident)
+                   │└───▶ not_found ──▶ confirmed (a late record: an incident)
+                   └◀──── confirmed (no record knows the contract of its receipt)
 
 Unknown means that the purchase may have happened; it is never resent. ``doubt`` says that the records alone will not
 tell what became of it, and hands it to an operator; it is a mark on the state and not a state of its own, for a later
@@ -42,6 +43,7 @@ __all__ = [
     "Candidate",
     "Confirmed",
     "Denied",
+    "Disproved",
     "Doubt",
     "Doubted",
     "Event",
@@ -102,6 +104,8 @@ class Doubt(StrEnum):
     """Somebody else buys the like on this account."""
     UNREADABLE = "records_unreadable"
     """The account's records could not be read for a minute."""
+    NO_CONTRACT = "no_such_contract"
+    """Deriv's receipt names a contract that none of the account's records know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +238,13 @@ class Doubted:
 
 
 @dataclass(frozen=True, slots=True)
+class Disproved:
+    """No record knows the contract that the receipt names; ``candidates`` are purchases that it may have meant."""
+
+    candidates: tuple[Candidate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
     """The contract has ended or was sold; ``sell_price`` is 0 for a loss."""
 
@@ -259,7 +270,7 @@ class ExitMoved:
     event: ExitEvent
 
 
-Event = Denied | Sent | Confirmed | Rejected | Lost | NotFound | Doubted | Settled | ExitAsked | ExitMoved
+Event = Denied | Sent | Confirmed | Rejected | Lost | NotFound | Doubted | Disproved | Settled | ExitAsked | ExitMoved
 
 _ALLOWED: dict[type[Event], frozenset[State]] = {
     Denied: frozenset({State.INTENDED, State.SENT}),
@@ -269,6 +280,7 @@ _ALLOWED: dict[type[Event], frozenset[State]] = {
     Lost: frozenset({State.SENT}),
     NotFound: frozenset({State.UNKNOWN, State.NOT_FOUND}),
     Doubted: frozenset({State.UNKNOWN, State.NOT_FOUND}),
+    Disproved: frozenset({State.CONFIRMED}),
     Settled: frozenset({State.CONFIRMED}),
     ExitAsked: frozenset({State.CONFIRMED}),
     ExitMoved: frozenset({State.CONFIRMED, State.SETTLED}),
@@ -295,7 +307,7 @@ def advance(order: Order, event: Event, now_ns: int) -> Order:
 
 
 def _purchase_moved(
-    order: Order, event: Denied | Sent | Confirmed | Rejected | Lost | NotFound | Doubted, now_ns: int
+    order: Order, event: Denied | Sent | Confirmed | Rejected | Lost | NotFound | Doubted | Disproved, now_ns: int
 ) -> Order:
     match event:
         case Denied(code, message):
@@ -331,6 +343,14 @@ def _purchase_moved(
             return replace(ended, doubt=Doubt.NONE, candidates=())
         case Doubted(doubt, candidates):
             return replace(order, doubt=doubt, candidates=candidates)
+        case Disproved(candidates):
+            message = f"Deriv's receipt names contract {order.contract_id}, which none of the account's records know"
+            # Of the receipt nothing is kept.
+            asked = (order.account, order.order_id, order.bot, order.terms)
+            sent = Order(*asked, State.UNKNOWN, order.intended_time_ns, order.traceparent, order.sent_time_ns)
+            lost_ns = order.lost_time_ns or order.answered_time_ns
+            lost = replace(sent, error_code="NO_SUCH_CONTRACT", error_message=message, lost_time_ns=lost_ns)
+            return replace(lost, doubt=Doubt.NO_CONTRACT, candidates=candidates, exits=order.exits)
         case _:
             assert_never(event)
 

@@ -47,6 +47,7 @@ __all__ = [
     "Purchase",
     "Read",
     "Verdict",
+    "candidate_of",
     "differing_term",
     "due",
     "end_s",
@@ -150,6 +151,11 @@ def fits(order: Order, purchase: Purchase, now_ns: int, slack_s: float = CLOCK_S
     return differing_term(order, purchase) is None and _in_time(order, now_ns, purchase.epoch_s, slack_s)
 
 
+def candidate_of(purchase: Purchase) -> Candidate:
+    """What an operator is shown of a purchase."""
+    return Candidate(purchase.contract_id, purchase.epoch_s, purchase.price, purchase.payout)
+
+
 def looks_like(
     order: Order, symbol: str | None, price: Decimal, epoch_s: int, now_ns: int, slack_s: float = CLOCK_SLACK_S
 ) -> bool:
@@ -185,7 +191,7 @@ def judge(
         is_foreign = any(map(is_foreign_like, orders))
         if is_foreign or len(pairs) < len(candidates):
             doubt = Doubt.FOREIGN_TRADES if is_foreign else Doubt.MORE_CANDIDATES
-            shown = tuple(Candidate(one.contract_id, one.epoch_s, one.price, one.payout) for one in candidates)
+            shown = tuple(map(candidate_of, candidates))
             verdicts += [(order, Doubted(doubt, shown)) for order in orders]
         elif len(pairs) == len(orders) or all(is_proven_absent(entry, absent_after_s) for entry in entries):
             how = Attribution.RECORD if len(orders) == 1 else Attribution.INFERRED

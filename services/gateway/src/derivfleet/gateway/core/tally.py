@@ -111,6 +111,7 @@ class Tallies:
                 tally.rejected += 1
             case State.UNKNOWN:
                 tally.unknown += 1
+                tally.confirmed -= before is State.CONFIRMED
             case State.CONFIRMED:
                 tally.confirmed += 1
             case State.SETTLED:

@@ -259,6 +259,9 @@ class Journal:
 
     def _remember(self, order: Order) -> None:
         key = (order.account, order.order_id)
+        before = self._recent.get(key)
+        if before is not None and before.contract_id != order.contract_id:
+            self._claims.pop((order.account, before.contract_id), None)
         self._recent[key] = order
         self._recent.move_to_end(key)
         if order.contract_id:

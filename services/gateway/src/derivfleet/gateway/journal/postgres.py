@@ -10,6 +10,7 @@ then looked for in a thread.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, LiteralString, cast
 
 import psycopg
@@ -117,9 +118,14 @@ class PostgresStore:
             raise JournalError(f"the order journal cannot be reached: {_line(error)}") from None
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if not connection.closed:
+            # The server notices a little later that the connection has ended; who opens the journal next must not wait.
+            with suppress(psycopg.Error):
+                connection.execute("SELECT pg_advisory_unlock_all()")
+        connection.close()
 
     def _connected(self) -> psycopg.Connection[Row]:
         """Raises psycopg.Error, or BlockingIOError if another has the lock."""

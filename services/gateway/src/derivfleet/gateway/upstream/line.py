@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -76,6 +77,10 @@ class Line:
         self.clock = clock
         self._telemetry = telemetry
         self.calls_sent = 0
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        """Of the calls that were sent, by kind."""
+        self.refused: Counter[str] = Counter()
+        """Calls that got no turn, by kind."""
         self.rejected_by_deriv = 0
         self._strays: set[asyncio.Task[None]] = set()
         pool.on_stray = self._end_stray
@@ -92,6 +97,7 @@ class Line:
         """Join the queue for a call made soon. Raises TurnRefusedError if it could not start by its deadline."""
         ticket = self.turns.ask(bot, call, deadline_ns, rank)
         if isinstance(ticket, Refusal):
+            self.refused[call] += 1
             raise TurnRefusedError(ticket)
         return ticket
 
@@ -173,6 +179,7 @@ class Line:
             while True:
                 turn = await self.turns.granted(ticket)
                 if isinstance(turn, Refusal):
+                    self.refused[request.call] += 1
                     raise TurnRefusedError(turn)  # noqa: TRY301 - as what is refused at once
                 span.set({Attribute.BUCKET: ticket.binding or ticket.bucket})
                 connection = self.pool.connection(role)
@@ -212,12 +219,12 @@ class Line:
         patience_s = max(CALL_PATIENCE_S, self.clock.fleet_s(LEAST_PATIENCE_WALL_S))
         span = self._telemetry.start(SpanName.DERIV_CALL, attributes, parent)
         self.calls_sent += 1
-        settle = self.turns.lost
+        settle, outcome = self.turns.lost, "lost"
         try:
             answer = await send(patience_s)
-            settle = self.turns.landed
+            settle, outcome = self.turns.landed, "answered"
         except CallRefusedError as error:
-            settle = self.turns.landed
+            settle, outcome = self.turns.landed, "refused"
             span.fail(error.code, error.message)
             if error.code in RATE_CODES:
                 span.set({Attribute.RATE_REFUSED: True})
@@ -231,12 +238,13 @@ class Line:
         except AnswerLostError as error:
             span.fail(error.code)
             if not error.handed_over:
-                settle = self.turns.unsent
+                settle, outcome = self.turns.unsent, "unsent"
             raise
         else:
             return answer
         finally:
             settle(ticket)
+            self.outcomes[request.call, outcome] += 1
             span.end()
 
     async def forget(self, connection: Connection, stream: Stream) -> None:

@@ -10,7 +10,8 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.metrics.settings import key_of, split_address
+from derivfleet.common.settings import split_address
+from derivfleet.metrics.settings import key_of
 from derivfleet.metrics.web.gate import HEADERS, errors, is_loopback, only_local
 from derivfleet.metrics.web.live import Live, TooManyWatchersError
 

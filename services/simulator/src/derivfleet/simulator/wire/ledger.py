@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from pydantic import ValidationError
 
+from derivfleet.common.scraping import CONTENT_TYPE, counter, gauge, text_of
 from derivfleet.common.settings import first_problem
 from derivfleet.simulator.core.settings import FaultSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.metrics_core import Metric
+
     from derivfleet.deriv.dialects import Frame
     from derivfleet.simulator.core.book import Account, Movement
     from derivfleet.simulator.core.contracts import Contract
@@ -34,6 +39,7 @@ class LedgerDoor:
         """All of them."""
         return [
             web.get("/health", self._health),
+            web.get("/metrics", self._metrics),
             web.get("/ledger", self._ledger),
             web.get("/ledger/calls", self._calls),
             web.get("/faults", self._faults),
@@ -43,6 +49,16 @@ class LedgerDoor:
 
     async def _health(self, _request: web.Request) -> web.Response:
         return web.json_response({"status": "ok", "time": int(self._floor.clock.now_s())})
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=text_of(self._gauges), headers={"Content-Type": CONTENT_TYPE})
+
+    def _gauges(self) -> Iterator[Metric]:
+        counts = self._exchange.counts
+        told = {"accepted": counts.accepted, "refused": counts.refused}
+        calls = {(str(call), name): count for name, of in told.items() for call, count in of.items()}
+        yield counter("simulator_calls", "Calls, and those refused for their rate", ("call", "outcome"), calls)
+        yield gauge("simulator_sockets", "Open sockets", (), {(): len(self._exchange.connections)})
 
     async def _ledger(self, _request: web.Request) -> web.Response:
         accounts = [_account(account) for account in self._exchange.book.accounts.values()]

@@ -1,0 +1,89 @@
+"""What Prometheus may know of the gateway. Names of accounts, bots and buckets are labels; ids never are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from derivfleet.common.scraping import counter, gauge
+from derivfleet.gateway.core.breaker import BreakerState
+from derivfleet.gateway.core.orders import FINAL, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+    from prometheus_client.metrics_core import Metric
+
+    from derivfleet.gateway.accounts import AccountRoom
+    from derivfleet.gateway.core.tally import BotTally
+    from derivfleet.gateway.journal.journal import Journal
+
+__all__ = ["gauges"]
+
+OUTCOMES: Mapping[str, Callable[[BotTally], int]] = {
+    "asked": lambda tally: tally.buys,
+    "denied": lambda tally: tally.denied,
+    "rejected": lambda tally: tally.rejected,
+    "confirmed": lambda tally: tally.confirmed,
+    "settled": lambda tally: tally.settled,
+    "won": lambda tally: tally.wins,
+}
+
+
+def gauges(rooms: Collection[AccountRoom], journal: Journal, now_ns: int) -> Iterator[Metric]:
+    """All of them. Counts of orders go on over restarts, those of calls begin anew."""
+    calls = {(room.key, *key): count for room in rooms for key, count in room.line.outcomes.items()}
+    yield counter("deriv_calls", "Calls to Deriv by what came of them", ("account", "call", "outcome"), calls)
+    refused = {(room.key, call): count for room in rooms for call, count in room.line.refused.items()}
+    yield counter("calls_refused", "Calls not made: no turn before their deadline", ("account", "call"), refused)
+    rate = {(room.key,): room.line.rejected_by_deriv for room in rooms}
+    yield counter("rate_refusals", "Calls that Deriv refused for their rate", ("account",), rate)
+    yield from _of_quota(rooms, now_ns)
+    yield from _of_orders(rooms)
+    yield from _of_sockets(rooms)
+    yield gauge("journal_unwritten", "Transitions that wait for the journal's database", (), {(): journal.unwritten})
+
+
+def _of_quota(rooms: Collection[AccountRoom], now_ns: int) -> Iterator[Metric]:
+    uses = {(room.key, one.bucket, str(one.window_s)): one for room in rooms for one in room.schedule.use(now_ns)}
+    labels = ("account", "bucket", "window_s")
+    used = {key: one.used for key, one in uses.items()}
+    yield gauge("quota_used", "Calls that count in a window of Deriv's limits", labels, used)
+    limits = {key: one.limit for key, one in uses.items()}
+    yield gauge("quota_limit", "How many calls the gateway makes in a window", labels, limits)
+    waiting = {
+        (room.key, one.bot, one.bucket): one.waiting for room in rooms for one in room.schedule.share_use(now_ns)
+    }
+    yield gauge("calls_waiting", "Calls that wait for their turn", ("account", "bot", "bucket"), waiting)
+
+
+def _of_orders(rooms: Collection[AccountRoom]) -> Iterator[Metric]:
+    tallies = {(room.key, bot): room.desk.tallies.of(bot) for room in rooms for bot in sorted(room.bots)}
+    orders = {(*key, name): of(tally) for key, tally in tallies.items() for name, of in OUTCOMES.items()}
+    yield counter("orders", "Orders by what came of them", ("account", "bot", "outcome"), orders)
+    profit = {key: float(tally.profit) for key, tally in tallies.items()}
+    yield gauge("profit", "What settled orders brought, in the account's currency", ("account", "bot"), profit)
+    late = {key: tally.found_late for key, tally in tallies.items()}
+    yield counter("orders_found_late", "Orders taken for not bought that were", ("account", "bot"), late)
+    doubtful = {key: tally.doubtful for key, tally in tallies.items()}
+    yield gauge("orders_doubtful", "Orders that a person has to decide about", ("account", "bot"), doubtful)
+    counts = {room.key: Counter(order.state for order in room.desk.open.values()) for room in rooms}
+    # A state without orders has a row too, or nobody could tell none from absent.
+    states = [state for state in State if state not in FINAL]
+    standing = {(key, str(state)): count[state] for key, count in counts.items() for state in states}
+    yield gauge("orders_open", "Orders that are not over, by their state", ("account", "state"), standing)
+    foreign = {(room.key,): room.desk.evidence.foreign_count for room in rooms}
+    yield gauge("foreign_trades", "Trades on the account that are not the fleet's", ("account",), foreign)
+
+
+def _of_sockets(rooms: Collection[AccountRoom]) -> Iterator[Metric]:
+    seats = {(room.key, str(role)): seat for room in rooms for role, seat in room.pool.seats.items()}
+    labels = ("account", "role")
+    up = {key: seat.usable is not None for key, seat in seats.items()}
+    yield gauge("socket_up", "1 while calls may be made on a socket to Deriv", labels, up)
+    ping_s = {key: seat.ping_ms / 1e3 for key, seat in seats.items()}
+    yield gauge("socket_ping_seconds", "How long Deriv's last answer to a ping took", labels, ping_s)
+    again = {key: seat.reconnects for key, seat in seats.items()}
+    yield counter("socket_reconnects", "Sockets that had to be replaced", labels, again)
+    closed = {(room.key,): room.breaker.state is not BreakerState.OPEN for room in rooms}
+    yield gauge("orders_allowed", "0 while Deriv is too sick for new orders", ("account",), closed)
