@@ -42,6 +42,7 @@ ASSUMPTIONS = {
     "refused_calls_count": True,
     "headroom": 1.0,
     "fastest_answer_ms": world.FASTEST_NS / 1e6,
+    "clock_drift_ppm": world.SKEW_PPM,
     "exits": "Poisson, at 10 % of the limit that can be kept up; in trade also 60 at once every hour",
 }
 

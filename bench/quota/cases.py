@@ -10,7 +10,7 @@ from bench.quota.day import Day, StuckError
 from bench.quota.demand import DemandName, demand_of
 from bench.quota.designs import Pass, Stopwatch
 from bench.quota.figures import Case, row_of
-from bench.quota.world import FASTEST_NS, NS_PER_S, START_NS
+from bench.quota.world import FASTEST_NS, NS_PER_S, SKEW_PPM, START_NS
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.vocabulary import Dialect
 from derivfleet.gateway.core.schedule import Schedule
@@ -136,4 +136,4 @@ def _design(case: Case) -> Design[Any]:
         case "gcra":
             return Gcra(case.limits)
         case _:
-            return Fleet(dialect(case.dialect).limits, 1.0, weights, fastest_ns=FASTEST_NS)
+            return Fleet(dialect(case.dialect).limits, 1.0, weights, fastest_ns=FASTEST_NS, drift=SKEW_PPM / 1e6)

@@ -29,15 +29,16 @@ def test_the_lowest_value_is_first_and_of_equals_who_came_first(steps: list[tupl
             table.pop(number, None)
         expected = min(table, key=lambda one: table[one], default=-1)
         assert found.first() == expected
-        if table:
-            assert found.value() == table[expected][0]
+        assert found.lowest() == (table[expected][0] if table else None)
+        for limit in range(6):
+            assert found.first_until(limit) == (expected if table and table[expected][0] <= limit else -1)
 
 
 def test_an_instant_of_this_century_keeps_its_nanoseconds() -> None:
     made = heap()
     made.place(4, 1_800_000_000_000_000_001)
     made.place(3, 1_800_000_000_000_000_000)
-    assert (made.first(), made.value()) == (3, 1_800_000_000_000_000_000)
+    assert (made.first(), made.lowest()) == (3, 1_800_000_000_000_000_000)
 
 
 def test_placing_over_and_over_leaves_little_behind() -> None:

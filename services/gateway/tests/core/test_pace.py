@@ -16,7 +16,7 @@ S = 10**9
 def hour(depth: float = 1.0) -> tuple[CallLog, Pace]:
     log = CallLog((60, 3600))
     length_ns = log.lengths_ns[1]
-    return log, Pace(1, depth, length_ns // 360, length_ns // 360, 1.0)
+    return log, Pace(log, 1, depth, length_ns // 360, length_ns // 360, 1.0, 1.4)
 
 
 def spend_all(log: CallLog, pace: Pace, limit: int, until_ns: int) -> list[int]:
@@ -24,7 +24,7 @@ def spend_all(log: CallLog, pace: Pace, limit: int, until_ns: int) -> list[int]:
     now_ns, starts = 0, list[int]()
     while now_ns < until_ns:
         free_ns = log.freed_ns(1, 1 - (limit - log.used(1, now_ns)), now_ns)
-        ready_ns = max(free_ns, pace.ready_ns(log, limit, 1.0, now_ns))
+        ready_ns = max(free_ns, pace.ready_ns(limit, 1.0, now_ns))
         if ready_ns <= now_ns:
             log.start()
             log.land(now_ns)
@@ -53,16 +53,16 @@ def test_after_a_burst_that_emptied_the_window_nothing_is_promised_before_it_ret
         log.start()
         log.land(0)
     pace.tokens = 0
-    assert pace.ready_ns(log, 100, 1.0, S) > S
+    assert pace.ready_ns(100, 1.0, S) > S
     assert pace.wait_ns(2) > 1000 * S
 
 
 def test_lower_limits_take_tokens_away_and_the_rate_is_set_anew_at_once() -> None:
-    log, pace = hour(depth=50)
-    assert pace.ready_ns(log, 100, 50.0, 0) == 0
+    _, pace = hour(depth=50)
+    assert pace.ready_ns(100, 50.0, 0) == 0
     pace.resize(5)
     assert pace.tokens == 5
-    assert pace.ready_ns(log, 10, 6.0, 0) > 0
+    assert pace.ready_ns(10, 6.0, 0) > 0
 
 
 @settings(deadline=None, max_examples=30)

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from math import exp, lgamma, log
+from math import ceil, exp, lgamma, log
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from derivfleet.gateway.core.reserve import GRACE_NS, RUNS_OUT_PART, horizons_ns
+from derivfleet.gateway.core.reserve import (
+    GRACE_NS,
+    HIGHEST_LEVEL,
+    LATE_PART,
+    LOWEST_LEVEL,
+    RUNS_OUT_PART,
+    Budget,
+    horizons_ns,
+    risk,
+)
 
 S = 10**9
 
@@ -45,3 +56,35 @@ def test_the_largest_windows_are_reckoned_soon_and_as_well() -> None:
 def test_no_more_is_kept_than_wanted_however_small_the_window() -> None:
     assert len(horizons_ns(1 / (60 * S), 3600 * S, 2)) == 2
     assert horizons_ns(1 / (60 * S), 60 * S, 0) == []
+
+
+def exits(budget: Budget, *, in_time: int = 0, late: int = 0) -> int:
+    """The level after so many exits, of which the late ones come last."""
+    for number in range(in_time + late):
+        budget.take(GRACE_NS + (number >= in_time))
+    return budget.level
+
+
+def test_who_overdraws_the_budget_takes_less_risk_and_who_saves_takes_more() -> None:
+    assert exits(Budget(), late=1) < 0 < exits(Budget(), in_time=1000)
+    budget = Budget()
+    assert exits(budget, late=2, in_time=ceil(2 / LATE_PART) - 3) == -1
+    assert exits(budget, in_time=1) == 0
+    assert [risk(level) for level in (-4, 0, 4)] == pytest.approx([RUNS_OUT_PART * part for part in (0.5, 1, 2)])
+    assert horizons_ns(1e-9, 60 * S, 20, 1)[5] > horizons_ns(1e-9, 60 * S, 20)[5] > horizons_ns(1e-9, 60 * S, 20, -1)[5]
+
+
+def test_neither_long_luck_nor_a_rush_is_remembered_for_ever() -> None:
+    budget = Budget()
+    assert exits(budget, in_time=100_000) == HIGHEST_LEVEL
+    assert exits(budget, late=1000) == LOWEST_LEVEL
+    assert exits(budget, in_time=ceil(-LOWEST_LEVEL * 2 / LATE_PART) + 1) == 0
+
+
+@given(st.lists(st.booleans(), max_size=400))
+def test_a_level_is_said_to_change_when_it_does(lates: list[bool]) -> None:
+    budget, level = Budget(), 0
+    for late in lates:
+        assert budget.take(GRACE_NS + late) == (budget.level != level)
+        level = budget.level
+        assert LOWEST_LEVEL <= level <= HIGHEST_LEVEL

@@ -374,7 +374,7 @@ def test_what_is_lent_is_what_is_borrowed_and_bots_have_used_what_they_started(
         uses, shares = world.schedule.use(world.now_ns), world.schedule.share_use(world.now_ns)
         for use in uses:
             mine = [one for one in shares if (one.bucket, one.window_s) == (use.bucket, use.window_s)]
-            length_ns = use.window_s * (S + S * DRIFT)
+            length_ns = use.window_s * S / (1 - DRIFT)
             for one in mine:
                 assert one.used == sum(
                     (ticket.bot, ticket.bucket) == (one.bot, one.bucket)

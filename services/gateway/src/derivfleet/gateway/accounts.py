@@ -80,7 +80,8 @@ class AccountRoom:
             if bot.name in self.bots
         }
         fastest_ns = round(clock.fleet_s(account.limits.fastest_answer_ms / 1e3) * 1e9)
-        self.schedule = Schedule(limits, account.limits.headroom, weights, caps, stray_ns, fastest_ns)
+        drift = account.limits.clock_drift_ppm / 1e6
+        self.schedule = Schedule(limits, account.limits.headroom, weights, caps, stray_ns, fastest_ns, drift)
         entrance = entrance or _entrance(self.dialect, limits, account, settings, clock)
         self.pool = Pool(account.key, entrance, clock, self._count_entry)
         self._journal = feed.journal

@@ -6,8 +6,7 @@ and as many calls follow as it holds. Whoever starts anew counts an open block a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,8 +18,7 @@ BLOCK_LASTS_NS = 600_000_000_000
 """An open block is used no longer than this: what is old enough is forgotten, and not all of it would be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """``calls`` of a bucket, made since ``opened_ns``."""
 
     bucket: str

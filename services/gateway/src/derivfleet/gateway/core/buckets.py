@@ -32,9 +32,10 @@ class Bucket:
         caps: Mapping[str, dict[Call, Cap]],
         landing_ns: int,
         opened: list[Block],
+        drift: float,
     ) -> None:
         """``opened``: see ``core/blocks``."""
-        self.limits = BucketLimits(name, windows, headroom)
+        self.limits = BucketLimits(name, windows, headroom, drift)
         self.blocks = Blocks(name, self.limits.limits[0], landing_ns, opened)
         self.starts = Starts(self.limits.log.lengths_ns[-1])
         self.members: dict[str, Member] = {}
@@ -64,8 +65,8 @@ class Bucket:
     def first(self, now_ns: int) -> tuple[FairQueue, Flow | None, Tier, int]:
         """Whose call is next, on which level and how deep it may reach; None if none may go now, and when to look."""
         wake_ns = NEVER_NS
-        for level in (self.exits, self.reconciling):
-            if level.waiting:
+        if self.exits.waiting or self.reconciling.waiting:
+            for level in (self.exits, self.reconciling):
                 flow = level.own(now_ns) or level.loan()
                 if flow is not None:
                     return level, flow, EXIT, wake_ns

@@ -18,9 +18,8 @@ __all__ = ["NEVER_NS", "CallLog"]
 NS_PER_S = 1_000_000_000
 NEVER_NS = 1 << 62
 """An instant that only an event of its own, as an answer, can bring nearer."""
-DRIFT = 2.1e-4
-"""Each window is made longer by this part: a server's clock may run slower than ours, by two ten-thousandths at most.
-"""
+DRIFT = 2e-4
+"""A server's clock may run slower than ours, by this part at most if nobody knows better: windows are longer by it."""
 TIDY = 64
 """Calls that no window counts any more are dropped when there are more of them than this, and than of the others."""
 
@@ -30,9 +29,9 @@ class CallLog:
 
     __slots__ = ("_heads", "_limbo", "in_flight", "landed", "lengths_ns")
 
-    def __init__(self, windows_s: Sequence[int]) -> None:
+    def __init__(self, windows_s: Sequence[int], drift: float = DRIFT) -> None:
         """``windows_s`` ascends."""
-        self.lengths_ns = [ceil(window_s * NS_PER_S * (1 + DRIFT)) for window_s in windows_s]
+        self.lengths_ns = [ceil(window_s * NS_PER_S / (1 - drift)) for window_s in windows_s]
         self.in_flight = 0
         self.landed: list[int] = []
         """When answers came, ascending. May begin with some that no window counts any more: see :meth:`head`."""
@@ -71,8 +70,10 @@ class CallLog:
         """Where in ``landed`` the calls begin that a window still counts."""
         if self._limbo:
             self._release(now_ns)
-        landed, index, length = self.landed, self._heads[window], len(self.landed)
-        edge_ns = now_ns - self.lengths_ns[window]
+        landed, index = self.landed, self._heads[window]
+        length, edge_ns = len(landed), now_ns - self.lengths_ns[window]
+        if index == length or landed[index] > edge_ns:
+            return index
         while index < length and landed[index] <= edge_ns:
             index += 1
         self._heads[window] = index

@@ -14,8 +14,8 @@ __all__ = ["Heap"]
 NUMBER_BITS = 20
 NUMBERS = (1 << NUMBER_BITS) - 1
 """The highest number of a thing."""
-COUNT_BITS = 40
-VALUE_BITS = NUMBER_BITS + COUNT_BITS
+NEXT = 1 << NUMBER_BITS
+VALUE_BITS = 40 + NUMBER_BITS
 TIDY = 64
 """Invalid entries are dropped when there are more of them than this, and than of things."""
 NONE = 0
@@ -45,8 +45,8 @@ class Heap:
 
     def place(self, number: int, value: int) -> None:
         """Put a number in its place; where it was before counts no more."""
-        self._count += 1
-        entry = ((value << COUNT_BITS | self._count) << NUMBER_BITS) | number
+        self._count += NEXT
+        entry = value << VALUE_BITS | self._count | number
         self._valid[number] = entry
         heappush(self._entries, entry)
         if len(self._entries) > self._most:
@@ -68,6 +68,13 @@ class Heap:
             heappop(entries)
         return -1
 
-    def value(self) -> int:
-        """The lowest value, which :meth:`first` has just found."""
-        return self._entries[0] >> VALUE_BITS
+    def first_until(self, value: int) -> int:
+        """The number with the lowest value; -1 if there is none, or it is higher."""
+        if not self._entries or self._entries[0] >> VALUE_BITS > value:
+            return -1  # whether it is valid or not: all others are higher
+        number = self.first()
+        return number if number >= 0 and self._entries[0] >> VALUE_BITS <= value else -1
+
+    def lowest(self) -> int | None:
+        """The lowest value."""
+        return self._entries[0] >> VALUE_BITS if self.first() >= 0 else None

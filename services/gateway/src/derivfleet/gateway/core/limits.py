@@ -13,9 +13,9 @@ from math import floor
 from operator import sub
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.calls import NEVER_NS, CallLog
+from derivfleet.gateway.core.calls import DRIFT, NEVER_NS, CallLog
 from derivfleet.gateway.core.pace import Pace
-from derivfleet.gateway.core.reserve import horizons_ns, looks
+from derivfleet.gateway.core.reserve import Budget, horizons_ns, looks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,10 +80,10 @@ class BucketLimits:
     and is spent at the pace that can be kept up until its old calls return: it never runs dry.
     """
 
-    def __init__(self, name: str, windows: Mapping[int, int], headroom: float) -> None:
+    def __init__(self, name: str, windows: Mapping[int, int], headroom: float, drift: float = DRIFT) -> None:
         self.name = name
         self.windows_s = sorted(windows)
-        self.log = CallLog(self.windows_s)
+        self.log = CallLog(self.windows_s, drift)
         self._names = [*(f"{name}/{window_s}s" for window_s in self.windows_s), f"{name}/refused", ""]
         self.lowered = 1.0
         self._headroom = headroom
@@ -92,13 +92,16 @@ class BucketLimits:
         self._refused_ns = -NEVER_NS
         self._known: list[tuple[int, int] | None] = []
         """By tier, what :meth:`_look` has found since the last call started."""
+        self._budget = Budget()
         self._set_limits()
         last, lengths_ns = len(self.windows_s) - 1, self.log.lengths_ns
         # Paces are set anew often, but not with every few calls: that costs more than deciding about them.
-        hourly_ns = max(lengths_ns[last] // 360, 10 * lengths_ns[last] // self.limits[last])
+        hourly_ns = max(lengths_ns[last] // 360, 20 * lengths_ns[last] // self.limits[last])
         loans_ns = max(lengths_ns[0] // 60, 5 * lengths_ns[0] // self.limits[0])
-        self._pace = Pace(last, self.limits[0], hourly_ns, lengths_ns[last] // 360, 1.0, 1.4) if last else None
-        self._loan_pace = Pace(0, LOANS_AT_ONCE, loans_ns, lengths_ns[0] // 12, LOAN_EASE, 1.5)
+        self._pace = (
+            Pace(self.log, last, self.limits[0], hourly_ns, lengths_ns[last] // 360, 1.0, 1.4) if last else None
+        )
+        self._loan_pace = Pace(self.log, 0, LOANS_AT_ONCE, loans_ns, lengths_ns[0] // 12, LOAN_EASE, 1.5)
 
     def adopt(self, windows: Mapping[int, int], headroom: float) -> None:
         """Take over limits that the server has told, keeping what was counted. Windows of other lengths are ignored."""
@@ -116,7 +119,7 @@ class BucketLimits:
             fits_ns, binding = now_ns, NOTHING
         if self._rests_until_ns > fits_ns:
             fits_ns, binding = self._rests_until_ns, RESTING
-        if tier is not EXIT and not (roughly and fits_ns > now_ns):
+        if tier is not EXIT and (fits_ns <= now_ns or self._pace_binds or not roughly):
             paced_ns, window = self._paced_ns(tier, now_ns)
             if paced_ns > fits_ns:
                 fits_ns, binding = paced_ns, window
@@ -157,6 +160,11 @@ class BucketLimits:
             self._pace.tokens -= 1.0
         if tier is LOAN:
             self._loan_pace.tokens -= 1.0
+
+    def exits(self, waited_ns: int) -> None:
+        """An exit starts after such a wait: what is kept for the next ones depends on it."""
+        if self._budget.take(waited_ns):
+            self._set_reserve()
 
     def unspend(self, tier: Tier) -> None:
         """A call that was to start was not sent."""
@@ -253,9 +261,9 @@ class BucketLimits:
         paced_ns, last = now_ns, len(self.limits) - 1
         if self._pace is not None:
             tokens = 1.0 if tier is LOAN else 1.0 - self._cushion
-            paced_ns = self._pace.ready_ns(self.log, self._lendable, tokens, now_ns)
+            paced_ns = self._pace.ready_ns(self._lendable, tokens, now_ns)
         if tier is LOAN:
-            loan_ns = self._loan_pace.ready_ns(self.log, self.limits[0], 1.0, now_ns)
+            loan_ns = self._loan_pace.ready_ns(self.limits[0], 1.0, now_ns)
             if loan_ns > paced_ns:
                 return loan_ns, 0
         return paced_ns, last
@@ -290,8 +298,14 @@ class BucketLimits:
             limit * self.windows_s[0] / window_s for limit, window_s in zip(self.limits, self.windows_s, strict=True)
         )
         """Calls of the short window that can be kept up for ever."""
+        self._pace_binds = self.sustained < short
+        self._set_reserve()
+
+    def _set_reserve(self) -> None:
+        self._forget()
+        short, length_ns = self.limits[0], self.log.lengths_ns[0]
         horizons = {
-            tier: horizons_ns(part * short / self.log.lengths_ns[0], self.log.lengths_ns[0], (short - 1) // 2)
+            tier: horizons_ns(part * short / length_ns, length_ns, (short - 1) // 2, self._budget.level)
             for tier, part in ((OWN, EXITS_PART), (LOAN, EXITS_PART + RETURNING_PART))
         }
         self._horizons_kept = {tier: len(spans) for tier, spans in horizons.items()}

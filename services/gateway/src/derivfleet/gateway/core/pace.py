@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from math import ceil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,27 +23,30 @@ class Pace:
         "_depth",
         "_ease",
         "_every_ns",
+        "_log",
         "_next_ns",
         "_rate_per_ns",
         "_seen_ns",
-        "_shortest_ns",
-        "_step",
+        "_spans_ns",
         "_window",
         "tokens",
     )
 
     def __init__(
-        self, window: int, depth: float, every_ns: int, shortest_ns: int, ease: float, step: float = 1.25
+        self, log: CallLog, window: int, depth: float, every_ns: int, shortest_ns: int, ease: float, step: float
     ) -> None:
         """``window``: number of the window in its log; ``every_ns``: how often the rate is set anew, looking
         ``shortest_ns`` ahead at least and then ``step`` times as far again and again; ``ease``: by how much it may be
         exceeded.
         """
-        self._step = step
+        self._log = log
         self._window = window
+        self._spans_ns: list[int] = []
+        while shortest_ns < log.lengths_ns[window]:
+            self._spans_ns.append(shortest_ns)
+            shortest_ns = ceil(shortest_ns * step)
         self._depth = depth
         self._every_ns = every_ns
-        self._shortest_ns = shortest_ns
         self._ease = ease
         self._rate_per_ns = 0.0
         self._seen_ns: int | None = None
@@ -55,7 +59,7 @@ class Pace:
         self.tokens = min(self.tokens, depth)
         self._next_ns = 0
 
-    def ready_ns(self, log: CallLog, room: int, tokens: float, now_ns: int) -> int:
+    def ready_ns(self, room: int, tokens: float, now_ns: int) -> int:
         """When there will be so many tokens. ``room``: calls that the window may hold, without its reserve."""
         if self._seen_ns is None:
             self._seen_ns = now_ns
@@ -66,7 +70,7 @@ class Pace:
             self.tokens = have
         self._seen_ns = now_ns
         if now_ns >= self._next_ns:
-            self._rate_per_ns = self._bearable(log, room, now_ns)
+            self._rate_per_ns = self._bearable(room, now_ns)
             self._next_ns = now_ns + self._every_ns
         if have >= tokens:
             return now_ns
@@ -80,16 +84,15 @@ class Pace:
         """How long so many tokens take at the present rate; 0 if it is not known yet."""
         return max(0, round((calls - self.tokens) / self._rate_per_ns)) if self._rate_per_ns > 0 else 0
 
-    def _bearable(self, log: CallLog, room: int, now_ns: int) -> float:
-        length_ns = log.lengths_ns[self._window]
+    def _bearable(self, room: int, now_ns: int) -> float:
+        log, length_ns = self._log, self._log.lengths_ns[self._window]
         log.head(self._window, now_ns)
         landed = log.landed
-        left = room - log.in_flight - len(landed)
-        rate, span_ns = room / length_ns, float(self._shortest_ns)
-        while span_ns < length_ns:
-            # One more, for the next may start when the first of them returns.
-            free = left + bisect_right(landed, now_ns + int(span_ns) - length_ns) + 1
-            if free < rate * span_ns:
-                rate = free / span_ns
-            span_ns *= self._step
+        # One more, for the next may start when the first of them returns.
+        left = room - log.in_flight - len(landed) + 1
+        rate, edge_ns, index = room / length_ns, now_ns - length_ns, 0
+        for span_ns in self._spans_ns:
+            index = bisect_right(landed, edge_ns + span_ns, index)
+            if left + index < rate * span_ns:
+                rate = (left + index) / span_ns
         return max(0.0, rate) * self._ease

@@ -8,12 +8,15 @@ of ``kept``. An ordinary call may start if, at every return to come, what is lef
 
 So the reserve is large just after a burst has emptied the window, shrinks with every second that the window ages, and
 is spent to the last call when the next return is near: released late rather than wasted.
+
+How unlikely "very unlikely" is follows from what happens: one exit in a hundred may find nothing and wait, which is an
+error budget. Whoever stays below it keeps less for the next ones, whoever overdraws it keeps more.
 """
 
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from math import exp, sqrt
+from math import exp, floor, sqrt
 from operator import itemgetter
 from statistics import NormalDist
 from typing import TYPE_CHECKING
@@ -21,7 +24,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Look", "horizons_ns", "looks"]
+__all__ = ["Budget", "Look", "horizons_ns", "looks", "risk"]
 
 Look = tuple["Callable[[Sequence[int]], tuple[int, ...]]", list[int]]
 """What picks the returns to look at out of those to come, and the horizon of each."""
@@ -30,50 +33,85 @@ FINE = 6
 COARSE = 1.3
 """... whose ends are so far apart: a group's last return has to lie within the horizon of its first."""
 
-RUNS_OUT_PART = 0.00121
-"""How likely it may be that a reserve runs out within its horizon. Each ordinary call takes that chance, and there are
-about ten of them for each exit: one exit in a hundred waits longer than the grace."""
-GRACE_NS = 245_000_000
+GRACE_NS = 249_000_000
 """Who finds the window full, but the next return so near, waits for it: nobody calls that waiting."""
-DEVIATIONS = NormalDist().inv_cdf(1 - RUNS_OUT_PART)
+LATE_PART = 0.0097
+"""Exits that may wait longer than the grace."""
+RUNS_OUT_PART = 0.00121
+"""How likely it may be that a reserve runs out within its horizon while the budget is even. Each ordinary call takes
+that chance, and there are about ten of them for each exit."""
+LATE_EXITS_A_LEVEL = 2
+LEVELS_AN_OCTAVE = 4
+"""With so many levels the chance that is taken doubles."""
+LOWEST_LEVEL, HIGHEST_LEVEL = -12, 4
 BISECTIONS = 40
 EXACT = 200
 """Up to here the law itself is solved; for more, what Wilson and Hilferty say of it is as good, and soon done."""
 
 
-def horizons_ns(rate_per_ns: float, window_ns: int, most: int) -> list[int]:
+class Budget:
+    """How many exits had to wait of those that might, and the level of risk that follows."""
+
+    __slots__ = ("_credit", "level")
+
+    def __init__(self) -> None:
+        self._credit = 0.0
+        """Exits that may still be late; there is an end to it on both sides, so that the past is forgotten."""
+        self.level = 0
+
+    def take(self, waited_ns: int) -> bool:
+        """An exit starts after such a wait. Whether that changes the level."""
+        credit = self._credit + LATE_PART - (waited_ns > GRACE_NS)
+        self._credit = min(max(credit, LOWEST_LEVEL * LATE_EXITS_A_LEVEL), (HIGHEST_LEVEL + 1) * LATE_EXITS_A_LEVEL)
+        level = min(floor(self._credit / LATE_EXITS_A_LEVEL), HIGHEST_LEVEL)
+        changes = level != self.level
+        self.level = level
+        return changes
+
+
+def horizons_ns(rate_per_ns: float, window_ns: int, most: int, level: int = 0) -> list[int]:
     """The horizon of 0, 1, 2 … kept calls, in ns; the list ends where the horizon reaches the whole window.
 
     ``rate_per_ns`` is the expected rate of exits, ``most`` the largest reserve wanted: beyond it no more is kept,
-    however small the window.
+    however small the window. ``level``: see :class:`Budget`.
     """
     horizons: list[int] = []
     for kept in range(most):
-        span_ns = GRACE_NS + round(_mean(kept + 1) / rate_per_ns)
+        span_ns = GRACE_NS + round(_mean(kept + 1, level) / rate_per_ns)
         if span_ns >= window_ns:
             break
         horizons.append(span_ns)
     return horizons
 
 
+def risk(level: int) -> float:
+    """How likely it may be that a reserve runs out within its horizon."""
+    return RUNS_OUT_PART * 2 ** (level / LEVELS_AN_OCTAVE)
+
+
 @cache
-def _mean(order: int) -> float:
+def _mean(order: int, level: int) -> float:
     """The mean of a Poisson variable that reaches ``order`` with the chance of a reserve running out."""
     if order > EXACT:
-        root = 1 - 1 / (9 * order) - DEVIATIONS / (3 * sqrt(order))
+        root = 1 - 1 / (9 * order) - _deviations(level) / (3 * sqrt(order))
         return order * root**3
-    low, high = (0.0, 1.0) if order == 1 else (_mean(order - 1), _mean(order - 1) + 2)
+    low, high = (0.0, 1.0) if order == 1 else (_mean(order - 1, level), _mean(order - 1, level) + 2)
     for _ in range(BISECTIONS):
         mean = (low + high) / 2
         term, below = exp(-mean), 0.0
         for number in range(order):
             below += term
             term *= mean / (number + 1)
-        low, high = (low, mean) if 1 - below > RUNS_OUT_PART else (mean, high)
+        low, high = (low, mean) if 1 - below > risk(level) else (mean, high)
     return low
 
 
-@lru_cache(maxsize=64)
+@cache
+def _deviations(level: int) -> float:
+    return NormalDist().inv_cdf(1 - risk(level))
+
+
+@lru_cache(maxsize=512)
 def looks(horizons: tuple[int, ...]) -> list[Look]:
     """For 0, 1, 2 … kept calls: which of the returns to come have to be looked at, and their horizons.
 

@@ -8,10 +8,11 @@ call starts while an exit waits. Among ordinary calls bots share fairly (``core/
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.buckets import Bucket
-from derivfleet.gateway.core.calls import NEVER_NS
+from derivfleet.gateway.core.calls import DRIFT, NEVER_NS
 from derivfleet.gateway.core.limits import EXIT, LOAN, OWN, Tier, WindowUse
 from derivfleet.gateway.core.shares import Cap
 from derivfleet.gateway.core.tickets import Forecast, Rank, Refusal, ShareUse, Ticket, TicketState, rank_of
@@ -37,6 +38,7 @@ PATIENCE_NS = 15_000_000_000
 """How long an answer is waited for; where wall time counts, twice as long as a frame may stray at most."""
 STRAY_NS = 5_000_000_000
 """How long after its answer was given up a frame may still reach Deriv."""
+_wake_ns = attrgetter("wake_ns")
 
 
 class Schedule:
@@ -50,10 +52,11 @@ class Schedule:
         caps: Mapping[str, Mapping[Call, int]] | None = None,
         stray_ns: int = STRAY_NS,
         fastest_ns: int = 0,
+        drift: float = DRIFT,
     ) -> None:
         """``caps``: bot → kind of call → how many of them it may make in any minute. ``stray_ns``: how long after its
         answer was given up a frame may still reach Deriv. ``fastest_ns``: no answer comes sooner after its call; one
-        that does lowers it.
+        that does lowers it. ``drift``: part by which the server's clock may run slower than ours.
         """
         self.table = table
         self._headroom = headroom
@@ -63,7 +66,7 @@ class Schedule:
         self._opened: list[Block] = []
         landing_ns = PATIENCE_NS + 3 * stray_ns
         self._buckets = {
-            name: Bucket(name, bucket.windows, headroom, dict(weights), self._caps, landing_ns, self._opened)
+            name: Bucket(name, bucket.windows, headroom, dict(weights), self._caps, landing_ns, self._opened, drift)
             for name, bucket in table.buckets.items()
         }
         self._bucket_names: dict[Call, str] = {}
@@ -119,12 +122,11 @@ class Schedule:
         if now_ns >= self._wakes_ns:
             if self._deadlines:
                 self._expire(now_ns)
-            wakes_ns = self._deadlines[0][0] + 1 if self._deadlines else NEVER_NS
             for bucket in self._buckets.values():
                 if bucket.wake_ns <= now_ns:
                     self._serve(bucket, now_ns)
-                wakes_ns = min(wakes_ns, bucket.wake_ns)
-            self._wakes_ns = wakes_ns
+            wakes_ns = min(map(_wake_ns, self._buckets.values()))
+            self._wakes_ns = min(wakes_ns, self._deadlines[0][0] + 1) if self._deadlines else wakes_ns
         ready, self._ready = self._ready, []
         return ready
 
@@ -287,9 +289,9 @@ class Schedule:
             if at_ns > now_ns:
                 if at_ns >= NEVER_NS:
                     bucket.hangs, at_ns = True, limits.log.expected_ns()
-                if tier is LOAN and level.wakes_ns() < at_ns:
+                if tier is LOAN and (own_ns := level.wakes_ns()) < at_ns:
                     # A flow may come to be within its share before a loan is possible.
-                    at_ns = min(at_ns, max(level.wakes_ns(), limits.earliest_ns(OWN, now_ns, roughly=True)[0]))
+                    at_ns = min(at_ns, max(own_ns, limits.earliest_ns(OWN, now_ns, roughly=True)[0]))
                 bucket.binding = binding
                 bucket.wake_ns = min(wake_ns, at_ns)
                 return
@@ -306,6 +308,8 @@ class Schedule:
     def _start(self, ticket: Ticket, bucket: Bucket, member: Member, tier: Tier, now_ns: int) -> None:
         ticket.state, ticket.granted_ns, ticket.tier = GRANTED, now_ns, tier
         bucket.limits.spend(tier)
+        if ticket.rank is Rank.EXIT:
+            bucket.limits.exits(now_ns - ticket.asked_ns)
         ticket.block = bucket.blocks.spend(now_ns)
         bucket.starts.add(ticket.bot, now_ns)
         member.spend(tier, now_ns)

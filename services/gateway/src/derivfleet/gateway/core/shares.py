@@ -257,7 +257,7 @@ class FairQueue:
     def own(self, now_ns: int) -> Flow | None:
         """The next flow whose call is its own."""
         due = self._due
-        while (number := due.first()) >= 0 and due.value() <= now_ns:
+        while (number := due.first_until(now_ns)) >= 0:
             self._place(self._numbered[number], now_ns)
         number = self._own.first()
         return self._numbered[number] if number >= 0 else None
@@ -269,7 +269,8 @@ class FairQueue:
 
     def wakes_ns(self) -> int:
         """When a flow will come forward by the mere passing of time."""
-        return self._due.value() if self._due.first() >= 0 else NEVER_NS
+        wakes_ns = self._due.lowest()
+        return NEVER_NS if wakes_ns is None else wakes_ns
 
     def _leave(self, flow: Flow) -> None:
         self.weight = self.weight - flow.member.weight if self.waiting else 0.0
