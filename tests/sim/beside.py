@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
+from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.vocabulary import Dialect
 from derivfleet.gateway import wording
 from derivfleet.gateway.core.orders import Doubt, State
@@ -39,8 +41,8 @@ class Stranger:
         world, exchange = self._world, self._world.exchange
         now_ns, account = world.timeline.now_ns, exchange.options_account
         connection = exchange.connect(Dialect.OPTIONS, "other", STRANGER, now_ns, account.loginid)
-        request = wording.purchase(terms, account.currency)
-        effects = exchange.receive(connection.number, request.model_dump_json(exclude_none=True), now_ns)
+        frame = dialect(Dialect.OPTIONS).encode_request(wording.purchase(terms, account.currency), 1)
+        effects = exchange.receive(connection.number, json.dumps(frame), now_ns)
         world.executed("", STRANGER, "")
         world.network.carry_out(effects)
         exchange.disconnect(connection.number)
