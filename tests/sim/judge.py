@@ -12,6 +12,7 @@ from tests.sim.beside import STRANGER
 
 if TYPE_CHECKING:
     from derivfleet.gateway.core.orders import Order, OrderTerms
+    from derivfleet.simulator.core.contracts import Contract
     from tests.sim.world import World
 
 __all__ = ["COUNTS", "Verdict", "judge"]
@@ -33,11 +34,14 @@ COUNTS = (
     "held_up",
     "believed_early",
     "mistaken",
+    "over_read",
     "wrong_word",
     "unforeseen",
     "broken",
 )
 """What must be zero."""
+LAST_SECONDS = 2
+"""An end is booked with the last tick before it."""
 NOTHING_BOUGHT = frozenset({State.DENIED, State.REJECTED, State.NOT_FOUND})
 
 
@@ -136,15 +140,21 @@ def _judge_exits(world: World, verdict: Verdict, order: Order) -> None:
     if len(set(names)) < len(names):
         verdict.add("sold_twice", f"{order.order_id} has {names}")
     contract = world.exchange.options_account.contracts.get(order.contract_id)
-    # A sale in the last seconds can pay just what the end pays; the stream does not tell the one from the other.
-    is_plain = contract is None or contract.sale is None or contract.sale.price not in (0, contract.payout)
     for one in order.exits:
+        is_plain = _is_plain(contract) or (order.order_id, one.exit_id) in world.records.receipted
         has_sold = world.watch.sold_by.get(order.contract_id) == (order.order_id, one.exit_id)
         if order.state is State.SETTLED and one.state not in DECIDED:
             verdict.add("wrong_exit", f"{order.order_id} is settled, and its sale {one.exit_id} {one.state}")
         elif has_sold != (one.state is ExitState.DONE) and is_plain:
             sold = "sold" if has_sold else "did not sell"
             verdict.add("wrong_exit", f"sale {one.exit_id} of {order.order_id} is {one.state}, and {sold} the contract")
+
+
+def _is_plain(contract: Contract | None) -> bool:
+    """Whether the account's records tell how it ended: a sale in the last seconds can pay just what the end pays."""
+    if contract is None or contract.sale is None or contract.sale.price not in (0, contract.payout):
+        return True
+    return contract.sale.time_s < contract.decided_s - LAST_SECONDS
 
 
 def _judge_answers(verdict: Verdict, order_id: str, told: list[tuple[str, int]]) -> None:

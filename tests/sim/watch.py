@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from derivfleet.gateway.core.exits import ExitState
 from derivfleet.gateway.core.orders import Attribution, Doubt, State
 from tests.sim.beside import STRANGER
 
@@ -62,8 +63,19 @@ class Watch:
         """The journal holds a transition."""
         if before is None:
             self._taken(order)
+        elif before.state is State.UNKNOWN and order.state is State.NOT_FOUND and not order.resolved_by:
+            self._world.records.judge_absence(order)
+        elif before.state is State.CONFIRMED and order.state is State.CONFIRMED:
+            self._exits_moved(before, order)
         if order.contract_id and (before is None or not before.contract_id):
             self._tied(order)
+
+    def _exits_moved(self, before: Order, order: Order) -> None:
+        """A contract that is open shows late enough that a sale was not done."""
+        states = {one.exit_id: one.state for one in before.exits}
+        for one in order.exits:
+            if one.state is ExitState.NOT_DONE and states.get(one.exit_id) is ExitState.UNKNOWN:
+                self._world.records.judge_not_done(order, one)
 
     def _taken(self, order: Order) -> None:
         """A bot does not buy again what nobody can tell about."""
