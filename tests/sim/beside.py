@@ -33,6 +33,8 @@ RIGHTLY = 0.3
 SURELY_AFTER_S = 6.0
 """So long after its loss no frame of an order is on its way any more."""
 NO_CONTRACT = 999_999
+COUNTS_S = 590.0
+"""A little less than the time for which a stranger's trade keeps the like of it from being matched blindly."""
 TOLD_AFTER_S = 8.0
 """A stranger's trade that the gateway has heard of is told by then."""
 
@@ -44,6 +46,8 @@ class Stranger:
         self._world = world
         self.terms: dict[int, OrderTerms] = {}
         """What each contract is."""
+        self._heard: dict[int, tuple[Life, int]] = {}
+        """By contract: who was told of its purchase on the stream, and when."""
 
     def buy(self, terms: OrderTerms) -> None:
         """Buy something."""
@@ -58,9 +62,22 @@ class Stranger:
         world.network.carry_out(effects)
         exchange.disconnect(connection.number)
 
+    def is_near(self, order: Order) -> bool:
+        """Whether the gateway that lives knows that a stranger has bought what looks like an order."""
+        now_ns = self._world.timeline.now_ns
+        return any(
+            (one.stake, one.symbol) == (order.terms.stake, order.terms.symbol)
+            and (heard := self._heard.get(contract_id)) is not None
+            and heard[0] is self._world.life
+            and now_ns - heard[1] >= TOLD_AFTER_S * 1e9
+            and abs(heard[1] - order.sent_time_ns) <= COUNTS_S * 1e9
+            for contract_id, one in self.terms.items()
+        )
+
     def heard(self, life: Life, contract_id: int) -> None:
         """The gateway was told of a purchase: soon it knows whether that is a stranger's."""
         is_strange = self._world.bought.get(contract_id) == STRANGER
+        self._heard[contract_id] = life, self._world.timeline.now_ns
 
         def check() -> None:
             if self._world.life is not life or life.loop.stands_until_ns > self._world.timeline.now_ns - round(
@@ -88,7 +105,8 @@ class Operator:
         """See what waits."""
         now_ns = self._world.timeline.now_ns
         for order in self._world.orders.values():
-            if order.state is not State.UNKNOWN or order.doubt in (Doubt.NONE, Doubt.UNREADABLE):
+            is_open = order.state in (State.UNKNOWN, State.NOT_FOUND)
+            if not is_open or order.doubt in (Doubt.NONE, Doubt.UNREADABLE):
                 self._seen_ns.pop(order.order_id, None)
                 continue
             since_ns = self._seen_ns.setdefault(order.order_id, now_ns)

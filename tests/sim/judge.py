@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.exits import DECIDED, ExitState
 from derivfleet.gateway.core.orders import FINAL, Doubt, State
 from tests.sim.beside import STRANGER
+from tests.sim.plan import BOTS
 
 if TYPE_CHECKING:
     from derivfleet.gateway.core.orders import Order, OrderTerms
@@ -36,6 +38,7 @@ COUNTS = (
     "mistaken",
     "over_read",
     "wrong_word",
+    "wrong_count",
     "unforeseen",
     "broken",
 )
@@ -86,6 +89,7 @@ def judge(world: World) -> Verdict:
         _judge_answers(verdict, asker.plan.order_id, asker.told)
         if asker.wrongly_accepted:
             verdict.add("wrong_body", f"another body was taken for {asker.plan.order_id}")
+    _judge_counts(world, verdict)
     verdict.problems += world.violations
     return verdict
 
@@ -148,6 +152,18 @@ def _judge_exits(world: World, verdict: Verdict, order: Order) -> None:
         elif has_sold != (one.state is ExitState.DONE) and is_plain:
             sold = "sold" if has_sold else "did not sell"
             verdict.add("wrong_exit", f"sale {one.exit_id} of {order.order_id} is {one.state}, and {sold} the contract")
+
+
+def _judge_counts(world: World, verdict: Verdict) -> None:
+    """What each bot's counts say, over all lives."""
+    for bot in BOTS if world.life is not None else ():
+        tally = world.life.room.desk.tallies.of(bot)
+        orders = [order for order in world.orders.values() if order.bot == bot]
+        ended = [order for order in orders if order.state is State.SETTLED]
+        profit = sum((order.profit or Decimal(0) for order in ended), Decimal(0))
+        counted = (tally.settled, tally.profit, tally.found_late)
+        if counted != (len(ended), profit, sum(order.found_late for order in orders)):
+            verdict.add("wrong_count", f"{bot} has {counted} settled, profit and found late by its counts")
 
 
 def _is_plain(contract: Contract | None) -> bool:

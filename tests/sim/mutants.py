@@ -21,6 +21,7 @@ from derivfleet.gateway import desk as desks
 from derivfleet.gateway import evidence, exits, resolutions
 from derivfleet.gateway import reconciler as reconcilers
 from derivfleet.gateway.core import orders, reconcile
+from derivfleet.gateway.core.leases import Leases
 from derivfleet.gateway.desk import Desk
 from derivfleet.gateway.evidence import Evidence
 from derivfleet.gateway.exits import Exits
@@ -29,7 +30,7 @@ from derivfleet.gateway.reconciler import Reconciler
 from derivfleet.gateway.settlements import Settlements
 from derivfleet.gateway.upstream.connection import Connection
 from derivfleet.gateway.upstream.line import Line
-from tests.sim import exit_mistakes, mistakes
+from tests.sim import exit_mistakes, mistakes, record_mistakes
 from tests.sim.mistakes import always, nothing, nothing_awaited
 from tests.sim.plan import Plan
 from tests.sim.runs import play
@@ -96,6 +97,8 @@ MUTANTS = (
     _one(5, "unknown orders are forgotten at a restart", Desk, "recover", mistakes.without_unknown),
     _one(5, "what was sent is denied at a restart", Desk, "_take_up", mistakes.never_sent),
     _one(6, "a lease is not looked at again before the sending", Desk, "buy", mistakes.once_allowed),
+    _one(6, "a lease that has changed hands and come back is taken", Leases, "allows", record_mistakes.any_epoch),
+    _one(6, "a lease is never lost", Leases, "allows", record_mistakes.once_held),
     *(
         _one(7, f"the {what} is not compared with the records", reconcile, "differing_term", change)
         for what, change in (
@@ -127,16 +130,32 @@ MUTANTS = (
     _one(11, "purchases of orders in flight are taken", Desk, "in_flight", mistakes.none_of_them),
     _one(12, "not found after the first read", reconcile, "is_proven_absent", mistakes.read_once),
     _one(12, "not found after two reads, however early", reconcile, "is_proven_absent", mistakes.read_early),
+    _one(
+        *(12, "absence is counted from the sending"),
+        *(reconcile, "is_proven_absent", record_mistakes.since_the_sending),
+    ),
+    _one(12, "what was not read counts as read", Reconciler, "_take_stock", record_mistakes.whether_or_not_read),
     Mutant(
         13,
         "what was not found is not watched",
         ((desks, "is_watched", always(False)), (reconcilers, "is_watched", always(False))),
     ),
+    Mutant(
+        13,
+        "what was not found is watched for a minute",
+        (
+            (desks, "is_watched", record_mistakes.for_a_minute),
+            (reconcilers, "is_watched", record_mistakes.for_a_minute),
+        ),
+    ),
+    _one(13, "the watch ends with a restart", Desk, "recover", record_mistakes.without_watched),
     _one(14, "a bot may buy again what is in doubt", Desk, "_check_doubts", nothing),
     _one(14, "one order in doubt holds up all others", Desk, "_check_doubts", mistakes.whoever_asks),
     _one(14, "doubts are forgotten at a restart", Desk, "recover", mistakes.without_doubts),
     _one(15, "a stranger's trades are not told", Evidence, "is_foreign", nothing),
     _one(15, "what waits for its answer is called a stranger's", evidence, "looks_like", always(False)),
+    _one(15, "what a stranger buys as well is matched blindly", Evidence, "is_foreign_like", always(False)),
+    _one(16, "each lost order has a statement of its own", Reconciler, "_serve", record_mistakes.for_the_first),
     _one(17, "given up when the statement cannot be read", Reconciler, "_read_lists", mistakes.given_up),
     _one(17, "a doubt never ends", Reconciler, "_take_stock", mistakes.doubt_is_final),
     _one(18, "a sale is sent before it is written down", Exits, "_move", exit_mistakes.sent_in_memory),

@@ -58,6 +58,10 @@ LOSING = (
     *("garbage", "bare", "hollow", "detour", "severed"),
 )
 """With these an answer is lost."""
+NOT_BOUGHT = ("drop_before", "drop_before_1001", "server_error_before")
+"""With these it is lost, and nothing was bought."""
+STRANGERS = 4
+"""Who buy nearly what orders buy."""
 WEIGHTS = {"half_open": 0.4, "slow": 0.4, "delay": 2.5}
 """A socket that falls silent or slow takes many orders with it; a late answer needs one that lives long."""
 AMBIENT = {
@@ -92,7 +96,7 @@ TWINS = 0.2
 """Orders that ask for the same as another, or for nearly the same, at about the same time."""
 NEARLY = 0.45
 """Of them: in one of the terms they differ."""
-TOGETHER = 0.25
+TOGETHER = 0.4
 """Of those that are alike: the answers to both are lost."""
 AGAIN = 0.12
 """Orders that ask for the same as another of their bot's, some time after it; half of them when that is in doubt."""
@@ -192,7 +196,7 @@ class Plan:
         ambient = tuple(_ambient(random_, run_s, planned) for _ in range(round(orders / 20)))
         if random_.random() < LONG_TROUBLE:
             ambient += (_long_trouble(random_, run_s),)
-        ambient += (_stranger(random_, run_s), _nearly_stranger(random_, planned))
+        ambient += (_stranger(random_, run_s), *(_nearly_stranger(random_, planned) for _ in range(STRANGERS)))
         if random_.random() < LONG_HIDDEN:
             ambient += (_hidden(random_, run_s, MOST_WATCH_S),)
         crashes = sorted((_crash(random_, run_s) for _ in range(round(orders / 6))), key=lambda one: one.from_ms)
@@ -242,7 +246,8 @@ def _orders(random_: random.Random, count: int, run_s: float) -> tuple[OrderPlan
 def _terms(random_: random.Random) -> OrderTerms:
     stake = Decimal(random_.randint(35, 2000)) / 100
     if random_.random() < 0.3:
-        return OrderTerms(random_.choice(("CALL", "PUT")), random_.choice(SYMBOLS), stake, 15, "s")
+        length_s = random_.choice((15, 15, 16))
+        return OrderTerms(random_.choice(("CALL", "PUT")), random_.choice(SYMBOLS), stake, length_s, "s")
     return OrderTerms(
         random_.choice(DIGITS), random_.choice(SYMBOLS), stake, random_.randint(1, 5), "t", str(random_.randint(1, 8))
     )
@@ -260,6 +265,8 @@ def _nearly(random_: random.Random, terms: OrderTerms) -> OrderTerms:
             return replace(terms, barrier=str(int(terms.barrier) % 8 + 1))
         case "duration" if terms.duration_unit == "t":
             return replace(terms, duration=terms.duration % 5 + 1)
+        case "duration":
+            return replace(terms, duration=31 - terms.duration)
         case _:
             sort = DIGITS if terms.barrier else ("CALL", "PUT")
             others = [kind for kind in sort if kind != terms.contract_type]
@@ -314,7 +321,8 @@ def _stranger(random_: random.Random, run_s: float) -> Ambient:
 
 def _nearly_stranger(random_: random.Random, orders: tuple[OrderPlan, ...]) -> Ambient:
     """Buys nearly what an order whose answer is lost buys, at the same time: what is not the same proves nothing."""
-    order = random_.choice([order for order in orders if order.kind in LOSING] or orders)
+    kinds = random_.choice((LOSING, NOT_BOUGHT))
+    order = random_.choice([order for order in orders if order.kind in kinds] or orders)
     alike = {one.terms for one in orders}
     terms = next((terms for _ in range(20) if (terms := _nearly(random_, order.terms)) not in alike), None)
     at_ms = max(0, order.at_ms + random_.randint(-300, 300))

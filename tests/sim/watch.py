@@ -99,6 +99,8 @@ class Watch:
         since_s, until_s = order.sent_time_ns // 10**9 - APART_S, order.lost_time_ns // 10**9 + APART_S
         if order.lost_time_ns and not since_s <= order.purchase_epoch_s <= until_s:
             self._wrong("stolen", f"{what}, at another time")
+        if order.attribution in (Attribution.RECORD, Attribution.INFERRED) and self._world.stranger.is_near(order):
+            self._wrong("stolen", f"{what}, by its {order.attribution}, though a stranger buys that as well")
         if order.found_late and self._world.plan.lag_s < LAG_S:
             self._wrong("believed_early", f"{name} was taken for not bought, though the statement told soon")
 
