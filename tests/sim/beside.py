@@ -74,6 +74,15 @@ class Stranger:
             for contract_id, one in self.terms.items()
         )
 
+    def _may_be_ours(self, contract_id: int) -> bool:
+        """Whether it looks like an order without an answer, and the gateway could not read what it is."""
+        world, terms = self._world, self.terms[contract_id]
+        return not world.records.has_shown(contract_id) and any(
+            order.state in (State.SENT, State.UNKNOWN, State.NOT_FOUND)
+            and (order.terms.stake, order.terms.symbol) == (terms.stake, terms.symbol)
+            for order in world.orders.values()
+        )
+
     def heard(self, life: Life, contract_id: int) -> None:
         """The gateway was told of a purchase: soon it knows whether that is a stranger's."""
         is_strange = self._world.bought.get(contract_id) == STRANGER
@@ -85,7 +94,9 @@ class Stranger:
             ):
                 return
             is_told = any(trade.contract_id == contract_id for trade in life.room.desk.evidence.newest_foreign(1_000))
-            if is_told != is_strange:
+            if is_strange and not is_told and self._may_be_ours(contract_id):
+                self._world.timeline.after(TOLD_AFTER_S, check)
+            elif is_told != is_strange:
                 what = "a stranger's, and nobody tells" if is_strange else "the fleet's, and called a stranger's"
                 self._world.violations.append(f"mistaken: {contract_id} is {what}")
 

@@ -33,7 +33,11 @@ class _Read:
     since_s: int = 0
     until_s: int = 0
     contract_id: int = 0
-    is_answered: bool = False
+    answered_ns: int = 0
+
+    @property
+    def is_answered(self) -> bool:
+        return self.answered_ns > 0
 
     def serves(self, order: Order) -> bool:
         is_within = self.since_s <= order.sent_time_ns // NS_PER_S and order.lost_time_ns // NS_PER_S <= self.until_s
@@ -89,9 +93,14 @@ class Records:
         key = (number, frame.get("req_id", 0))
         read = self._asked.pop(key, None)
         if read is not None:
-            read.is_answered = "error" not in frame
+            read.answered_ns = 0 if "error" in frame else self._world.timeline.now_ns
         if frame.get("msg_type") == "sell" and frame.get("sell") and key in self._sales:
             self.receipted.add(self._sales[key])
+
+    def has_shown(self, contract_id: int) -> bool:
+        """Whether a contract was read, a moment ago at least."""
+        by_ns = self._world.timeline.now_ns - NS_PER_S
+        return any(0 < read.answered_ns <= by_ns for read in self._contracts if read.contract_id == contract_id)
 
     def judge_absence(self, order: Order) -> None:
         """Rule 12: an order was taken for not bought."""
