@@ -46,8 +46,6 @@ class Stranger:
         self._world = world
         self.terms: dict[int, OrderTerms] = {}
         """What each contract is."""
-        self._heard: dict[int, tuple[Life, int]] = {}
-        """By contract: who was told of its purchase on the stream, and when."""
 
     def buy(self, terms: OrderTerms) -> None:
         """Buy something."""
@@ -58,20 +56,19 @@ class Stranger:
         before = len(world.bought)
         effects = exchange.receive(connection.number, json.dumps(frame), now_ns)
         world.executed("", STRANGER, "")
-        self.terms.update({contract_id: terms for contract_id in list(world.bought)[before:]})
+        self.terms.update(dict.fromkeys(list(world.bought)[before:], terms))
         world.network.carry_out(effects)
         exchange.disconnect(connection.number)
 
     def is_near(self, order: Order) -> bool:
-        """Whether the gateway that lives knows that a stranger has bought what looks like an order."""
-        now_ns = self._world.timeline.now_ns
+        """Whether the gateway that lives has told of a stranger's purchase that looks like an order."""
+        life = self._world.life
+        told = () if life is None else life.room.desk.evidence.newest_foreign(1_000)
         return any(
             (one.stake, one.symbol) == (order.terms.stake, order.terms.symbol)
-            and (heard := self._heard.get(contract_id)) is not None
-            and heard[0] is self._world.life
-            and now_ns - heard[1] >= TOLD_AFTER_S * 1e9
-            and abs(heard[1] - order.sent_time_ns) <= COUNTS_S * 1e9
-            for contract_id, one in self.terms.items()
+            and abs(trade.epoch_s - order.sent_time_ns // 10**9) <= COUNTS_S
+            for trade in told
+            if (one := self.terms.get(trade.contract_id)) is not None
         )
 
     def _may_be_ours(self, contract_id: int) -> bool:
@@ -86,7 +83,6 @@ class Stranger:
     def heard(self, life: Life, contract_id: int) -> None:
         """The gateway was told of a purchase: soon it knows whether that is a stranger's."""
         is_strange = self._world.bought.get(contract_id) == STRANGER
-        self._heard[contract_id] = life, self._world.timeline.now_ns
 
         def check() -> None:
             if self._world.life is not life or life.loop.stands_until_ns > self._world.timeline.now_ns - round(

@@ -156,7 +156,9 @@ def _judge_exits(world: World, verdict: Verdict, order: Order) -> None:
 
 def _judge_counts(world: World, verdict: Verdict) -> None:
     """What each bot's counts say, over all lives."""
-    for bot in BOTS if world.life is not None else ():
+    if world.life is None:
+        return
+    for bot in BOTS:
         tally = world.life.room.desk.tallies.of(bot)
         orders = [order for order in world.orders.values() if order.bot == bot]
         ended = [order for order in orders if order.state is State.SETTLED]

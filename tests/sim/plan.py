@@ -78,7 +78,7 @@ AMBIENT = {
     "tick_gap": (FaultRule(FaultKind.TICK_GAP, Call.TICKS, 0.5),),
     "repeated_quote": (FaultRule(FaultKind.REPEAT_QUOTE, Call.TICKS, 0.5),),
     "stranger": (),
-    "hidden": (FaultRule(FaultKind.LAG, Call.STATEMENT), FaultRule(FaultKind.ERROR_BEFORE, Call.PORTFOLIO)),
+    "hidden": (),
 }
 """What goes wrong for a while, for all. While purchases are hidden, the transaction stream is silent, too."""
 OF_RECORDS = ("statement_lag", "unreadable_records", "frame_cap")
@@ -109,6 +109,8 @@ LATE_CRASHES = 0.25
 TIGHT = 0.25
 """Runs in which orders have to wait for their turns, and replicas come and go meanwhile."""
 TIGHT_BUYS_A_MINUTE = 100
+PORTFOLIO_S = 5
+"""So much longer than the stream is silent, the portfolio cannot be read: ticks have ended by then."""
 MOST_WATCH_S = 500.0
 """Less than the ten minutes for which what was not found is watched, and their half a minute."""
 SPACING_S = 0.4
@@ -196,7 +198,8 @@ class Plan:
         ambient = tuple(_ambient(random_, run_s, planned) for _ in range(round(orders / 20)))
         if random_.random() < LONG_TROUBLE:
             ambient += (_long_trouble(random_, run_s),)
-        ambient += (_stranger(random_, run_s), *(_nearly_stranger(random_, planned) for _ in range(STRANGERS)))
+        ambient += (_stranger(random_, run_s), _stranger_before(random_, planned))
+        ambient += tuple(_nearly_stranger(random_, planned) for _ in range(STRANGERS))
         if random_.random() < LONG_HIDDEN:
             ambient += (_hidden(random_, run_s, MOST_WATCH_S),)
         crashes = sorted((_crash(random_, run_s) for _ in range(round(orders / 6))), key=lambda one: one.from_ms)
@@ -301,9 +304,7 @@ def _ambient(random_: random.Random, run_s: float, orders: tuple[OrderPlan, ...]
     lasts_s = round(random_.uniform(0.2, 1.5), 3)
     rules = AMBIENT[kind]
     if kind == STRANGER:
-        terms = random_.choice([order for order in orders if order.kind in LOSING] or orders).terms
-        first_ms = min(order.at_ms for order in orders if order.terms == terms)
-        return Ambient(kind, max(0, first_ms - random_.randint(*BEFORE_MS)), 0.0, (), terms)
+        return _stranger_before(random_, orders)
     if kind == HIDDEN:
         return replace(_hidden(random_, run_s, 45.0), at_ms=at_ms)
     if kind in OF_RECORDS:
@@ -317,6 +318,17 @@ def _stranger(random_: random.Random, run_s: float) -> Ambient:
     """Buys what nobody else does, also when all is calm."""
     terms = replace(_terms(random_), stake=Decimal("33.33"))
     return Ambient(STRANGER, round(random_.uniform(0, run_s + 60) * 1000), 0.0, (), terms)
+
+
+def _stranger_before(random_: random.Random, orders: tuple[OrderPlan, ...]) -> Ambient:
+    """Buys what an order whose answer is lost buys later."""
+    first_ms = {order.terms: order.at_ms for order in sorted(orders, key=lambda order: -order.at_ms)}
+    late = [order for order in orders if order.kind in LOSING and first_ms[order.terms] > BEFORE_MS[0]]
+    if not late:
+        return _stranger(random_, first_ms[orders[0].terms] / 1000)
+    terms = random_.choice(late).terms
+    before_ms = random_.randint(BEFORE_MS[0], min(BEFORE_MS[1], first_ms[terms]))
+    return Ambient(STRANGER, first_ms[terms] - before_ms, 0.0, (), terms)
 
 
 def _nearly_stranger(random_: random.Random, orders: tuple[OrderPlan, ...]) -> Ambient:
@@ -334,8 +346,8 @@ def _hidden(random_: random.Random, run_s: float, most_s: float) -> Ambient:
     lag_s = random_.uniform(3, most_s)
     stream_s = round(random_.uniform(3, 20), 3)
     rules = (
-        replace(AMBIENT[HIDDEN][0], delay_s=lag_s, lasts_s=round(lag_s + stream_s, 3)),
-        replace(AMBIENT[HIDDEN][1], lasts_s=stream_s + 5),
+        FaultRule(FaultKind.LAG, Call.STATEMENT, delay_s=lag_s, lasts_s=round(lag_s + stream_s, 3)),
+        FaultRule(FaultKind.ERROR_BEFORE, Call.PORTFOLIO, lasts_s=stream_s + PORTFOLIO_S),
     )
     return Ambient(HIDDEN, round(random_.uniform(0, run_s) * 1000), stream_s, rules)
 

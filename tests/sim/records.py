@@ -1,4 +1,4 @@
-"""What the living gateway has read of the account's records, seen on the wire: what it may believe, and what is too much.
+"""What the living gateway has read of the account's records, seen on the wire: what it may believe, what is too much.
 
 Rules 12, 16 and 19 of ``docs/orders.md``, written another way: from the frames alone.
 """
@@ -106,7 +106,7 @@ class Records:
         """Rule 12: an order was taken for not bought."""
         reads = [read for read in self._statements if read.is_answered and read.serves(order)]
         late_ns = order.lost_time_ns + ABSENT_AFTER_S * NS_PER_S
-        if len(reads) < 2 or reads[-1].asked_ns < late_ns:  # noqa: PLR2004 - that is the rule
+        if len(reads) < 2 or reads[-1].asked_ns < late_ns:
             after = [round((read.asked_ns - order.lost_time_ns) / NS_PER_S, 3) for read in reads]
             what = f"{order.order_id} was taken for not bought after statements read {after} s after its loss"
             self._world.violations.append(f"believed_early: {what}")

@@ -20,6 +20,9 @@ NAMES = ("left", "right")
 COMES_OR_GOES, COMES_OR_GOES_TIGHT = 0.02, 0.15
 """Each second; the second where orders have to wait meanwhile."""
 
+SLOW_TO_ASK = 0.1
+"""How often it is asked in the name of a holding of a while ago, as by a replica that was paused."""
+
 
 class Replicas:
     """Two of each bot."""
@@ -33,6 +36,8 @@ class Replicas:
         """By bot and replica: what it believes to hold."""
         self._newest: dict[tuple[str, str], int] = {}
         """By bot and symbol: the last epoch that anybody was given."""
+        self._once: dict[tuple[str, str], tuple[str, int]] = {}
+        """By bot and symbol: a holding of a while ago."""
         self._renewed_ns: dict[tuple[str, str], int] = {}
 
     def renew(self) -> None:
@@ -51,13 +56,15 @@ class Replicas:
             for name in NAMES:
                 if name in self._absent:
                     continue
+                before = self._epochs.get((bot, name), {})
                 held = self._epochs[bot, name] = {lease.symbol: lease.epoch for lease in leases.renew(name, now_ns)}
+                self._once |= {(bot, one): (name, epoch) for one, epoch in before.items() if held.get(one) != epoch}
                 self._renewed_ns[bot, name] = now_ns
                 for symbol, epoch in held.items():
                     self._newest[bot, symbol] = max(epoch, self._newest.get((bot, symbol), 0))
 
     def lease_of(self, life: Life, plan: OrderPlan) -> tuple[Callable[[], bool], Callable[[], bool]]:
-        """In whose name it is asked now: whether the gateway lets that buy still, and whether it may, seen from outside.
+        """In whose name it is asked now: whether the gateway lets that buy, and whether it may, seen from outside.
 
         A symbol is somebody else's once that one was told so, or once its holder has not renewed for too long.
         """
@@ -65,6 +72,8 @@ class Replicas:
         leases = life.room.leases[bot]
         holding = [(name, epochs[symbol]) for name in NAMES if symbol in (epochs := self._epochs.get((bot, name), {}))]
         name, epoch = self._random.choice(holding) if holding else (NAMES[0], 0)
+        if self._random.random() < SLOW_TO_ASK:
+            name, epoch = self._once.get((bot, symbol), (name, epoch))
         lasts_ns = round(LEASE_LASTS_S * 1e9)
 
         def may_buy() -> bool:

@@ -28,10 +28,10 @@ from tests.sim.watch import Watch
 from tests.sim.wire import MAY_BUY, Network
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
     from derivfleet.gateway.core.orders import Order
-    from tests.sim.plan import Ambient, OrderPlan, Plan
+    from tests.sim.plan import Ambient, Plan
     from tests.sim.wire import Wire
 
 __all__ = ["World"]

@@ -105,9 +105,7 @@ class Evidence:
         for purchase in list(self.purchases.values()):
             may_be = any(fits(order, purchase, now_ns, slack_s) for order in (*lost, *in_flight))
             if not may_be and now_ns - purchase.epoch_s * 10**9 >= FOREIGN_AFTER_NS:
-                self.is_foreign(
-                    ForeignTrade(purchase.contract_id, purchase.symbol, purchase.price, purchase.epoch_s)
-                )
+                self.is_foreign(ForeignTrade(purchase.contract_id, purchase.symbol, purchase.price, purchase.epoch_s))
         found: list[Sighting] = []
         for one in list(self._sightings.values()):
 
