@@ -37,6 +37,7 @@ COUNTS = (
     "believed_early",
     "mistaken",
     "over_read",
+    "under_read",
     "wrong_word",
     "wrong_count",
     "unforeseen",

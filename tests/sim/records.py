@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from derivfleet.gateway.core.exits import ExitState
 from derivfleet.gateway.core.orders import State
 from tests.sim.virtual import NS_PER_S
 
@@ -23,6 +24,10 @@ ABSENT_AFTER_S, LOOKED_AFTER_S = 30, 5
 STEPS_S = (2, 5, 10, 30, 45, *range(60, 661, 60))
 CALM_S = 20
 """No socket has ended for so long, no gateway started and nothing else gone wrong: reads take their usual time."""
+DONE_BY_S = 6
+"""A read that is due has begun by then, if nothing is in its way."""
+RESTS_S = 61
+"""So long a limit rests that Deriv has called exceeded."""
 TURN_S = 0.3
 """Between the moment a read serves from, and its frame."""
 
@@ -57,6 +62,7 @@ class Records:
         """Exits whose receipts a gateway has read, in whichever life."""
         self.calm_ns = 0
         """Since when nothing has gone wrong with sockets."""
+        self._exceeded_ns = 0
 
     def forget(self) -> None:
         """A gateway has died, and with it what it had read."""
@@ -68,6 +74,53 @@ class Records:
     def disturbed(self) -> None:
         """Something went wrong with a socket, or the gateway stood still."""
         self.calm_ns = self._world.timeline.now_ns
+
+    def exceeded(self) -> None:
+        """Deriv has refused a call for rate."""
+        self._exceeded_ns = self._world.timeline.now_ns
+
+    def lost(self, order: Order) -> None:
+        """Rule 16: an order's answer was lost. Statements follow at their times, if nothing is in their way."""
+        life = self._world.life
+
+        def check(step_s: int) -> None:
+            now = self._world.orders[order.order_id]
+            due_ns = order.lost_time_ns + step_s * NS_PER_S
+            if now.state is not State.UNKNOWN or self._world.life is not life or not self._is_easy(order.lost_time_ns):
+                return
+            if not any(read.serves(order) and read.asked_ns >= due_ns - NS_PER_S for read in self._statements):
+                what = f"no statement was read for {order.order_id} {step_s} s after its loss"
+                self._world.violations.append(f"under_read: {what}")
+
+        for step_s in STEPS_S[:6]:
+            self._world.timeline.after(step_s + DONE_BY_S, lambda step_s=step_s: check(step_s))
+
+    def exit_lost(self, order: Order, exit_: Exit) -> None:
+        """Rule 19: an exit's answer was lost. Its contract is looked at, at once if nothing is in the way."""
+        life = self._world.life
+
+        def check() -> None:
+            now = self._world.orders[order.order_id]
+            if (
+                now.state is not State.CONFIRMED
+                or self._world.life is not life
+                or not self._is_easy(exit_.lost_time_ns)
+            ):
+                return
+            if any(one.exit_id == exit_.exit_id and one.state is ExitState.UNKNOWN for one in now.exits) and not any(
+                read.contract_id == order.contract_id and read.asked_ns >= exit_.lost_time_ns
+                for read in self._contracts
+            ):
+                what = f"the contract of {order.order_id} was not looked at, whose exit {exit_.exit_id} is unknown"
+                self._world.violations.append(f"under_read: {what}")
+
+        self._world.timeline.after(DONE_BY_S, check)
+
+    def _is_easy(self, since_ns: int) -> bool:
+        """Whether nothing has kept reads from being made since then."""
+        world = self._world
+        is_alone = not world.plan.is_tight and since_ns - self._exceeded_ns > RESTS_S * NS_PER_S
+        return is_alone and self.calm_ns <= since_ns and not world.network.is_frozen
 
     def asked(self, number: int, text: str, order_id: str, exit_id: str) -> None:
         """A frame was handed over on a socket."""
@@ -92,6 +145,8 @@ class Records:
         """The gateway has read a frame."""
         key = (number, frame.get("req_id", 0))
         read = self._asked.pop(key, None)
+        if "error" in frame and "Limit" in frame["error"].get("code", ""):
+            self.exceeded()
         if read is not None:
             read.answered_ns = 0 if "error" in frame else self._world.timeline.now_ns
         if frame.get("msg_type") == "sell" and frame.get("sell") and key in self._sales:

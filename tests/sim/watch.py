@@ -61,6 +61,8 @@ class Watch:
 
     def committed(self, before: Order | None, order: Order) -> None:
         """The journal holds a transition."""
+        if order.state is State.UNKNOWN and (before is None or before.state is not State.UNKNOWN):
+            self._world.records.lost(order)
         if before is None:
             self._taken(order)
         elif before.state is State.UNKNOWN and order.state is State.NOT_FOUND and not order.resolved_by:
@@ -74,6 +76,8 @@ class Watch:
         """A contract that is open shows late enough that a sale was not done."""
         states = {one.exit_id: one.state for one in before.exits}
         for one in order.exits:
+            if one.state is ExitState.UNKNOWN and states.get(one.exit_id) is not ExitState.UNKNOWN:
+                self._world.records.exit_lost(order, one)
             if one.state is ExitState.NOT_DONE and states.get(one.exit_id) is ExitState.UNKNOWN:
                 self._world.records.judge_not_done(order, one)
 

@@ -140,6 +140,7 @@ class Wire:
     def end(self, code: int) -> None:
         """The client learns that the socket has ended."""
         if self.close_code is None and not self._life.dead:
+            self._life.world.records.disturbed()
             self.close_code = code
             self._inbox.put_nowait(None)
             self._ended.set()
@@ -165,6 +166,11 @@ class Network:
         connection = self.exchange.connect(Dialect.OPTIONS, "app", "gateway", self.timeline.now_ns, account)
         wire = self._wires[connection.number] = Wire(life, self, connection.number)
         return wire
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether a socket is silent that its client holds on to."""
+        return any(wire.frozen and wire.close_code is None for wire in self._wires.values())
 
     def hand_over(self, wire: Wire, text: str, order_id: str) -> None:
         """A frame has left the gateway."""
@@ -200,6 +206,7 @@ class Network:
                     wire.downward(text, delay_s)
                 case Freeze() if wire is not None:
                     wire.frozen = True
+                    self._world.records.disturbed()
                 case Close(connection=number, code=code, abrupt=abrupt):
                     self.exchange.disconnect(number)
                     ended = self._wires.pop(number, None)

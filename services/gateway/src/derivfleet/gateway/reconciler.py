@@ -135,9 +135,7 @@ class Reconciler:
         }
         before = self._lost
         self._lost = {
-            order_id: LostOrder(order, before[order_id].clean_reads, before[order_id].read_ns)
-            if order_id in before
-            else LostOrder(order)
+            order_id: LostOrder(order) if (entry := before.get(order_id)) is None else _now(entry, order)
             for order_id, order in orders.items()
         }
         for order_id in [order_id for order_id in self._steps if order_id not in orders]:
@@ -346,3 +344,7 @@ class Reconciler:
             elif self._missing_ns.setdefault(order.order_id, now_ns) < now_ns:
                 like = {one.contract_id: one for one in purchases if fits(order, one, now_ns, self._slack_s)}
                 self._desk.disprove(order, tuple(map(candidate_of, like.values())))
+
+
+def _now(entry: LostOrder, order: Order) -> LostOrder:
+    return entry if entry.order is order else LostOrder(order, entry.clean_reads, entry.read_ns)
