@@ -40,6 +40,7 @@ COUNTS = (
     "under_read",
     "wrong_word",
     "wrong_count",
+    "forgotten",
     "unforeseen",
     "broken",
 )

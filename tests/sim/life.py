@@ -109,6 +109,7 @@ class Life:
     def run(self) -> None:
         """Live until the world ends. Raises Crash as planned, ConfigurationError if Deriv refuses the token."""
         self.room.recover()
+        self.world.watch.recovered(self.room.desk)
         start = self.loop.create_task(self._start())
         start.add_done_callback(self._started)
         self.loop.run_forever()

@@ -6,11 +6,12 @@ import json
 from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.exits import ExitState
-from derivfleet.gateway.core.orders import Attribution, Doubt, State
+from derivfleet.gateway.core.orders import FINAL, Attribution, Doubt, State
 from tests.sim.beside import STRANGER
 
 if TYPE_CHECKING:
     from derivfleet.gateway.core.orders import Order
+    from derivfleet.gateway.desk import Desk
     from tests.sim.plan import OrderPlan
     from tests.sim.world import World
 
@@ -108,9 +109,20 @@ class Watch:
         if order.found_late and self._world.plan.lag_s < LAG_S:
             self._wrong("believed_early", f"{name} was taken for not bought, though the statement told soon")
 
+    def recovered(self, desk: Desk) -> None:
+        """A gateway has taken up what the journal holds: it knows of each open order what was known before."""
+        for order in self._world.orders.values():
+            found = None if order.state in FINAL else desk.find(order.order_id)
+            if order.state not in FINAL and (found is None or _known(found) != _known(order)):
+                self._wrong("forgotten", f"{order.order_id} is {found and _known(found)} after a restart")
+
     def refused(self, plan: OrderPlan, doubtful: str) -> None:
         """A bot was told to wait until somebody has decided about another order: one of its own, and just like it."""
         other = self._world.orders[doubtful]
         self._world.note(f"{plan.order_id} has to wait for {doubtful}")
         if (other.bot, other.terms) != (plan.bot, plan.terms) or other.doubt is Doubt.NONE:
             self._wrong("held_up", f"{plan.order_id} had to wait for {doubtful}")
+
+
+def _known(order: Order) -> tuple[object, ...]:
+    return order.state, order.doubt, order.candidates, order.contract_id, order.exits
