@@ -65,6 +65,16 @@ async def test_open_contracts_are_read_before_the_statement(opened: Opened) -> N
         await reconciler.stop()
 
 
+async def test_a_portfolio_that_cannot_be_read_keeps_no_statement_from_being_read(opened: Opened) -> None:
+    async with opened() as account:
+        reconciler = Reconciler(account.desk)
+        account.deriv.on["portfolio"] = lambda socket, frame: account.deriv.refuse(socket, frame, "InternalServerError")
+        await account.lose("o1", bought=True)
+        await account.clock.advance(3)
+        assert account.state("o1") == State.CONFIRMED
+        await reconciler.stop()
+
+
 async def test_one_read_serves_every_lost_order(opened: Opened) -> None:
     async with opened() as account:
         reconciler = Reconciler(account.desk)

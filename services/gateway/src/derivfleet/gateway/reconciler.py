@@ -174,8 +174,11 @@ class Reconciler:
             if (read := due(entry.order, self._steps.get(order_id, 0), now_ns)) is not None
         ]
         if any(read is Read.PORTFOLIO for _, read in wanted):
-            rows = lists.of_portfolio(self._codec, await self._line.call(GATEWAY, requests.Portfolio(portfolio=1)))
-            self._take(rows)
+            try:
+                frame = await self._line.call(GATEWAY, requests.Portfolio(portfolio=1))
+                self._take(lists.of_portfolio(self._codec, frame))
+            except (CallRefusedError, MalformedAnswer) as error:
+                _log.warning("the portfolio could not be read, the statement will tell", problem=str(error))
             self._serve([*self._lost], Read.PORTFOLIO, now_ns)
         firsts = [order.sent_time_ns for order, read in wanted if read is Read.STATEMENT]
         if firsts:
