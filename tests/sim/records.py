@@ -9,7 +9,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from derivfleet.gateway.core.exits import ExitState
 from derivfleet.gateway.core.orders import State
 from tests.sim.virtual import NS_PER_S
 
@@ -94,27 +93,6 @@ class Records:
 
         for step_s in STEPS_S[2:6]:
             self._world.timeline.after(step_s + DONE_BY_S, lambda step_s=step_s: check(step_s))
-
-    def exit_lost(self, order: Order, exit_: Exit) -> None:
-        """Rule 19: an exit's answer was lost. Its contract is looked at, at once if nothing is in the way."""
-        life = self._world.life
-
-        def check() -> None:
-            now = self._world.orders[order.order_id]
-            if (
-                now.state is not State.CONFIRMED
-                or self._world.life is not life
-                or not self._is_easy(exit_.lost_time_ns)
-            ):
-                return
-            if any(one.exit_id == exit_.exit_id and one.state is ExitState.UNKNOWN for one in now.exits) and not any(
-                read.contract_id == order.contract_id and read.asked_ns >= exit_.lost_time_ns
-                for read in self._contracts
-            ):
-                what = f"the contract of {order.order_id} was not looked at, whose exit {exit_.exit_id} is unknown"
-                self._world.violations.append(f"under_read: {what}")
-
-        self._world.timeline.after(DONE_BY_S, check)
 
     def _is_easy(self, since_ns: int) -> bool:
         """Whether nothing has kept reads from being made since then."""

@@ -77,8 +77,6 @@ class Watch:
         """A contract that is open shows late enough that a sale was not done."""
         states = {one.exit_id: one.state for one in before.exits}
         for one in order.exits:
-            if one.state is ExitState.UNKNOWN and states.get(one.exit_id) is not ExitState.UNKNOWN:
-                self._world.records.exit_lost(order, one)
             if one.state is ExitState.NOT_DONE and states.get(one.exit_id) is ExitState.UNKNOWN:
                 self._world.records.judge_not_done(order, one)
 
