@@ -159,6 +159,8 @@ class Records:
         now_ns = read.asked_ns
         if now_ns - self.calm_ns < CALM_S * NS_PER_S:
             return
+        if any(order.state is State.CONFIRMED for order in self._world.orders.values()):
+            return  # one whose contract cannot be read is looked for in a statement, too
         for order in self._world.orders.values():
             if order.state not in (State.UNKNOWN, State.NOT_FOUND) or not order.lost_time_ns:
                 continue
