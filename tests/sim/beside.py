@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import random
 from typing import TYPE_CHECKING
 
+from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.vocabulary import Dialect
 from derivfleet.gateway import wording
 from derivfleet.gateway.core.orders import Doubt, State
@@ -24,6 +27,14 @@ STRANGER = "a stranger"
 PATIENCE_S = 40.0
 """How long the operator leaves a doubt to the records."""
 TRIES_EVERY_S = 15.0
+MEDDLES = 0.05
+"""How often each second the operator says something about an order that is none of their business yet."""
+RIGHTLY = 0.3
+SURELY_AFTER_S = 6.0
+"""So long after its loss no frame of an order is on its way any more."""
+NO_CONTRACT = 999_999
+COUNTS_S = 590.0
+"""A little less than the time for which a stranger's trade keeps the like of it from being matched blindly."""
 TOLD_AFTER_S = 8.0
 """A stranger's trade that the gateway has heard of is told by then."""
 
@@ -33,17 +44,41 @@ class Stranger:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.terms: dict[int, OrderTerms] = {}
+        """What each contract is."""
 
     def buy(self, terms: OrderTerms) -> None:
         """Buy something."""
         world, exchange = self._world, self._world.exchange
         now_ns, account = world.timeline.now_ns, exchange.options_account
         connection = exchange.connect(Dialect.OPTIONS, "other", STRANGER, now_ns, account.loginid)
-        request = wording.purchase(terms, account.currency)
-        effects = exchange.receive(connection.number, request.model_dump_json(exclude_none=True), now_ns)
+        frame = dialect(Dialect.OPTIONS).encode_request(wording.purchase(terms, account.currency), 1)
+        before = len(world.bought)
+        effects = exchange.receive(connection.number, json.dumps(frame), now_ns)
         world.executed("", STRANGER, "")
+        self.terms.update(dict.fromkeys(list(world.bought)[before:], terms))
         world.network.carry_out(effects)
         exchange.disconnect(connection.number)
+
+    def is_near(self, order: Order) -> bool:
+        """Whether the gateway that lives has told of a stranger's purchase that looks like an order."""
+        life = self._world.life
+        told = () if life is None else life.room.desk.evidence.newest_foreign(1_000)
+        return any(
+            (one.stake, one.symbol) == (order.terms.stake, order.terms.symbol)
+            and abs(trade.epoch_s - order.sent_time_ns // 10**9) <= COUNTS_S
+            for trade in told
+            if (one := self.terms.get(trade.contract_id)) is not None
+        )
+
+    def _may_be_ours(self, contract_id: int) -> bool:
+        """Whether it looks like an order without an answer, and the gateway could not read what it is."""
+        world, terms = self._world, self.terms[contract_id]
+        return not world.records.has_shown(contract_id) and any(
+            order.state in (State.SENT, State.UNKNOWN, State.NOT_FOUND)
+            and (order.terms.stake, order.terms.symbol) == (terms.stake, terms.symbol)
+            for order in world.orders.values()
+        )
 
     def heard(self, life: Life, contract_id: int) -> None:
         """The gateway was told of a purchase: soon it knows whether that is a stranger's."""
@@ -55,7 +90,9 @@ class Stranger:
             ):
                 return
             is_told = any(trade.contract_id == contract_id for trade in life.room.desk.evidence.newest_foreign(1_000))
-            if is_told != is_strange:
+            if is_strange and not is_told and self._may_be_ours(contract_id):
+                self._world.timeline.after(TOLD_AFTER_S, check)
+            elif is_told != is_strange:
                 what = "a stranger's, and nobody tells" if is_strange else "the fleet's, and called a stranger's"
                 self._world.violations.append(f"mistaken: {contract_id} is {what}")
 
@@ -69,13 +106,14 @@ class Operator:
         self._world = world
         self._seen_ns: dict[str, int] = {}
         self._tried_ns: dict[str, int] = {}
-        self.decided: set[str] = set()
+        self._random = random.Random(f"operator/{world.plan.seed}")
 
     def look(self, life: Life) -> None:
         """See what waits."""
         now_ns = self._world.timeline.now_ns
         for order in self._world.orders.values():
-            if order.state is not State.UNKNOWN or order.doubt in (Doubt.NONE, Doubt.UNREADABLE):
+            is_open = order.state in (State.UNKNOWN, State.NOT_FOUND)
+            if not is_open or order.doubt in (Doubt.NONE, Doubt.UNREADABLE):
                 self._seen_ns.pop(order.order_id, None)
                 continue
             since_ns = self._seen_ns.setdefault(order.order_id, now_ns)
@@ -83,6 +121,25 @@ class Operator:
             if now_ns - since_ns >= PATIENCE_S * 1e9 and now_ns - tried_ns >= TRIES_EVERY_S * 1e9:
                 self._tried_ns[order.order_id] = now_ns
                 life.loop.create_task(self._decide(life, order))
+        if self._world.orders and self._random.random() < MEDDLES:
+            life.loop.create_task(self._meddle(life))
+
+    async def _meddle(self, life: Life) -> None:
+        """Say something wrong about any order, or what is right about one that the gateway is still looking for."""
+        world = self._world
+        lost = [one for one in world.orders.values() if one.state is State.UNKNOWN]
+        order = self._random.choice(lost or list(world.orders.values()))
+        wrong = [one for one in world.bought if self._is_wrong(order, one)] or [NO_CONTRACT]
+        wrong.sort(key=lambda one: one in world.claims)
+        right = [contract_id for contract_id, owner in world.bought.items() if owner == order.order_id]
+        is_over = world.timeline.now_ns - order.lost_time_ns >= SURELY_AFTER_S * 1e9
+        try:
+            await self._say_wrongly(life, order, self._random.choice([wrong[0], wrong[-1], NO_CONTRACT]))
+            now = world.orders[order.order_id]
+            if now.state is State.UNKNOWN and is_over and self._random.random() < RIGHTLY:
+                await resolve(life.room.desk, now, right[0] if right else 0, "operator")
+        except (ResolveRefusedError, CallRefusedError, AnswerLostError, TurnRefusedError, JournalError) as error:
+            world.note(f"the operator hears {type(error).__name__} about {order.order_id}")
 
     async def _decide(self, life: Life, order: Order) -> None:
         world, desk = self._world, life.room.desk
@@ -90,19 +147,19 @@ class Operator:
         wrong = [one for one in world.bought if self._is_wrong(order, one)]
         wrong.sort(key=lambda one: one in world.claims)
         try:
-            for contract_id in wrong[:1] + wrong[-1:]:
+            for contract_id in dict.fromkeys(wrong[:1] + wrong[-1:]):
                 await self._say_wrongly(life, order, contract_id)
             world.note(f"the operator says that {order.order_id} is {mine}")
             await resolve(desk, desk.find(order.order_id) or order, mine[0] if mine else 0, "operator")
         except (ResolveRefusedError, CallRefusedError, AnswerLostError, TurnRefusedError, JournalError) as error:
             world.note(f"the operator hears {type(error).__name__} about {order.order_id}")
-        else:
-            self.decided.add(order.order_id)
 
     def _is_wrong(self, order: Order, contract_id: int) -> bool:
-        """Whether a contract cannot be the order's: another order has it, or its price is not the stake."""
-        price = self._world.exchange.options_account.contracts[contract_id].buy_price
-        return contract_id in self._world.claims or price != order.terms.stake
+        """Whether a contract cannot be the order's: another order has it, or it is something else."""
+        world = self._world
+        owner = world.bought[contract_id]
+        terms = world.stranger.terms[contract_id] if owner == STRANGER else world.plans[owner].terms
+        return world.claims.get(contract_id, order.order_id) != order.order_id or terms != order.terms
 
     async def _say_wrongly(self, life: Life, order: Order, contract_id: int) -> None:
         desk = life.room.desk

@@ -20,7 +20,7 @@ from derivfleet.gateway.refusals import (
     OrderDoubtfulError,
 )
 from derivfleet.gateway.upstream.line import TurnRefusedError
-from tests.sim.wire import ASKED_FOR, EXIT, LEASE
+from tests.sim.wire import ASKED_FOR, EXIT, LEASE, MAY_BUY
 
 if TYPE_CHECKING:
     from derivfleet.gateway.core.orders import Order
@@ -80,7 +80,9 @@ class Asker:
         self._world.note(f"bot asks for {self.plan.order_id}")
         context = copy_context()
         context.run(ASKED_FOR.set, self.plan.order_id)
-        context.run(LEASE.set, self._world.leases_of(life, self.plan))
+        lease, may_buy = self._world.replicas.lease_of(life, self.plan)
+        context.run(LEASE.set, lease)
+        context.run(MAY_BUY.set, may_buy)
         visit = self._visit = life.loop.create_task(self._asked(), context=context)
         if self.plan.asks_otherwise:
             life.loop.create_task(self._asked_otherwise(), context=context)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.exits import DECIDED, ExitState
 from derivfleet.gateway.core.orders import FINAL, Doubt, State
 from tests.sim.beside import STRANGER
+from tests.sim.plan import BOTS
 
 if TYPE_CHECKING:
     from derivfleet.gateway.core.orders import Order, OrderTerms
+    from derivfleet.simulator.core.contracts import Contract
     from tests.sim.world import World
 
 __all__ = ["COUNTS", "Verdict", "judge"]
@@ -33,11 +36,17 @@ COUNTS = (
     "held_up",
     "believed_early",
     "mistaken",
+    "over_read",
+    "under_read",
     "wrong_word",
+    "wrong_count",
+    "forgotten",
     "unforeseen",
     "broken",
 )
 """What must be zero."""
+LAST_SECONDS = 2
+"""An end is booked with the last tick before it."""
 NOTHING_BOUGHT = frozenset({State.DENIED, State.REJECTED, State.NOT_FOUND})
 
 
@@ -82,6 +91,7 @@ def judge(world: World) -> Verdict:
         _judge_answers(verdict, asker.plan.order_id, asker.told)
         if asker.wrongly_accepted:
             verdict.add("wrong_body", f"another body was taken for {asker.plan.order_id}")
+    _judge_counts(world, verdict)
     verdict.problems += world.violations
     return verdict
 
@@ -136,15 +146,35 @@ def _judge_exits(world: World, verdict: Verdict, order: Order) -> None:
     if len(set(names)) < len(names):
         verdict.add("sold_twice", f"{order.order_id} has {names}")
     contract = world.exchange.options_account.contracts.get(order.contract_id)
-    # A sale in the last seconds can pay just what the end pays; the stream does not tell the one from the other.
-    is_plain = contract is None or contract.sale is None or contract.sale.price not in (0, contract.payout)
     for one in order.exits:
+        is_plain = _is_plain(contract) or (order.order_id, one.exit_id) in world.records.receipted
         has_sold = world.watch.sold_by.get(order.contract_id) == (order.order_id, one.exit_id)
         if order.state is State.SETTLED and one.state not in DECIDED:
             verdict.add("wrong_exit", f"{order.order_id} is settled, and its sale {one.exit_id} {one.state}")
         elif has_sold != (one.state is ExitState.DONE) and is_plain:
             sold = "sold" if has_sold else "did not sell"
             verdict.add("wrong_exit", f"sale {one.exit_id} of {order.order_id} is {one.state}, and {sold} the contract")
+
+
+def _judge_counts(world: World, verdict: Verdict) -> None:
+    """What each bot's counts say, over all lives."""
+    if world.life is None:
+        return
+    for bot in BOTS:
+        tally = world.life.room.desk.tallies.of(bot)
+        orders = [order for order in world.orders.values() if order.bot == bot]
+        ended = [order for order in orders if order.state is State.SETTLED]
+        profit = sum((order.profit or Decimal(0) for order in ended), Decimal(0))
+        counted = (tally.settled, tally.profit, tally.found_late)
+        if counted != (len(ended), profit, sum(order.found_late for order in orders)):
+            verdict.add("wrong_count", f"{bot} has {counted} settled, profit and found late by its counts")
+
+
+def _is_plain(contract: Contract | None) -> bool:
+    """Whether the account's records tell how it ended: a sale in the last seconds can pay just what the end pays."""
+    if contract is None or contract.sale is None or contract.sale.price not in (0, contract.payout):
+        return True
+    return contract.sale.time_s < contract.decided_s - LAST_SECONDS
 
 
 def _judge_answers(verdict: Verdict, order_id: str, told: list[tuple[str, int]]) -> None:

@@ -13,7 +13,7 @@ from derivfleet.gateway.core.orders import State
 from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.journal.journal import Journal
 from derivfleet.gateway.settings import GatewaySettings
-from tests.sim.plan import BOTS, SYMBOLS
+from tests.sim.plan import BOTS, SYMBOLS, TIGHT_BUYS_A_MINUTE
 from tests.sim.virtual import Loop
 from tests.sim.wire import Door
 
@@ -29,15 +29,22 @@ if TYPE_CHECKING:
 __all__ = ["Crash", "Life"]
 
 PLENTY = {60: 2_400, 3600: 24_000}
-FLEET = Fleet.model_validate(
-    {
-        "fleet": "sim",
-        "accounts": [
-            {"key": "demo", "limits": {"windows": {"trade": PLENTY, "money": PLENTY, "lists": PLENTY, "other": PLENTY}}}
-        ],
-        "bots": [{"name": name, "strategy": "digit_frequency", "symbols": SYMBOLS, "replicas": 2} for name in BOTS],
-    }
-)
+TIGHT = {60: TIGHT_BUYS_A_MINUTE, 3600: 24_000}
+
+
+def _fleet(trade: dict[int, int]) -> Fleet:
+    windows = {"trade": trade, "money": PLENTY, "lists": PLENTY, "other": PLENTY}
+    return Fleet.model_validate(
+        {
+            "fleet": "sim",
+            "accounts": [{"key": "demo", "limits": {"windows": windows}}],
+            "bots": [{"name": name, "strategy": "digit_frequency", "symbols": SYMBOLS, "replicas": 2} for name in BOTS],
+        }
+    )
+
+
+FLEETS = {False: _fleet(PLENTY), True: _fleet(TIGHT)}
+"""By whether orders have to wait for their turns."""
 SETTINGS = GatewaySettings.model_validate(
     {
         "fleet": "fleet.yaml",
@@ -96,11 +103,13 @@ class Life:
         clock = world.clock
         self.journal = WatchedJournal(path, self)
         door = Door(self, world.network, clock)
-        self.room = AccountRoom(FLEET.accounts[0], FLEET, SETTINGS, clock, world.telemetry, Feed(self.journal), door)
+        fleet = FLEETS[world.plan.is_tight]
+        self.room = AccountRoom(fleet.accounts[0], fleet, SETTINGS, clock, world.telemetry, Feed(self.journal), door)
 
     def run(self) -> None:
         """Live until the world ends. Raises Crash as planned, ConfigurationError if Deriv refuses the token."""
         self.room.recover()
+        self.world.watch.recovered(self.room.desk)
         start = self.loop.create_task(self._start())
         start.add_done_callback(self._started)
         self.loop.run_forever()
@@ -118,7 +127,7 @@ class Life:
     def point(self, name: str) -> None:
         """The gateway has come to a point where it may die."""
         self.check_alive()
-        if self._death is not None and self._death.point == name:
+        if self._death is not None and self._death.point == name and self.world.ms >= self._death.from_ms:
             self._left -= 1
             if self._left == 0:
                 self.die()

@@ -48,15 +48,20 @@ CALL_FAULTS = {
     "bare": FaultRule(FaultKind.BARE),
     "hollow": FaultRule(FaultKind.DELAY, delay_s=0.0),
     "detour": FaultRule(FaultKind.DELAY, delay_s=0.0),
+    "severed": FaultRule(FaultKind.DELAY, delay_s=0.0),
     "stuck": FaultRule(FaultKind.STUCK),
     "revoked": FaultRule(FaultKind.REVOKE),
 }
 """What goes wrong with the call of one order."""
 LOSING = (
     *("drop_before", "drop_after", "drop_answered", "unknown_code_after", "server_error_before"),
-    *("garbage", "bare", "hollow", "detour"),
+    *("garbage", "bare", "hollow", "detour", "severed"),
 )
 """With these an answer is lost."""
+NOT_BOUGHT = ("drop_before", "drop_before_1001", "server_error_before")
+"""With these it is lost, and nothing was bought."""
+STRANGERS = 4
+"""Who buy nearly what orders buy."""
 WEIGHTS = {"half_open": 0.4, "slow": 0.4, "delay": 2.5}
 """A socket that falls silent or slow takes many orders with it; a late answer needs one that lives long."""
 AMBIENT = {
@@ -73,14 +78,16 @@ AMBIENT = {
     "tick_gap": (FaultRule(FaultKind.TICK_GAP, Call.TICKS, 0.5),),
     "repeated_quote": (FaultRule(FaultKind.REPEAT_QUOTE, Call.TICKS, 0.5),),
     "stranger": (),
+    "hidden": (),
 }
-"""What goes wrong for a while, for all."""
+"""What goes wrong for a while, for all. While purchases are hidden, the transaction stream is silent, too."""
 OF_RECORDS = ("statement_lag", "unreadable_records", "frame_cap")
 """These may last."""
 LAG, FRAME_CAP = "statement_lag", "frame_cap"
 STANDSTILL, IDLE_CLOSE, CLOCK_SKEW = "standstill", "idle_close", "clock_skew"
-HOLLOW, DETOUR, STRANGER = "hollow", "detour", "stranger"
-"""An answer that says nothing; a frame that is long on its way; somebody else who buys what an order buys later."""
+HOLLOW, DETOUR, STRANGER, SEVERED, HIDDEN = "hollow", "detour", "stranger", "severed", "hidden"
+"""An answer that says nothing; a frame that is long on its way; somebody else who buys what an order buys, or nearly;
+a socket that ends before its last frame arrives; purchases that no record shows yet."""
 KINDS = (*CALL_FAULTS, *AMBIENT, CLOCK_SKEW)
 
 ODD_CODES = ("InternalServerError", "WrongResponse", "NeverSeenBefore", "CallError", "OutputValidationFailed")
@@ -89,12 +96,23 @@ TWINS = 0.2
 """Orders that ask for the same as another, or for nearly the same, at about the same time."""
 NEARLY = 0.45
 """Of them: in one of the terms they differ."""
-TOGETHER = 0.25
+TOGETHER = 0.4
 """Of those that are alike: the answers to both are lost."""
-AGAIN = 0.1
-"""Orders that ask for the same as another of their bot's, some time after it."""
+AGAIN = 0.12
+"""Orders that ask for the same as another of their bot's, some time after it; half of them when that is in doubt."""
 LONG_TROUBLE = 0.5
 """Runs in which the statement lags by more than absence is waited for, or cannot be read for more than a minute."""
+LONG_HIDDEN = 0.1
+"""Runs in which purchases are shown only at the end of the time for which they are watched for."""
+LATE_CRASHES = 0.25
+"""Crashes that wait for what comes after the trading: doubts, what is not found, its watch."""
+TIGHT = 0.25
+"""Runs in which orders have to wait for their turns, and replicas come and go meanwhile."""
+TIGHT_BUYS_A_MINUTE = 100
+PORTFOLIO_S = 5
+"""So much longer than the stream is silent, the portfolio cannot be read: ticks have ended by then."""
+MOST_WATCH_S = 500.0
+"""Less than the ten minutes for which what was not found is watched, and their half a minute."""
 SPACING_S = 0.4
 """Between two orders, on average."""
 MOST_SKEW_S = 1.0
@@ -143,11 +161,15 @@ class Ambient:
 
 @dataclass(frozen=True, slots=True)
 class CrashPlan:
-    """The gateway dies when it has come to a point for the ``countdown``-th time of a life, and is back later."""
+    """The gateway dies when it has come to a point for the ``countdown``-th time of a life, and is back later.
+
+    Times before ``from_ms`` do not count.
+    """
 
     point: str
     countdown: int
     down_s: float
+    from_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +181,13 @@ class Plan:
     ambient: tuple[Ambient, ...]
     crashes: tuple[CrashPlan, ...]
     skew_s: float = 0.0
+    is_tight: bool = False
 
     @property
     def lag_s(self) -> float:
         """By how much the statement lags at worst."""
-        return max((rule.delay_s for one in self.ambient if one.kind == LAG for rule in one.rules), default=0.0)
+        rules = [rule for one in self.ambient for rule in one.rules if rule.kind is FaultKind.LAG]
+        return max((rule.delay_s for rule in rules), default=0.0)
 
     @classmethod
     def of_seed(cls, seed: int, orders: int) -> Plan:
@@ -174,10 +198,13 @@ class Plan:
         ambient = tuple(_ambient(random_, run_s, planned) for _ in range(round(orders / 20)))
         if random_.random() < LONG_TROUBLE:
             ambient += (_long_trouble(random_, run_s),)
-        ambient += (_stranger(random_, run_s),)
-        crashes = tuple(_crash(random_) for _ in range(round(orders / 6)))
+        ambient += (_stranger(random_, run_s), _stranger_before(random_, planned))
+        ambient += tuple(_nearly_stranger(random_, planned) for _ in range(STRANGERS))
+        if random_.random() < LONG_HIDDEN:
+            ambient += (_hidden(random_, run_s, MOST_WATCH_S),)
+        crashes = sorted((_crash(random_, run_s) for _ in range(round(orders / 6))), key=lambda one: one.from_ms)
         skew_s = round(random_.uniform(-MOST_SKEW_S, MOST_SKEW_S), 3) if random_.random() < 0.2 else 0.0
-        return cls(seed, planned, ambient, crashes, skew_s)
+        return cls(seed, planned, ambient, tuple(crashes), skew_s, random_.random() < TIGHT)
 
 
 def _orders(random_: random.Random, count: int, run_s: float) -> tuple[OrderPlan, ...]:
@@ -192,8 +219,10 @@ def _orders(random_: random.Random, count: int, run_s: float) -> tuple[OrderPlan
             terms = _nearly(random_, twin.terms) if random_.random() < NEARLY else twin.terms
             order = replace(order, terms=terms, at_ms=max(0, twin.at_ms + random_.randint(-300, 300)))
         elif found and random_.random() < AGAIN:
-            before = random_.choice(found)
-            at_ms = before.at_ms + random_.randint(4_000, 90_000)
+            lost = [one for one in found if one.kind in LOSING]
+            is_late = bool(lost) and random_.random() < 0.5
+            before = random_.choice(lost if is_late else found)
+            at_ms = before.at_ms + (random_.randint(62_000, 110_000) if is_late else random_.randint(4_000, 90_000))
             order = replace(order, bot=before.bot, terms=before.terms, at_ms=at_ms)
         if random_.random() < FAULTED:
             kind, fault = _call_fault(random_)
@@ -220,7 +249,8 @@ def _orders(random_: random.Random, count: int, run_s: float) -> tuple[OrderPlan
 def _terms(random_: random.Random) -> OrderTerms:
     stake = Decimal(random_.randint(35, 2000)) / 100
     if random_.random() < 0.3:
-        return OrderTerms(random_.choice(("CALL", "PUT")), random_.choice(SYMBOLS), stake, 15, "s")
+        length_s = random_.choice((15, 15, 16))
+        return OrderTerms(random_.choice(("CALL", "PUT")), random_.choice(SYMBOLS), stake, length_s, "s")
     return OrderTerms(
         random_.choice(DIGITS), random_.choice(SYMBOLS), stake, random_.randint(1, 5), "t", str(random_.randint(1, 8))
     )
@@ -238,6 +268,8 @@ def _nearly(random_: random.Random, terms: OrderTerms) -> OrderTerms:
             return replace(terms, barrier=str(int(terms.barrier) % 8 + 1))
         case "duration" if terms.duration_unit == "t":
             return replace(terms, duration=terms.duration % 5 + 1)
+        case "duration":
+            return replace(terms, duration=31 - terms.duration)
         case _:
             sort = DIGITS if terms.barrier else ("CALL", "PUT")
             others = [kind for kind in sort if kind != terms.contract_type]
@@ -272,9 +304,9 @@ def _ambient(random_: random.Random, run_s: float, orders: tuple[OrderPlan, ...]
     lasts_s = round(random_.uniform(0.2, 1.5), 3)
     rules = AMBIENT[kind]
     if kind == STRANGER:
-        terms = random_.choice([order for order in orders if order.kind in LOSING] or orders).terms
-        first_ms = min(order.at_ms for order in orders if order.terms == terms)
-        return Ambient(kind, max(0, first_ms - random_.randint(*BEFORE_MS)), 0.0, (), terms)
+        return _stranger_before(random_, orders)
+    if kind == HIDDEN:
+        return replace(_hidden(random_, run_s, 45.0), at_ms=at_ms)
     if kind in OF_RECORDS:
         lasts_s = round(random_.uniform(5, 40), 3)
         lag_s = random_.uniform(0, 30)
@@ -288,13 +320,45 @@ def _stranger(random_: random.Random, run_s: float) -> Ambient:
     return Ambient(STRANGER, round(random_.uniform(0, run_s + 60) * 1000), 0.0, (), terms)
 
 
+def _stranger_before(random_: random.Random, orders: tuple[OrderPlan, ...]) -> Ambient:
+    """Buys what an order whose answer is lost buys later."""
+    first_ms = {order.terms: order.at_ms for order in sorted(orders, key=lambda order: -order.at_ms)}
+    late = [order for order in orders if order.kind in LOSING and first_ms[order.terms] > BEFORE_MS[0]]
+    if not late:
+        return _stranger(random_, first_ms[orders[0].terms] / 1000)
+    terms = random_.choice(late).terms
+    before_ms = random_.randint(BEFORE_MS[0], min(BEFORE_MS[1], first_ms[terms]))
+    return Ambient(STRANGER, first_ms[terms] - before_ms, 0.0, (), terms)
+
+
+def _nearly_stranger(random_: random.Random, orders: tuple[OrderPlan, ...]) -> Ambient:
+    """Buys nearly what an order whose answer is lost buys, at the same time: what is not the same proves nothing."""
+    kinds = random_.choice((LOSING, NOT_BOUGHT))
+    order = random_.choice([order for order in orders if order.kind in kinds] or orders)
+    alike = {one.terms for one in orders}
+    terms = next((terms for _ in range(20) if (terms := _nearly(random_, order.terms)) not in alike), None)
+    at_ms = max(0, order.at_ms + random_.randint(-300, 300))
+    return Ambient(STRANGER, at_ms, 0.0, (), terms)
+
+
+def _hidden(random_: random.Random, run_s: float, most_s: float) -> Ambient:
+    """No record shows what is bought from now on; the statement shows it last."""
+    lag_s = random_.uniform(3, most_s)
+    stream_s = round(random_.uniform(3, 20), 3)
+    rules = (
+        FaultRule(FaultKind.LAG, Call.STATEMENT, delay_s=lag_s, lasts_s=round(lag_s + stream_s, 3)),
+        FaultRule(FaultKind.ERROR_BEFORE, Call.PORTFOLIO, lasts_s=stream_s + PORTFOLIO_S),
+    )
+    return Ambient(HIDDEN, round(random_.uniform(0, run_s) * 1000), stream_s, rules)
+
+
 def _long_trouble(random_: random.Random, run_s: float) -> Ambient:
     kind = random_.choice((LAG, FRAME_CAP))
     rules = tuple(replace(rule, delay_s=random_.uniform(60, 150)) for rule in AMBIENT[kind])
     return Ambient(kind, round(random_.uniform(0, run_s) * 1000), round(random_.uniform(70, 150), 3), rules)
 
 
-def _crash(random_: random.Random) -> CrashPlan:
-    return CrashPlan(
-        random_.choice(POINTS), random_.randint(1, 10), round(random_.choice((0.02, 0.1, 0.3, 1.0, 3.0)), 3)
-    )
+def _crash(random_: random.Random, run_s: float) -> CrashPlan:
+    from_ms = round(random_.uniform(0, run_s + 90) * 1000) if random_.random() < LATE_CRASHES else 0
+    down_s = random_.choice((0.02, 0.1, 0.3, 1.0, 3.0))
+    return CrashPlan(random_.choice(POINTS), random_.randint(1, 2 if from_ms else 10), down_s, from_ms)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.orders import Attribution, Doubt, State
+from derivfleet.gateway.core.exits import ExitState
+from derivfleet.gateway.core.orders import FINAL, Attribution, Doubt, State
 from tests.sim.beside import STRANGER
 
 if TYPE_CHECKING:
     from derivfleet.gateway.core.orders import Order
+    from derivfleet.gateway.desk import Desk
     from tests.sim.plan import OrderPlan
     from tests.sim.world import World
 
@@ -60,10 +62,23 @@ class Watch:
 
     def committed(self, before: Order | None, order: Order) -> None:
         """The journal holds a transition."""
+        if order.state is State.UNKNOWN and (before is None or before.state is not State.UNKNOWN):
+            self._world.records.lost(order)
         if before is None:
             self._taken(order)
+        elif before.state is State.UNKNOWN and order.state is State.NOT_FOUND and not order.resolved_by:
+            self._world.records.judge_absence(order)
+        elif before.state is State.CONFIRMED and order.state is State.CONFIRMED:
+            self._exits_moved(before, order)
         if order.contract_id and (before is None or not before.contract_id):
             self._tied(order)
+
+    def _exits_moved(self, before: Order, order: Order) -> None:
+        """A contract that is open shows late enough that a sale was not done."""
+        states = {one.exit_id: one.state for one in before.exits}
+        for one in order.exits:
+            if one.state is ExitState.NOT_DONE and states.get(one.exit_id) is ExitState.UNKNOWN:
+                self._world.records.judge_not_done(order, one)
 
     def _taken(self, order: Order) -> None:
         """A bot does not buy again what nobody can tell about."""
@@ -87,8 +102,17 @@ class Watch:
         since_s, until_s = order.sent_time_ns // 10**9 - APART_S, order.lost_time_ns // 10**9 + APART_S
         if order.lost_time_ns and not since_s <= order.purchase_epoch_s <= until_s:
             self._wrong("stolen", f"{what}, at another time")
+        if order.attribution in (Attribution.RECORD, Attribution.INFERRED) and self._world.stranger.is_near(order):
+            self._wrong("stolen", f"{what}, by its {order.attribution}, though a stranger buys that as well")
         if order.found_late and self._world.plan.lag_s < LAG_S:
             self._wrong("believed_early", f"{name} was taken for not bought, though the statement told soon")
+
+    def recovered(self, desk: Desk) -> None:
+        """A gateway has taken up what the journal holds: it knows of each open order what was known before."""
+        for order in self._world.orders.values():
+            found = None if order.state in FINAL else desk.find(order.order_id)
+            if order.state not in FINAL and (found is None or _known(found) != _known(order)):
+                self._wrong("forgotten", f"{order.order_id} is {found and _known(found)} after a restart")
 
     def refused(self, plan: OrderPlan, doubtful: str) -> None:
         """A bot was told to wait until somebody has decided about another order: one of its own, and just like it."""
@@ -96,3 +120,7 @@ class Watch:
         self._world.note(f"{plan.order_id} has to wait for {doubtful}")
         if (other.bot, other.terms) != (plan.bot, plan.terms) or other.doubt is Doubt.NONE:
             self._wrong("held_up", f"{plan.order_id} had to wait for {doubtful}")
+
+
+def _known(order: Order) -> tuple[object, ...]:
+    return order.state, order.doubt, order.candidates, order.contract_id, order.exits

@@ -17,7 +17,7 @@ from derivfleet.deriv.vocabulary import Call, Dialect
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError, Connection
 from derivfleet.gateway.upstream.entrance import AccountFacts, CredentialError, EntryError
 from derivfleet.simulator.core.effects import Close, Freeze, Send
-from tests.sim.plan import HOLLOW
+from tests.sim.plan import HOLLOW, SEVERED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,14 +29,16 @@ if TYPE_CHECKING:
     from tests.sim.life import Life
     from tests.sim.world import World
 
-__all__ = ["ASKED_FOR", "EXIT", "LEASE", "Door", "Network", "Wire"]
+__all__ = ["ASKED_FOR", "EXIT", "LEASE", "MAY_BUY", "Door", "Network", "Wire"]
 
 ASKED_FOR: ContextVar[str] = ContextVar("asked_for", default="")
 """Whose order a task works on: every frame that it sends can be told by it, whatever the gateway believes."""
 EXIT: ContextVar[str] = ContextVar("exit", default="")
 """For which exit of that order."""
 LEASE: ContextVar[Callable[[], bool]] = ContextVar("lease")
-"""Whether the replica that asked holds the symbol still."""
+"""Whether the replica that asked holds the symbol still, by the gateway."""
+MAY_BUY: ContextVar[Callable[[], bool]] = ContextVar("may_buy")
+"""The same, as seen from outside."""
 ABRUPT, GOING_AWAY, NORMAL = 1006, 1001, 1000
 
 
@@ -71,7 +73,7 @@ class Wire:
         self._handling = _tells(text)
         if self._handling:
             self._life.point("before an answer is handled")
-            self._life.world.heard(self._life, text)
+            self._life.world.heard(self._life, self.number, text)
         return text
 
     async def send(self, text: str) -> None:
@@ -98,6 +100,13 @@ class Wire:
         if self.close_code is None:
             self.end(ABRUPT)
             self._network.timeline.at(self.upward_ns(), lambda: self._network.gone(self))
+
+    def sever(self) -> None:
+        """It ends on this side at once; what was handed over arrives all the same."""
+        timeline = self._network.timeline
+        self._life.world.records.disturbed()
+        timeline.after(self._random.uniform(0, 0.06), lambda: self.end(ABRUPT))
+        timeline.at(self.upward_ns(), lambda: self._network.gone(self))
 
     # The network's side
 
@@ -131,6 +140,7 @@ class Wire:
     def end(self, code: int) -> None:
         """The client learns that the socket has ended."""
         if self.close_code is None and not self._life.dead:
+            self._life.world.records.disturbed()
             self.close_code = code
             self._inbox.put_nowait(None)
             self._ended.set()
@@ -157,11 +167,22 @@ class Network:
         wire = self._wires[connection.number] = Wire(life, self, connection.number)
         return wire
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether a socket is silent that its client holds on to."""
+        return any(wire.frozen and wire.close_code is None for wire in self._wires.values())
+
     def hand_over(self, wire: Wire, text: str, order_id: str) -> None:
         """A frame has left the gateway."""
-        if order_id and not wire.frozen:
-            self._world.frame_left(text, order_id, EXIT.get())
-        wire.upward(text, order_id, EXIT.get(), self._world.detour_s(text, order_id))
+        exit_id = EXIT.get()
+        if not wire.frozen:
+            if order_id:
+                self._world.frame_left(text, order_id, exit_id)
+            self._world.records.asked(wire.number, text, order_id, exit_id)
+        wire.upward(text, order_id, exit_id, self._world.detour_s(text, order_id))
+        if order_id and self._world.is_planned(SEVERED, text, order_id):
+            self._world.hit(order_id, SEVERED)
+            wire.sever()
 
     def arrive(self, wire: Wire, text: str, order_id: str, exit_id: str) -> None:
         """A frame has come to the exchange."""
@@ -179,13 +200,17 @@ class Network:
         for effect in effects:
             wire = self._wires.get(effect.connection)
             match effect:
+                case Send(text=text) if self._world.is_hidden(text):
+                    pass
                 case Send(text=text, delay_s=delay_s) if wire is not None:
                     wire.downward(text, delay_s)
                 case Freeze() if wire is not None:
                     wire.frozen = True
+                    self._world.records.disturbed()
                 case Close(connection=number, code=code, abrupt=abrupt):
                     self.exchange.disconnect(number)
                     ended = self._wires.pop(number, None)
+                    self._world.records.disturbed()
                     if ended is not None and not ended.frozen:
                         ended.downward(None, 0, ABRUPT if abrupt else code)
                 case _:

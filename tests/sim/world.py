@@ -20,30 +20,29 @@ from derivfleet.simulator.core.settings import SimulatorSettings
 from tests.sim.beside import STRANGER, Operator, Stranger
 from tests.sim.bots import Asker
 from tests.sim.life import Crash, Life
-from tests.sim.plan import CLOCK_SKEW, DETOUR, IDLE_CLOSE, STANDSTILL
+from tests.sim.plan import CLOCK_SKEW, DETOUR, HIDDEN, IDLE_CLOSE, SEVERED, STANDSTILL
+from tests.sim.records import Records
+from tests.sim.replicas import Replicas
 from tests.sim.virtual import NS_PER_S, START_NS, Timeline, VirtualClock
 from tests.sim.watch import Watch
-from tests.sim.wire import LEASE, Network
+from tests.sim.wire import MAY_BUY, Network
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
     from derivfleet.gateway.core.orders import Order
-    from tests.sim.plan import Ambient, OrderPlan, Plan
+    from tests.sim.plan import Ambient, Plan
     from tests.sim.wire import Wire
 
 __all__ = ["World"]
 
 PATIENCE_S = 420.0
-"""For all to end, after the last order was asked for."""
+"""For all to end, after the last order was asked for; longer if the records tell late."""
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of a name that nobody can guess is made in it
 RESTART_S = 1.0
 SOON_S = 0.25
 """What the gateway has read it acts upon in the same moment; this is more than that."""
 IDLE_S, USUAL_IDLE_S = 2.0, 120.0
-REPLICA_COMES_OR_GOES = 0.02
-"""Each second."""
-REPLICAS = ("left", "right")
 PLENTY = {"trade": {60: 1_000_000, 3600: 1_000_000}, "money": {60: 1_000_000, 3600: 1_000_000}}
 
 
@@ -75,7 +74,7 @@ class World:
         self.crashes: Counter[str] = Counter()
         self.pairs: Counter[str] = Counter()
         self.violations: list[str] = []
-        self.watch = Watch(self)
+        self.watch, self.records, self.replicas = Watch(self), Records(self), Replicas(self)
         self.stranger, self.operator = Stranger(self), Operator(self)
         self.story: list[str] | None = [] if with_story else None
         self.is_over = False
@@ -84,9 +83,8 @@ class World:
         self._spent: set[tuple[str, str]] = set()
         self._running: set[str] = set()
         self._end_ns = START_NS
-        self._epochs: dict[tuple[str, str], dict[str, int]] = {}
         self._random = random.Random(f"world/{plan.seed}")
-        self._absent: set[str] = set()
+        self._hidden_until_ns = 0
         self._sales_heard: set[int] = set()
         """By the gateway that lives."""
         self.claims: dict[int, str] = {}
@@ -103,7 +101,8 @@ class World:
         for ambient in self.plan.ambient:
             self.timeline.at(START_NS + ambient.at_ms * 1_000_000, lambda ambient=ambient: self._spoil(ambient))
         last_ms = max((order.at_ms for order in self.plan.orders), default=0)
-        self._end_ns = START_NS + last_ms * 1_000_000 + round(PATIENCE_S * NS_PER_S)
+        patience_s = PATIENCE_S + self.plan.lag_s
+        self._end_ns = START_NS + last_ms * 1_000_000 + round(patience_s * NS_PER_S)
         self._every_second()
         with tempfile.TemporaryDirectory(prefix="sim", dir=MEMORY if MEMORY.is_dir() else None) as folder:
             self._path = Path(folder) / "journal.sqlite"
@@ -115,6 +114,7 @@ class World:
             death = self._deaths.pop(0) if self._deaths else None
             life = self.life = Life(self, self._path, death)
             self.note("a gateway starts")
+            self.records.disturbed()
             down_s = RESTART_S if death is None else death.down_s
             try:
                 life.run()
@@ -131,6 +131,7 @@ class World:
                 return
             self.life = None
             self._sales_heard.clear()
+            self.records.forget()
             for asker in self.askers.values():
                 asker.cut_off()
             back_ns = self.timeline.now_ns + round(down_s * NS_PER_S)
@@ -146,7 +147,7 @@ class World:
     def _every_second(self) -> None:
         now_ns = self.timeline.now_ns
         self.network.carry_out(self.exchange.advance(now_ns // NS_PER_S))
-        self._renew_leases()
+        self.replicas.renew()
         if self.life is not None and self.life.serving:
             self.operator.look(self.life)
         if now_ns >= self._end_ns or self._all_ended():
@@ -164,33 +165,6 @@ class World:
             and all(one in self.claims or owner == STRANGER for one, owner in self.bought.items())
         )
 
-    # Replicas
-
-    def _renew_leases(self) -> None:
-        life = self.life
-        if life is None or not life.serving:
-            self._epochs.clear()
-            return
-        if self._random.random() < REPLICA_COMES_OR_GOES:
-            self._absent = set() if self._absent else {self._random.choice(REPLICAS)}
-        now_ns = self.timeline.now_ns
-        for bot, leases in life.room.leases.items():
-            for replica in REPLICAS:
-                if replica not in self._absent:
-                    self._epochs[bot, replica] = {lease.symbol: lease.epoch for lease in leases.renew(replica, now_ns)}
-
-    def leases_of(self, life: Life, plan: OrderPlan) -> Callable[[], bool]:
-        """Whether the replica that asks now holds the symbol, as it believes."""
-        symbol = plan.terms.symbol
-        leases = life.room.leases[plan.bot]
-        holding = [
-            (replica, epochs[symbol])
-            for replica in REPLICAS
-            if symbol in (epochs := self._epochs.get((plan.bot, replica), {}))
-        ]
-        replica, epoch = holding[-1] if holding else (REPLICAS[0], 0)
-        return lambda: leases.allows(replica, symbol, epoch, self.timeline.now_ns)
-
     # What goes wrong
 
     def _spoil(self, ambient: Ambient) -> None:
@@ -204,8 +178,10 @@ class World:
             self.timeline.after(ambient.lasts_s, lambda: self._close_idle(USUAL_IDLE_S))
         if ambient.terms is not None:
             self.stranger.buy(ambient.terms)
+        if ambient.kind == HIDDEN:
+            self._hidden_until_ns = self.timeline.now_ns + round(ambient.lasts_s * NS_PER_S)
         for rule in ambient.rules:
-            self.exchange.faults.add(replace(rule, lasts_s=ambient.lasts_s))
+            self.exchange.faults.add(rule if rule.lasts_s else replace(rule, lasts_s=ambient.lasts_s))
 
     def _close_idle(self, after_s: float) -> None:
         """From now on the exchange closes sockets that are idle for so long."""
@@ -242,13 +218,25 @@ class World:
             for kind in self.hits[order_id]:
                 self.pairs[f"{kind} × {point}"] += 1
 
+    def is_hidden(self, text: str) -> bool:
+        """Whether the transaction stream keeps this to itself."""
+        return self.timeline.now_ns < self._hidden_until_ns and '"action":"' in text and '"transaction":{' in text
+
+    def is_planned(self, kind: str, text: str, order_id: str) -> bool:
+        """Whether that is to go wrong with this frame."""
+        plan = self.plans.get(order_id)
+        if plan is None:
+            return False
+        is_sale = text.startswith('{"sell"')
+        return (plan.sell_kind if is_sale else plan.kind) == kind and (is_sale or text.startswith('{"buy"'))
+
     def detour_s(self, text: str, order_id: str) -> float:
         """How much longer a frame is on its way than others: it may outlive the gateway that sent it."""
-        plan = self.plans.get(order_id)
-        if plan is not None and plan.kind == DETOUR and text.startswith('{"buy"'):
+        if self.is_planned(DETOUR, text, order_id):
             return self._random.uniform(0.3, 0.9)
-        if plan is not None and plan.sell_kind == DETOUR and text.startswith('{"sell"'):
-            return self._random.uniform(0.3, 0.9)
+        if self.is_planned(SEVERED, text, order_id):
+            # A contract shows whether it was sold only when no sale can arrive any more.
+            return self._random.uniform(0.3, 0.9 if text.startswith('{"buy"') else 4.5)
         return 0.0
 
     @contextmanager
@@ -275,6 +263,11 @@ class World:
 
     # What happens
 
+    @property
+    def ms(self) -> int:
+        """The time since the start."""
+        return (self.timeline.now_ns - START_NS) // 1_000_000
+
     def note(self, text: str) -> None:
         """Tell it in the story, if one is wanted."""
         if self.story is not None and text:
@@ -283,7 +276,7 @@ class World:
     def frame_left(self, text: str, order_id: str, exit_id: str) -> None:
         """A frame for an order was handed to a socket."""
         self.note(f"a frame for {order_id} is handed over: {text}")
-        if text.startswith('{"buy"') and not LEASE.get()():
+        if text.startswith('{"buy"') and not MAY_BUY.get()():
             self.violations.append(f"stale_sends: {order_id} was sent for a replica that had lost the symbol")
         self.watch.frame_left(text, order_id, exit_id)
 
@@ -309,9 +302,10 @@ class World:
         if order.state is State.CONFIRMED and order.contract_id in self._sales_heard and self.life is not None:
             self._expect_settled(self.life, order.contract_id)
 
-    def heard(self, life: Life, text: str) -> None:
+    def heard(self, life: Life, number: int, text: str) -> None:
         """The gateway has read a frame: a receipt must be believed, and a sale settle its order."""
         frame: dict[str, Any] = json.loads(text) if text.startswith("{") else {}
+        self.records.heard(number, frame)
         if frame.get("msg_type") == "buy" and frame.get("buy"):
             contract_id: int = frame["buy"]["contract_id"]
             self.timeline.after(

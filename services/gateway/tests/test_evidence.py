@@ -33,6 +33,23 @@ async def test_a_purchase_that_the_stream_told_of_is_found_at_once(opened: Opene
         await reconciler.stop()
 
 
+async def test_a_purchase_that_is_nobody_s_when_looked_at_is_told_though_no_list_can_be_read(opened: Opened) -> None:
+    async with opened() as account:
+        reconciler = Reconciler(account.desk)
+        for name in ("portfolio", "statement"):
+            account.deriv.on[name] = lambda socket, frame: account.deriv.refuse(socket, frame, "RateLimit")
+        account.deriv.on["proposal_open_contract"] = account.shown()
+        await account.lose("o1", bought=False)
+        account.deriv.bought(account.deriv.calls("buy")[0])
+        (row,) = account.deriv.purchases
+        row["shortcode"] = row["shortcode"].replace("_4_0", "_5_0")  # another barrier
+        account.pushed(row)
+        await account.clock.advance(8)
+        assert account.state("o1") == State.UNKNOWN
+        assert [trade.contract_id for trade in account.desk.evidence.newest_foreign(2)] == [row["contract_id"]]
+        await reconciler.stop()
+
+
 async def test_open_contracts_are_read_before_the_statement(opened: Opened) -> None:
     async with opened() as account:
         reconciler = Reconciler(account.desk)
@@ -45,6 +62,16 @@ async def test_open_contracts_are_read_before_the_statement(opened: Opened) -> N
         await account.clock.advance(1.6)
         assert account.state("o1") == State.CONFIRMED
         assert account.deriv.calls("statement") == []
+        await reconciler.stop()
+
+
+async def test_a_portfolio_that_cannot_be_read_keeps_no_statement_from_being_read(opened: Opened) -> None:
+    async with opened() as account:
+        reconciler = Reconciler(account.desk)
+        account.deriv.on["portfolio"] = lambda socket, frame: account.deriv.refuse(socket, frame, "InternalServerError")
+        await account.lose("o1", bought=True)
+        await account.clock.advance(3)
+        assert account.state("o1") == State.CONFIRMED
         await reconciler.stop()
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway.core.exits import Ending
 from derivfleet.gateway.core.orders import Attribution, Doubt, Order, State
 from derivfleet.gateway.desk import Desk
@@ -120,6 +121,18 @@ async def test_a_statement_that_cannot_be_read_does_not_keep_contracts_from_sett
         del account.deriv.on["statement"]
         await account.clock.advance(120)
         assert account.state("o2") == State.SETTLED
+        await reconciler.stop()
+
+
+async def test_contracts_that_wait_for_a_resting_limit_keep_no_lost_order_waiting(opened: Opened) -> None:
+    async with opened() as account:
+        await account.buying("o1")
+        await account.lose("o2", bought=False)
+        account.line.schedule.refused_by_deriv(Call.PROPOSAL_OPEN_CONTRACT, account.clock.now_ns())
+        reconciler = Reconciler(account.desk)
+        await account.clock.advance(45)
+        assert account.deriv.calls("proposal_open_contract") == []  # it is overdue, and waits for its turn
+        assert [account.state(name) for name in ("o1", "o2")] == [State.CONFIRMED, State.NOT_FOUND]
         await reconciler.stop()
 
 

@@ -71,7 +71,7 @@ class Evidence:
     def __init__(self, account: str, claimed: Callable[[Iterable[int]], Collection[int]]) -> None:
         """``claimed`` tells which of some contracts belong to orders."""
         self.purchases: dict[int, Purchase] = {}
-        """Those that fit an order without an answer."""
+        """Those that fit an order without an answer, or were looked at because they seemed to."""
         self.foreign: OrderedDict[int, ForeignTrade] = OrderedDict()
         self.foreign_count = 0
         self.own_app_id: int | None = None
@@ -100,8 +100,12 @@ class Evidence:
 
         What is nobody's is foreign from now on.
         """
-        for contract_id in self._claimed(self._sightings):
+        for contract_id in self._claimed([*self._sightings, *self.purchases]):
             self.tied(contract_id)
+        for purchase in list(self.purchases.values()):
+            may_be = any(fits(order, purchase, now_ns, slack_s) for order in (*lost, *in_flight))
+            if not may_be and now_ns - purchase.epoch_s * 10**9 >= FOREIGN_AFTER_NS:
+                self.is_foreign(ForeignTrade(purchase.contract_id, purchase.symbol, purchase.price, purchase.epoch_s))
         found: list[Sighting] = []
         for one in list(self._sightings.values()):
 
@@ -144,13 +148,14 @@ class Evidence:
                 self.is_foreign(trade)
 
     def unclaimed(self, lost: Sequence[Order], now_ns: int, slack_s: float) -> list[Purchase]:
-        """The purchases that may be these orders; those that can be nobody's any more are let go."""
+        """The purchases that may be these orders."""
         for contract_id in self._claimed(self.purchases):
             self.tied(contract_id)
-        for purchase in list(self.purchases.values()):
-            if not any(fits(order, purchase, now_ns, slack_s) for order in lost):
-                del self.purchases[purchase.contract_id]
-        return list(self.purchases.values())
+        return [
+            purchase
+            for purchase in self.purchases.values()
+            if any(fits(order, purchase, now_ns, slack_s) for order in lost)
+        ]
 
     def is_foreign(self, trade: ForeignTrade) -> None:
         """Nobody of ours has bought this."""

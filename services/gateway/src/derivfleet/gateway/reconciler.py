@@ -82,20 +82,27 @@ class Reconciler:
         """Since when no record knows the contract of a confirmed order."""
         self._slack_s = max(CLOCK_SLACK_S, self._clock.fleet_s(LEAST_SLACK_WALL_S))
         self._absent_after_s = max(ABSENT_AFTER_S, self._clock.fleet_s(LEAST_ABSENCE_WALL_S))
-        self._task = asyncio.create_task(self._run(), name=f"reconcile {self._line.account}")
+        rounds = (
+            (self._take_up_stranded, self._notice_foreign, self._conclude),  # these wait for nothing
+            (self._look_at_sightings, self._conclude),
+            (self._read_lists, self._conclude),
+            (self._check_exits,),
+            (self._check_overdue,),
+        )
+        # Each by itself: what keeps one from being done, as a bucket that rests, must not keep the others.
+        self._tasks = [
+            asyncio.create_task(self._run(*steps), name=f"reconcile {self._line.account}: {steps[0].__name__}")
+            for steps in rounds
+        ]
 
     async def stop(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _run(self) -> None:
-        steps = (
-            *(self._take_up_stranded, self._look_at_sightings, self._read_lists, self._conclude),
-            *(self._check_exits, self._check_overdue),
-        )
+    async def _run(self, *steps: Callable[[], Awaitable[None]]) -> None:
         while True:
             await self._clock.sleep(TURN_S)
-            # Each by itself: what keeps one from being done must not keep the others.
             done = [await self._tried(step) for step in steps]
             if not all(done):
                 await self._clock.sleep(backoff_s(1, self._line.account))
@@ -113,7 +120,6 @@ class Reconciler:
 
     async def _take_up_stranded(self) -> None:
         self._desk.take_up_stranded()
-        self._take_stock()
 
     # Lost orders
 
@@ -129,16 +135,20 @@ class Reconciler:
         }
         before = self._lost
         self._lost = {
-            order_id: LostOrder(order, before[order_id].clean_reads, before[order_id].read_ns)
-            if order_id in before
-            else LostOrder(order)
+            order_id: LostOrder(order) if (entry := before.get(order_id)) is None else _now(entry, order)
             for order_id, order in orders.items()
         }
         for order_id in [order_id for order_id in self._steps if order_id not in orders]:
             del self._steps[order_id]
 
     def _orders(self) -> list[Order]:
+        """As of now: what has lost its answer since the last look is in flight no more."""
+        self._take_stock()
         return [entry.order for entry in self._lost.values()]
+
+    async def _notice_foreign(self) -> None:
+        now_ns = self._clock.now_ns()
+        self._evidence.look(self._orders(), self._desk.in_flight(), now_ns, self._slack_s, 0)
 
     async def _look_at_sightings(self) -> None:
         """What the stream told of, it did not describe: the contract itself does."""
@@ -157,35 +167,43 @@ class Reconciler:
 
     async def _read_lists(self) -> None:
         now_ns = self._clock.now_ns()
-        wanted = {
-            order_id: read
+        self._take_stock()
+        wanted = [
+            (entry.order, read)
             for order_id, entry in self._lost.items()
             if (read := due(entry.order, self._steps.get(order_id, 0), now_ns)) is not None
-        }
-        if Read.PORTFOLIO in wanted.values():
-            rows = lists.of_portfolio(self._codec, await self._line.call(GATEWAY, requests.Portfolio(portfolio=1)))
-            self._take(rows)
+        ]
+        if any(read is Read.PORTFOLIO for _, read in wanted):
+            try:
+                frame = await self._line.call(GATEWAY, requests.Portfolio(portfolio=1))
+                self._take(lists.of_portfolio(self._codec, frame))
+            except (CallRefusedError, MalformedAnswer) as error:
+                _log.warning("the portfolio could not be read, the statement will tell", problem=str(error))
             self._serve([*self._lost], Read.PORTFOLIO, now_ns)
-        if Read.STATEMENT in wanted.values():
-            first = min(self._lost[name].order.sent_time_ns for name, read in wanted.items() if read is Read.STATEMENT)
-            near = [one for one in self._orders() if 0 <= one.sent_time_ns - first <= SPAN_S * 10**9]
-            slack_s = math.ceil(self._slack_s)
-            since_s = first // 10**9 - slack_s
-            until_s = max(order.lost_time_ns for order in near) // 10**9 + slack_s
-            rows, complete = await lists.statement(self._line, self._codec, "buy", since_s, until_s)
-            self._take([row for one in rows if (row := lists.of_statement(one)) is not None])
-            names = [order.order_id for order in near]
-            self._serve(names, Read.STATEMENT, now_ns)
-            if complete:
-                for name in names:
-                    entry = self._lost[name]
-                    self._lost[name] = LostOrder(entry.order, entry.clean_reads + 1, now_ns)
+        firsts = [order.sent_time_ns for order, read in wanted if read is Read.STATEMENT]
+        if firsts:
+            await self._read_statement(min(firsts), now_ns)
+
+    async def _read_statement(self, first_ns: int, now_ns: int) -> None:
+        """One statement for all orders that were lost and sent from ``first_ns`` on, or soon after."""
+        near = [one for one in self._orders() if 0 <= one.sent_time_ns - first_ns <= SPAN_S * 10**9]
+        if not near:
+            return
+        slack_s = math.ceil(self._slack_s)
+        since_s = first_ns // 10**9 - slack_s
+        until_s = max(order.lost_time_ns for order in near) // 10**9 + slack_s
+        rows, complete = await lists.statement(self._line, self._codec, "buy", since_s, until_s)
+        self._take([row for one in rows if (row := lists.of_statement(one)) is not None])
+        # Some have been decided while it was read.
+        names = [order.order_id for order in near if order.order_id in self._lost]
+        self._serve(names, Read.STATEMENT, now_ns)
+        if complete:
+            for name in names:
+                entry = self._lost[name]
+                self._lost[name] = LostOrder(entry.order, entry.clean_reads + 1, now_ns)
 
     def _take(self, rows: Sequence[lists.Row]) -> None:
-        now_ns = self._clock.now_ns()
-        # As of now: what lost its answer while the list was read is in flight no more, and its purchase nobody else's.
-        lost = [*self._desk.watched.values(), *self._desk.unknown.values()]
-        self._evidence.take(rows, lost, self._desk.in_flight(), now_ns, self._slack_s)
+        self._evidence.take(rows, self._orders(), self._desk.in_flight(), self._clock.now_ns(), self._slack_s)
 
     def _serve(self, order_ids: Sequence[str], read: Read, read_ns: int) -> None:
         for order_id in order_ids:
@@ -329,3 +347,7 @@ class Reconciler:
             elif self._missing_ns.setdefault(order.order_id, now_ns) < now_ns:
                 like = {one.contract_id: one for one in purchases if fits(order, one, now_ns, self._slack_s)}
                 self._desk.disprove(order, tuple(map(candidate_of, like.values())))
+
+
+def _now(entry: LostOrder, order: Order) -> LostOrder:
+    return entry if entry.order is order else LostOrder(order, entry.clean_reads, entry.read_ns)

@@ -1,0 +1,90 @@
+"""Mistakes with what records say, leases and an operator's word, made as those of ``mistakes`` are."""
+
+# pyright: reportPrivateUsage=false
+# A mistake is made inside: that is where it would be.
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from derivfleet.gateway.core.orders import Doubted
+from derivfleet.gateway.core.reconcile import is_proven_absent
+
+if TYPE_CHECKING:
+    from derivfleet.gateway.core.leases import Leases
+    from derivfleet.gateway.desk import Desk
+    from derivfleet.gateway.reconciler import Reconciler
+
+
+def any_epoch(_allows: Any) -> Any:
+    def mutated(self: Leases, replica: str, symbol: str, _epoch: int, now_ns: int) -> bool:
+        lease = self.holder(symbol, now_ns)
+        return lease is not None and lease.replica == replica
+
+    return mutated
+
+
+def once_held(_allows: Any) -> Any:
+    def mutated(_self: Leases, _replica: str, _symbol: str, epoch: int, _now_ns: int) -> bool:
+        return epoch > 0
+
+    return mutated
+
+
+def for_the_first(serve: Any) -> Any:
+    def mutated(self: Reconciler, order_ids: Any, *rest: Any) -> None:
+        serve(self, order_ids[:1], *rest)
+
+    return mutated
+
+
+def since_the_sending(_proven: Any) -> Any:
+    def mutated(entry: Any, *rest: Any) -> bool:
+        sent = replace(entry.order, lost_time_ns=entry.order.sent_time_ns)
+        return is_proven_absent(replace(entry, order=sent), *rest)
+
+    return mutated
+
+
+def whether_or_not_read(take_stock: Any) -> Any:
+    """Each look counts as a read, whether one came or not."""
+
+    def mutated(self: Reconciler) -> None:
+        take_stock(self)
+        now_ns = self._clock.now_ns()
+        for name, entry in self._lost.items():
+            self._lost[name] = replace(entry, clean_reads=entry.clean_reads + 1, read_ns=now_ns)
+
+    return mutated
+
+
+def for_a_minute(_watched: Any) -> Any:
+    def mutated(order: Any, now_ns: int) -> bool:
+        return bool(now_ns - order.lost_time_ns < 60 * 10**9)
+
+    return mutated
+
+
+def without_watched(recover: Any) -> Any:
+    def mutated(self: Desk) -> None:
+        recover(self)
+        self.watched.clear()
+
+    return mutated
+
+
+def given_out(judge: Any) -> Any:
+    """What would be a doubt is matched in the order of time."""
+
+    def mutated(lost: Any, in_flight: Any, purchases: Any, *rest: Any) -> Any:
+        left = list(purchases)
+        while any(isinstance(verdict, Doubted) and verdict.candidates for _, verdict in judge(lost, [], left, *rest)):
+            left.pop()
+        return judge(lost, in_flight, left, *rest)
+
+    return mutated
+
+
+def each_minute(plan: Any) -> Any:
+    return tuple(step for step in plan if step[0] < 2 or step[0] >= 60)

@@ -1,0 +1,175 @@
+"""What the living gateway has read of the account's records, seen on the wire: what it may believe, what is too much.
+
+Rules 12, 16 and 19 of ``docs/orders.md``, written another way: from the frames alone.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from derivfleet.gateway.core.orders import State
+from tests.sim.virtual import NS_PER_S
+
+if TYPE_CHECKING:
+    from derivfleet.gateway.core.exits import Exit
+    from derivfleet.gateway.core.orders import Order
+    from tests.sim.world import World
+
+__all__ = ["Records"]
+
+ABSENT_AFTER_S, LOOKED_AFTER_S = 30, 5
+STEPS_S = (2, 5, 10, 30, 45, *range(60, 661, 60))
+CALM_S = 20
+"""No socket has ended for so long, no gateway started and nothing else gone wrong: reads take their usual time."""
+DONE_BY_S = 6
+"""A read that is due has begun by then, if nothing is in its way."""
+RESTS_S = 61
+"""So long a limit rests that Deriv has called exceeded."""
+TURN_S = 0.3
+"""Between the moment a read serves from, and its frame."""
+
+
+@dataclass(slots=True)
+class _Read:
+    asked_ns: int
+    since_s: int = 0
+    until_s: int = 0
+    contract_id: int = 0
+    answered_ns: int = 0
+
+    @property
+    def is_answered(self) -> bool:
+        return self.answered_ns > 0
+
+    def serves(self, order: Order) -> bool:
+        is_within = self.since_s <= order.sent_time_ns // NS_PER_S and order.lost_time_ns // NS_PER_S <= self.until_s
+        return is_within and self.asked_ns >= order.lost_time_ns
+
+
+class Records:
+    """Reads of one life."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._asked: dict[tuple[int, int], _Read] = {}
+        self._statements: list[_Read] = []
+        self._contracts: list[_Read] = []
+        self._sales: dict[tuple[int, int], tuple[str, str]] = {}
+        self.receipted: set[tuple[str, str]] = set()
+        """Exits whose receipts a gateway has read, in whichever life."""
+        self.calm_ns = 0
+        """Since when nothing has gone wrong with sockets."""
+        self._exceeded_ns = 0
+
+    def forget(self) -> None:
+        """A gateway has died, and with it what it had read."""
+        self._asked.clear()
+        self._statements.clear()
+        self._contracts.clear()
+        self._sales.clear()
+
+    def disturbed(self) -> None:
+        """Something went wrong with a socket, or the gateway stood still."""
+        self.calm_ns = self._world.timeline.now_ns
+
+    def exceeded(self) -> None:
+        """Deriv has refused a call for rate."""
+        self._exceeded_ns = self._world.timeline.now_ns
+
+    def lost(self, order: Order) -> None:
+        """Rule 16: an order's answer was lost. Statements follow at their times, if nothing is in their way."""
+        life = self._world.life
+
+        def check(step_s: int) -> None:
+            now = self._world.orders[order.order_id]
+            due_ns = order.lost_time_ns + step_s * NS_PER_S
+            if now.state is not State.UNKNOWN or self._world.life is not life or not self._is_easy(order.lost_time_ns):
+                return
+            if not any(read.serves(order) and read.asked_ns >= due_ns - NS_PER_S for read in self._statements):
+                what = f"no statement was read for {order.order_id} {step_s} s after its loss"
+                self._world.violations.append(f"under_read: {what}")
+
+        for step_s in STEPS_S[2:6]:
+            self._world.timeline.after(step_s + DONE_BY_S, lambda step_s=step_s: check(step_s))
+
+    def _is_easy(self, since_ns: int) -> bool:
+        """Whether nothing has kept reads from being made since then."""
+        world = self._world
+        is_alone = not world.plan.is_tight and since_ns - self._exceeded_ns > RESTS_S * NS_PER_S
+        return is_alone and self.calm_ns <= since_ns and not world.network.is_frozen
+
+    def asked(self, number: int, text: str, order_id: str, exit_id: str) -> None:
+        """A frame was handed over on a socket."""
+        if text.startswith('{"statement"'):
+            frame: dict[str, Any] = json.loads(text)
+            if frame.get("action_type") != "buy":
+                return
+            read = _Read(self._world.timeline.now_ns, frame["date_from"], frame["date_to"])
+            if not frame.get("offset"):
+                self._judge_need(read)
+            self._statements.append(read)
+            self._asked[number, frame["req_id"]] = read
+        elif text.startswith('{"proposal_open_contract"'):
+            frame = json.loads(text)
+            read = _Read(self._world.timeline.now_ns, contract_id=frame.get("contract_id", 0))
+            self._contracts.append(read)
+            self._asked[number, frame["req_id"]] = read
+        elif text.startswith('{"sell"'):
+            self._sales[number, json.loads(text)["req_id"]] = (order_id, exit_id)
+
+    def heard(self, number: int, frame: dict[str, Any]) -> None:
+        """The gateway has read a frame."""
+        key = (number, frame.get("req_id", 0))
+        read = self._asked.pop(key, None)
+        if "error" in frame and "Limit" in frame["error"].get("code", ""):
+            self.exceeded()
+        if read is not None:
+            read.answered_ns = 0 if "error" in frame else self._world.timeline.now_ns
+        if frame.get("msg_type") == "sell" and frame.get("sell") and key in self._sales:
+            self.receipted.add(self._sales[key])
+
+    def has_shown(self, contract_id: int) -> bool:
+        """Whether a contract was read, a moment ago at least."""
+        by_ns = self._world.timeline.now_ns - NS_PER_S
+        return any(0 < read.answered_ns <= by_ns for read in self._contracts if read.contract_id == contract_id)
+
+    def judge_absence(self, order: Order) -> None:
+        """Rule 12: an order was taken for not bought."""
+        reads = [read for read in self._statements if read.is_answered and read.serves(order)]
+        late_ns = order.lost_time_ns + ABSENT_AFTER_S * NS_PER_S
+        if len(reads) < 2 or reads[-1].asked_ns < late_ns:
+            after = [round((read.asked_ns - order.lost_time_ns) / NS_PER_S, 3) for read in reads]
+            what = f"{order.order_id} was taken for not bought after statements read {after} s after its loss"
+            self._world.violations.append(f"believed_early: {what}")
+
+    def judge_not_done(self, order: Order, exit_: Exit) -> None:
+        """Rule 19: an exit was taken for not done while its contract is open."""
+        late_ns = exit_.lost_time_ns + LOOKED_AFTER_S * NS_PER_S
+        if not any(
+            read.is_answered and read.contract_id == order.contract_id and read.asked_ns >= late_ns
+            for read in self._contracts
+        ):
+            what = f"exit {exit_.exit_id} of {order.order_id} was taken for not done without a look late enough"
+            self._world.violations.append(f"believed_early: {what}")
+
+    def _judge_need(self, read: _Read) -> None:
+        """Rule 16: a statement is read if an order has come to a step that no other statement has served."""
+        now_ns = read.asked_ns
+        if now_ns - self.calm_ns < CALM_S * NS_PER_S:
+            return
+        if any(order.state is State.CONFIRMED for order in self._world.orders.values()):
+            return  # one whose contract cannot be read is looked for in a statement, too
+        for order in self._world.orders.values():
+            if order.state not in (State.UNKNOWN, State.NOT_FOUND) or not order.lost_time_ns:
+                continue
+            before = next((one for one in reversed(self._statements) if one.serves(order)), None)
+            if before is None or not before.is_answered:
+                return
+            served_ns = before.asked_ns - order.lost_time_ns - round(TURN_S * NS_PER_S)
+            if any(served_ns < step_s * NS_PER_S <= now_ns - order.lost_time_ns for step_s in STEPS_S):
+                return
+            if now_ns - order.lost_time_ns > STEPS_S[-1] * NS_PER_S:
+                return
+        self._world.violations.append("over_read: a statement was read that no order was due for")
