@@ -56,8 +56,8 @@ class Limits(_Part):
     """No answer of Deriv comes sooner after its call, as `derivfleet probe` measures it: the line takes so long.
     Calls cease to count by so much earlier. An answer that is faster lowers it at once."""
     clock_drift_ppm: float = Field(default=200, ge=0, le=10_000)
-    """Millionths by which Deriv's clock may run slower than this machine's: windows are kept longer by so much. Two free
-    quartz clocks stay within 200; where both are kept right by NTP, 100 is plenty."""
+    """Millionths by which Deriv's clock may run slower than this machine's: windows are kept longer by so much. Two
+    free quartz clocks stay within 200; where both are kept right by NTP, 100 is plenty."""
     windows: dict[str, dict[Literal[60, 3600], Calls]] = {}
     """Limits that differ from the published ones, as `derivfleet probe` measures them: {bucket: {60: n, 3600: n}}. What
     a legacy server tells of itself can only be lowered."""
