@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import sys
 import tempfile
 from pathlib import Path
 
+import structlog
 from rich.console import Console
 from rich.progress import Progress
 
@@ -24,6 +26,8 @@ def main() -> int:
     parser.add_argument("--orders", type=int, default=60, help="orders an hour, on average one and a half halves of it")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
+    # Each late span changes reports, and each change is a line of the service's log: here they are wanted.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     return asyncio.run(run(given.hours, given.orders, given.seed))
 
 
