@@ -322,8 +322,7 @@ class Reconciler:
             order
             for order in (self._desk.open.get(order.order_id) for order in orders)
             if order is not None
-            and order.state is State.CONFIRMED
-            and all(one.state in DECIDED for one in order.exits)
+            and _is_at_rest(order)
             and now_ns - self._missing_ns.get(order.order_id, -absent_ns) >= absent_ns
         ]
         if missing:
@@ -339,14 +338,21 @@ class Reconciler:
         shown = {row.contract_id for row in rows}
         claimed = self._desk.feed.journal.claimed(self._line.account, shown)
         purchases = [row.purchase for row in rows if row.purchase is not None and row.contract_id not in claimed]
-        for order in (self._desk.open.get(order.order_id, order) for order in orders):
-            if order.state is not State.CONFIRMED:
+        for order in (self._desk.open.get(order.order_id) for order in orders):
+            if order is None or not _is_at_rest(order):  # the reads took time, and an exit may have been asked for
                 continue
             if order.contract_id in shown or not is_whole:
                 self._missing_ns.pop(order.order_id, None)
             elif self._missing_ns.setdefault(order.order_id, now_ns) < now_ns:
                 like = {one.contract_id: one for one in purchases if fits(order, one, now_ns, self._slack_s)}
                 self._desk.disprove(order, tuple(map(candidate_of, like.values())))
+                # If a person names another contract, that one is looked for from the beginning.
+                del self._checks[order.order_id], self._missing_ns[order.order_id]
+
+
+def _is_at_rest(order: Order) -> bool:
+    """Whether its contract is open, and nothing is being done to it."""
+    return order.state is State.CONFIRMED and all(one.state in DECIDED for one in order.exits)
 
 
 def _now(entry: LostOrder, order: Order) -> LostOrder:
