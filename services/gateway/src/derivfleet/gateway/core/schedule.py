@@ -106,6 +106,8 @@ class Schedule:
         if deadline_ns is not None:
             wait_ns, binding = bucket.wait(member, call, rank, now_ns)
             if now_ns + wait_ns > deadline_ns:
+                if rank is Rank.EXIT:
+                    self._note_wait(ticket, bucket, now_ns + wait_ns)
                 return Refusal(name, wait_ns, binding)
             self._ordinal += 1
             heappush(self._deadlines, (deadline_ns, self._ordinal, ticket))
@@ -262,7 +264,10 @@ class Schedule:
             if ticket.state is WAITING:
                 self._withdraw(ticket)
                 ticket.state = EXPIRED
-                ticket.binding = self._buckets[ticket.bucket].binding
+                bucket = self._buckets[ticket.bucket]
+                ticket.binding = bucket.binding
+                if ticket.rank is Rank.EXIT:
+                    self._note_wait(ticket, bucket, now_ns)
                 self._ready.append(ticket)
 
     def _tidy(self) -> None:
@@ -309,13 +314,19 @@ class Schedule:
         ticket.state, ticket.granted_ns, ticket.tier = GRANTED, now_ns, tier
         bucket.limits.spend(tier)
         if ticket.rank is Rank.EXIT:
-            bucket.limits.exits(now_ns - ticket.asked_ns)
+            self._note_wait(ticket, bucket, now_ns)
         ticket.block = bucket.blocks.spend(now_ns)
         bucket.starts.add(ticket.bot, now_ns)
         member.spend(tier, now_ns)
         if member.caps and ticket.call in member.caps:
             member.caps[ticket.call].log.start()
         self._ready.append(ticket)
+
+    @staticmethod
+    def _note_wait(ticket: Ticket, bucket: Bucket, until_ns: int) -> None:
+        """What an exit has to wait, whether it starts in the end or gives up: unless its bot's own cap may be to blame."""
+        if ticket.call not in bucket.members[ticket.bot].caps:
+            bucket.limits.exits(ticket.asked_ns, until_ns)
 
     def _finish(self, ticket: Ticket) -> bool:
         """Take a granted ticket off the books; False if it is free or has been."""
