@@ -131,7 +131,9 @@ async def test_an_exit_asked_for_while_the_records_are_read_is_decided_before_it
         second = await portfolio_asked()
         order = account.desk.open["o1"]
         deadline_ns = account.clock.now_ns() + 10**10
-        sale = asyncio.ensure_future(account.desk.exits.carry_out(order, "x1", ExitTerms(ExitKind.SELL), deadline_ns, ""))
+        sale = asyncio.ensure_future(
+            account.desk.exits.carry_out(order, "x1", ExitTerms(ExitKind.SELL), deadline_ns, "")
+        )
         await account.clock.advance(0.1)
         deriv.reply(*second, "portfolio", {"contracts": []})
         await account.clock.advance(0.1)
