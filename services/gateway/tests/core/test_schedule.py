@@ -336,6 +336,16 @@ def test_saying_twice_what_became_of_a_call_counts_once() -> None:
     assert [use.used for use in plan.use(NOW + 2 * MINUTE) if use.bucket == "trade"] == [0]
 
 
+def test_calls_that_wait_are_told_by_bot_and_bucket() -> None:
+    plan = schedule({60: 1, 3600: 1000}, "ab")
+    fill(plan, 1)
+    for call in (Call.BUY, Call.SELL):
+        ask(plan, "a", call)
+    plan.dispatch(NOW)
+    assert plan.waiting() == {("a", "trade"): 2, ("a", "other"): 0, ("b", "trade"): 0, ("b", "other"): 0}
+    assert plan.waiting() == {(one.bot, one.bucket): one.waiting for one in plan.share_use(NOW)}
+
+
 @pytest.mark.parametrize("gives_up", ["at once", "later", "never"])
 def test_an_exit_that_gives_up_overdraws_the_budget_as_one_that_comes_late(gives_up: str) -> None:
     plan = schedule({60: 10, 3600: 1000})

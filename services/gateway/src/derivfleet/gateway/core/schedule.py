@@ -106,8 +106,7 @@ class Schedule:
         if deadline_ns is not None:
             wait_ns, binding = bucket.wait(member, call, rank, now_ns)
             if now_ns + wait_ns > deadline_ns:
-                if rank is Rank.EXIT:
-                    self._note_wait(ticket, bucket, now_ns + wait_ns)
+                self._note_wait(ticket, bucket, now_ns + wait_ns)
                 return Refusal(name, wait_ns, binding)
             self._ordinal += 1
             heappush(self._deadlines, (deadline_ns, self._ordinal, ticket))
@@ -256,6 +255,10 @@ class Schedule:
         """Each bot's windows; the gateway's own calls are nobody's share."""
         return [use for bucket in self._buckets.values() for use in bucket.share_use(now_ns)]
 
+    def waiting(self) -> dict[tuple[str, str], int]:
+        """Calls that wait, by bot and bucket; bots without any are there, too."""
+        return {(bot, name): count for name, bucket in self._buckets.items() for bot, count in bucket.waiting_by_bot()}
+
     def _expire(self, now_ns: int) -> None:
         """Withdraw those whose deadline has passed."""
         deadlines = self._deadlines
@@ -266,8 +269,7 @@ class Schedule:
                 ticket.state = EXPIRED
                 bucket = self._buckets[ticket.bucket]
                 ticket.binding = bucket.binding
-                if ticket.rank is Rank.EXIT:
-                    self._note_wait(ticket, bucket, now_ns)
+                self._note_wait(ticket, bucket, now_ns)
                 self._ready.append(ticket)
 
     def _tidy(self) -> None:
@@ -313,8 +315,7 @@ class Schedule:
     def _start(self, ticket: Ticket, bucket: Bucket, member: Member, tier: Tier, now_ns: int) -> None:
         ticket.state, ticket.granted_ns, ticket.tier = GRANTED, now_ns, tier
         bucket.limits.spend(tier)
-        if ticket.rank is Rank.EXIT:
-            self._note_wait(ticket, bucket, now_ns)
+        self._note_wait(ticket, bucket, now_ns)
         ticket.block = bucket.blocks.spend(now_ns)
         bucket.starts.add(ticket.bot, now_ns)
         member.spend(tier, now_ns)
@@ -324,8 +325,8 @@ class Schedule:
 
     @staticmethod
     def _note_wait(ticket: Ticket, bucket: Bucket, until_ns: int) -> None:
-        """What an exit has to wait, whether it starts in the end or gives up: unless its bot's own cap may be to blame."""
-        if ticket.call not in bucket.members[ticket.bot].caps:
+        """How long an exit has to wait, whether it starts or gives up; not if its bot's own cap may be to blame."""
+        if ticket.rank is Rank.EXIT and ticket.call not in bucket.members[ticket.bot].caps:
             bucket.limits.exits(ticket.asked_ns, until_ns)
 
     def _finish(self, ticket: Ticket) -> bool:
