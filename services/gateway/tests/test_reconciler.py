@@ -1,5 +1,6 @@
 """Finding lost orders and missed settlements when the records themselves are hard to read."""
 
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 import asyncio
@@ -144,6 +145,33 @@ async def test_an_exit_asked_for_while_the_records_are_read_is_decided_before_it
         deriv.reply(*await portfolio_asked(), "portfolio", {"contracts": []})
         await account.clock.advance(1)
         assert (account.state("o1"), account.desk.open["o1"].doubt) == (State.UNKNOWN, Doubt.NO_CONTRACT)
+        await reconciler.stop()
+
+
+async def test_a_sale_of_a_contract_that_no_record_knows_keeps_nobody_waiting(opened: Opened) -> None:
+    async with opened() as account:
+        deriv = account.deriv
+        await account.buying("o1")
+        deriv.purchases = []
+        deriv.on |= {
+            "proposal_open_contract": lambda socket, frame: deriv.refuse(socket, frame, "ContractNotFound"),
+            "portfolio": lambda socket, frame: deriv.reply(socket, frame, "portfolio", {"contracts": []}),
+            "sell": lambda socket, frame: deriv.refuse(socket, frame, "SomethingOdd"),
+        }
+        reconciler = Reconciler(account.desk)
+        deadline_ns = account.clock.now_ns() + 10**10
+        order, exit_ = await account.desk.exits.carry_out(
+            account.desk.open["o1"], "x1", ExitTerms(ExitKind.SELL), deadline_ns, ""
+        )
+        assert (order.state, exit_.state) == (State.CONFIRMED, ExitState.UNKNOWN)
+        await account.clock.advance(120)
+        order = account.desk.open["o1"]
+        assert (order.state, order.doubt) == (State.UNKNOWN, Doubt.NO_CONTRACT)
+        assert [one.state for one in order.exits] == [ExitState.NOT_DONE]
+        # What comes for it after all changes nothing.
+        refused: Frame = {"msg_type": "sell", "error": {"code": "ContractNotFound", "message": "so it is"}}
+        account.desk.exits._late("o1", "x1", ExitKind.SELL, refused)
+        assert account.desk.open["o1"] == order
         await reconciler.stop()
 
 
