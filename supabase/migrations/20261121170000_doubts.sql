@@ -2,7 +2,7 @@
 
 alter table public.orders add column doubt text not null default '';
 comment on column public.orders.doubt is
-  'Of an unknown order: why the account''s records alone do not tell whether it bought, so that an operator has to (more_candidates, foreign_trades, records_unreadable). Empty for all others.';
+  'Of an unknown order: why the account''s records alone do not tell whether it bought, so that an operator has to (more_candidates, foreign_trades, records_unreadable, no_such_contract). Empty for all others.';
 
 create or replace view public.open_orders with (security_invoker = true) as
 select fleet, account, bot, order_id, symbol, contract_type, stake, state, contract_id, intended_at, error_code, doubt

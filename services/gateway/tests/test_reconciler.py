@@ -1,7 +1,9 @@
 """Finding lost orders and missed settlements when the records themselves are hard to read."""
 
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from decimal import Decimal
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from derivfleet.deriv.vocabulary import Call
-from derivfleet.gateway.core.exits import Ending
+from derivfleet.gateway.core.exits import Ending, ExitKind, ExitState, ExitTerms
 from derivfleet.gateway.core.orders import Attribution, Doubt, Order, State
 from derivfleet.gateway.desk import Desk
 from derivfleet.gateway.journal.feed import Feed
@@ -103,6 +105,98 @@ async def test_a_receipt_for_a_contract_that_no_record_knows_is_left_to_an_opera
         found = await resolve(desk, order, row["contract_id"], "ann")
         assert (found.state, found.attribution) == (State.SETTLED, Attribution.OPERATOR)
         assert desk.evidence.foreign_count == 0
+        await reconciler.stop()
+
+
+async def test_an_exit_asked_for_while_the_records_are_read_is_decided_before_its_receipt_is_disbelieved(
+    opened: Opened,
+) -> None:
+    async with opened() as account:
+        deriv = account.deriv
+        held: list[tuple[Socket, Frame]] = []
+        await account.buying("o1")
+        deriv.purchases = []
+        deriv.on |= {
+            "proposal_open_contract": lambda socket, frame: deriv.refuse(socket, frame, "ContractNotFound"),
+            "portfolio": lambda socket, frame: held.append((socket, frame)),
+            "sell": lambda socket, frame: held.append((socket, frame)),
+        }
+        reconciler = Reconciler(account.desk)
+
+        async def portfolio_asked() -> tuple[Socket, Frame]:
+            while not held:
+                await account.clock.advance(1)
+            return held.pop()
+
+        deriv.reply(*await portfolio_asked(), "portfolio", {"contracts": []})
+        second = await portfolio_asked()
+        order = account.desk.open["o1"]
+        deadline_ns = account.clock.now_ns() + 10**10
+        sale = asyncio.ensure_future(
+            account.desk.exits.carry_out(order, "x1", ExitTerms(ExitKind.SELL), deadline_ns, "")
+        )
+        await account.clock.advance(0.1)
+        deriv.reply(*second, "portfolio", {"contracts": []})
+        await account.clock.advance(0.1)
+        assert account.state("o1") == State.CONFIRMED
+        deriv.refuse(*held.pop(), "ContractNotFound")
+        _, exit_ = await sale
+        assert exit_.state is ExitState.REJECTED
+        deriv.reply(*await portfolio_asked(), "portfolio", {"contracts": []})
+        await account.clock.advance(1)
+        assert (account.state("o1"), account.desk.open["o1"].doubt) == (State.UNKNOWN, Doubt.NO_CONTRACT)
+        await reconciler.stop()
+
+
+async def test_a_sale_of_a_contract_that_no_record_knows_keeps_nobody_waiting(opened: Opened) -> None:
+    async with opened() as account:
+        deriv = account.deriv
+        await account.buying("o1")
+        deriv.purchases = []
+        deriv.on |= {
+            "proposal_open_contract": lambda socket, frame: deriv.refuse(socket, frame, "ContractNotFound"),
+            "portfolio": lambda socket, frame: deriv.reply(socket, frame, "portfolio", {"contracts": []}),
+            "sell": lambda socket, frame: deriv.refuse(socket, frame, "SomethingOdd"),
+        }
+        reconciler = Reconciler(account.desk)
+        deadline_ns = account.clock.now_ns() + 10**10
+        order, exit_ = await account.desk.exits.carry_out(
+            account.desk.open["o1"], "x1", ExitTerms(ExitKind.SELL), deadline_ns, ""
+        )
+        assert (order.state, exit_.state) == (State.CONFIRMED, ExitState.UNKNOWN)
+        await account.clock.advance(120)
+        order = account.desk.open["o1"]
+        assert (order.state, order.doubt) == (State.UNKNOWN, Doubt.NO_CONTRACT)
+        assert [one.state for one in order.exits] == [ExitState.NOT_DONE]
+        # What comes for it after all changes nothing.
+        refused: Frame = {"msg_type": "sell", "error": {"code": "ContractNotFound", "message": "so it is"}}
+        account.desk.exits._late("o1", "x1", ExitKind.SELL, refused)
+        assert account.desk.open["o1"] == order
+        await reconciler.stop()
+
+
+async def test_what_was_looked_at_before_a_person_decided_does_not_count_against_the_decision(opened: Opened) -> None:
+    async with opened() as account:
+        deriv = account.deriv
+
+        def buy(socket: Socket, frame: Frame) -> None:
+            deriv.reply(socket, frame, "buy", {**deriv.bought(frame), "contract_id": 666})
+
+        deriv.on["buy"] = buy
+        await account.buying("o1")
+        (row,) = deriv.purchases
+        refuse = deriv.on["proposal_open_contract"] = lambda socket, frame: deriv.refuse(
+            socket, frame, "ContractNotFound"
+        )
+        reconciler = Reconciler(account.desk)
+        await account.clock.advance(120)
+        assert account.state("o1") == State.UNKNOWN
+        deriv.on["proposal_open_contract"] = account.shown()
+        await resolve(account.desk, account.desk.unknown["o1"], row["contract_id"], "ann")
+        # For a moment nothing shows it.
+        deriv.on["proposal_open_contract"], deriv.purchases = refuse, []
+        await account.clock.advance(35)
+        assert account.state("o1") == State.CONFIRMED
         await reconciler.stop()
 
 

@@ -336,6 +336,50 @@ def test_saying_twice_what_became_of_a_call_counts_once() -> None:
     assert [use.used for use in plan.use(NOW + 2 * MINUTE) if use.bucket == "trade"] == [0]
 
 
+def test_calls_that_wait_are_told_by_bot_and_bucket() -> None:
+    plan = schedule({60: 1, 3600: 1000}, "ab")
+    fill(plan, 1)
+    for call in (Call.BUY, Call.SELL):
+        ask(plan, "a", call)
+    plan.dispatch(NOW)
+    assert plan.waiting() == {("a", "trade"): 2, ("a", "other"): 0, ("b", "trade"): 0, ("b", "other"): 0}
+    assert plan.waiting() == {(one.bot, one.bucket): one.waiting for one in plan.share_use(NOW)}
+
+
+@pytest.mark.parametrize("gives_up", ["at once", "later", "never"])
+def test_an_exit_that_gives_up_overdraws_the_budget_as_one_that_comes_late(gives_up: str) -> None:
+    plan = schedule({60: 10, 3600: 1000})
+    budget = plan._buckets["trade"].limits._budget
+    under_way = fill(plan, 10)
+    assert budget.level == 0
+    if gives_up == "at once":
+        assert isinstance(plan.ask("a", Call.SELL, NOW + S, NOW + 2 * S), Refusal)
+    else:
+        waiting = ask(plan, "a", Call.SELL, NOW + S, deadline_ns=NOW + MINUTE + 2 * S)
+        if gives_up == "never":
+            land(plan, under_way, NOW + S)
+        plan.dispatch(NOW + MINUTE + S + S // 2)
+        plan.dispatch(NOW + MINUTE + 3 * S)
+        assert waiting.state is (TicketState.GRANTED if gives_up == "never" else TicketState.EXPIRED)
+    assert budget.level < 0
+
+
+def test_an_exit_that_a_rest_or_its_bots_own_cap_holds_up_is_not_for_the_reserve_to_prevent() -> None:
+    plan = schedule({60: 10, 3600: 1000}, caps={"a": {Call.SELL: 1}})
+    budget = plan._buckets["trade"].limits._budget
+    waiting = [ask(plan, "a", Call.SELL) for _ in range(2)]
+    land(plan, plan.dispatch(NOW), NOW)
+    assert isinstance(plan.ask("a", Call.SELL, NOW, NOW + S), Refusal)
+    plan.dispatch(NOW + MINUTE)
+    assert [ticket.state for ticket in waiting] == [TicketState.DONE, TicketState.GRANTED]
+    plan.refused_by_deriv(Call.SELL, NOW + MINUTE)
+    resting = ask(plan, "b", Call.SELL, NOW + MINUTE + S)
+    assert isinstance(plan.ask("b", Call.SELL, NOW + MINUTE + S, NOW + MINUTE + 2 * S), Refusal)
+    plan.dispatch(NOW + 2 * MINUTE + S)
+    assert resting.state is TicketState.GRANTED
+    assert budget.level == 0
+
+
 def test_a_queue_is_bounded() -> None:
     plan = schedule({60: 1}, "ab")
     land(plan, fill(plan, 1), NOW)

@@ -243,7 +243,8 @@ class Exits:
 
     def _move(self, order_id: str, exit_id: str, event: ExitEvent) -> None:
         order = self._desk.find(order_id)
-        if order is not None and exit_of(order, exit_id) is not None:
+        # What comes late for a contract that does not exist is no news.
+        if order is not None and order.state is not State.UNKNOWN and exit_of(order, exit_id) is not None:
             self._desk.conclude(order, ExitMoved(exit_id, event))
 
     def _move_from(self, state: ExitState, order_id: str, exit_id: str, event: ExitEvent) -> None:

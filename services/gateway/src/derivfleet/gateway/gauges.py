@@ -51,9 +51,7 @@ def _of_quota(rooms: Collection[AccountRoom], now_ns: int) -> Iterator[Metric]:
     yield gauge("quota_used", "Calls that count in a window of Deriv's limits", labels, used)
     limits = {key: one.limit for key, one in uses.items()}
     yield gauge("quota_limit", "How many calls the gateway makes in a window", labels, limits)
-    waiting = {
-        (room.key, one.bot, one.bucket): one.waiting for room in rooms for one in room.schedule.share_use(now_ns)
-    }
+    waiting = {(room.key, *key): count for room in rooms for key, count in room.schedule.waiting().items()}
     yield gauge("calls_waiting", "Calls that wait for their turn", ("account", "bot", "bucket"), waiting)
 
 

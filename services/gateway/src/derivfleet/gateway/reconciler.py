@@ -16,7 +16,7 @@ from derivfleet.common.backoff import backoff_s
 from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.gateway import lists
-from derivfleet.gateway.core.exits import DECIDED
+from derivfleet.gateway.core.exits import DECIDED, ExitState, is_late_enough
 from derivfleet.gateway.core.orders import Confirmed, Doubt, Doubted, NotFound, Order, Settled, State
 from derivfleet.gateway.core.reconcile import (
     ABSENT_AFTER_S,
@@ -322,8 +322,7 @@ class Reconciler:
             order
             for order in (self._desk.open.get(order.order_id) for order in orders)
             if order is not None
-            and order.state is State.CONFIRMED
-            and all(one.state in DECIDED for one in order.exits)
+            and _is_at_rest(order, now_ns)
             and now_ns - self._missing_ns.get(order.order_id, -absent_ns) >= absent_ns
         ]
         if missing:
@@ -339,14 +338,25 @@ class Reconciler:
         shown = {row.contract_id for row in rows}
         claimed = self._desk.feed.journal.claimed(self._line.account, shown)
         purchases = [row.purchase for row in rows if row.purchase is not None and row.contract_id not in claimed]
-        for order in (self._desk.open.get(order.order_id, order) for order in orders):
-            if order.state is not State.CONFIRMED:
+        for order in (self._desk.open.get(order.order_id) for order in orders):
+            if order is None or not _is_at_rest(
+                order, now_ns
+            ):  # the reads took time, and an exit may have been asked for
                 continue
             if order.contract_id in shown or not is_whole:
                 self._missing_ns.pop(order.order_id, None)
             elif self._missing_ns.setdefault(order.order_id, now_ns) < now_ns:
                 like = {one.contract_id: one for one in purchases if fits(order, one, now_ns, self._slack_s)}
                 self._desk.disprove(order, tuple(map(candidate_of, like.values())))
+                # If a person names another contract, that one is looked for from the beginning.
+                del self._checks[order.order_id], self._missing_ns[order.order_id]
+
+
+def _is_at_rest(order: Order, read_ns: int) -> bool:
+    """Whether its contract is open, and nothing that was done to it can have its effect after a read begun then."""
+    return order.state is State.CONFIRMED and all(
+        one.state in DECIDED or (one.state is ExitState.UNKNOWN and is_late_enough(one, read_ns)) for one in order.exits
+    )
 
 
 def _now(entry: LostOrder, order: Order) -> LostOrder:

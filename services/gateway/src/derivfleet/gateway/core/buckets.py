@@ -11,7 +11,7 @@ from derivfleet.gateway.core.shares import Cap, FairQueue, Member, Starts
 from derivfleet.gateway.core.tickets import Rank, ShareUse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from derivfleet.deriv.vocabulary import Call
     from derivfleet.gateway.core.blocks import Block
@@ -124,6 +124,11 @@ class Bucket:
                 wait_ns, binding = capped_ns - now_ns, f"cap/{call}"
         return wait_ns, binding
 
+    def waiting_by_bot(self) -> Iterator[tuple[str, int]]:
+        """How many calls of each bot wait."""
+        for bot in self._weights:
+            yield bot, sum(level.flows[bot].waiting for level in self.levels if bot in level.flows)
+
     def share_use(self, now_ns: int) -> list[ShareUse]:
         """Each bot's windows; the gateway's own calls are nobody's share."""
         limits = self.limits
@@ -134,7 +139,7 @@ class Bucket:
         borrowed = [max(0, spent - share) for spent, share in zip(used, shares, strict=True)]
         idle = [max(0, share - spent) for spent, share in zip(used, shares, strict=True)]
         lent = _in_proportion(idle, min(sum(idle), sum(borrowed)))
-        total = sum(self._weights.values())
+        total, waiting = sum(self._weights.values()), dict(self.waiting_by_bot())
         return [
             ShareUse(
                 member.bot,
@@ -144,7 +149,7 @@ class Bucket:
                 used_by_window[window][member.bot],
                 borrowed[number] if window == 0 else 0,
                 lent[number] if window == 0 else 0,
-                sum(level.flows[member.bot].waiting for level in self.levels if member.bot in level.flows),
+                waiting[member.bot],
             )
             for number, member in enumerate(members)
             for window, window_s in enumerate(limits.windows_s)

@@ -161,9 +161,12 @@ class BucketLimits:
         if tier is LOAN:
             self._loan_pace.tokens -= 1.0
 
-    def exits(self, waited_ns: int) -> None:
-        """An exit starts after such a wait: what is kept for the next ones depends on it."""
-        if self._budget.take(waited_ns):
+    def exits(self, asked_ns: int, until_ns: int) -> None:
+        """An exit starts at an instant, or would have: what is kept for the next ones depends on how long that took.
+
+        No reserve helps against a rest.
+        """
+        if asked_ns >= self._rests_until_ns and self._budget.take(until_ns - asked_ns):
             self._set_reserve()
 
     def unspend(self, tier: Tier) -> None:

@@ -20,7 +20,7 @@ record can still decide.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from decimal import Decimal  # noqa: TC003 - the journal reads the annotations at run time
+from decimal import Decimal
 from enum import StrEnum
 from typing import assert_never
 
@@ -239,7 +239,10 @@ class Doubted:
 
 @dataclass(frozen=True, slots=True)
 class Disproved:
-    """No record knows the contract that the receipt names; ``candidates`` are purchases that it may have meant."""
+    """No record knows the contract that the receipt names; ``candidates`` are purchases that it may have meant.
+
+    Nothing was done to such a contract, so none of the order's exits is left open.
+    """
 
     candidates: tuple[Candidate, ...] = ()
 
@@ -350,7 +353,8 @@ def _purchase_moved(
             sent = Order(*asked, State.UNKNOWN, order.intended_time_ns, order.traceparent, order.sent_time_ns)
             lost_ns = order.lost_time_ns or order.answered_time_ns
             lost = replace(sent, error_code="NO_SUCH_CONTRACT", error_message=message, lost_time_ns=lost_ns)
-            return replace(lost, doubt=Doubt.NO_CONTRACT, candidates=candidates, exits=order.exits)
+            exits = tuple(after_the_end(one, Ending.NONE, Decimal(0), 0, now_ns) for one in order.exits)
+            return replace(lost, doubt=Doubt.NO_CONTRACT, candidates=candidates, exits=exits)
         case _:
             assert_never(event)
 

@@ -106,6 +106,7 @@ class Schedule:
         if deadline_ns is not None:
             wait_ns, binding = bucket.wait(member, call, rank, now_ns)
             if now_ns + wait_ns > deadline_ns:
+                self._note_wait(ticket, bucket, now_ns + wait_ns)
                 return Refusal(name, wait_ns, binding)
             self._ordinal += 1
             heappush(self._deadlines, (deadline_ns, self._ordinal, ticket))
@@ -254,6 +255,10 @@ class Schedule:
         """Each bot's windows; the gateway's own calls are nobody's share."""
         return [use for bucket in self._buckets.values() for use in bucket.share_use(now_ns)]
 
+    def waiting(self) -> dict[tuple[str, str], int]:
+        """Calls that wait, by bot and bucket; bots without any are there, too."""
+        return {(bot, name): count for name, bucket in self._buckets.items() for bot, count in bucket.waiting_by_bot()}
+
     def _expire(self, now_ns: int) -> None:
         """Withdraw those whose deadline has passed."""
         deadlines = self._deadlines
@@ -262,7 +267,9 @@ class Schedule:
             if ticket.state is WAITING:
                 self._withdraw(ticket)
                 ticket.state = EXPIRED
-                ticket.binding = self._buckets[ticket.bucket].binding
+                bucket = self._buckets[ticket.bucket]
+                ticket.binding = bucket.binding
+                self._note_wait(ticket, bucket, now_ns)
                 self._ready.append(ticket)
 
     def _tidy(self) -> None:
@@ -308,14 +315,19 @@ class Schedule:
     def _start(self, ticket: Ticket, bucket: Bucket, member: Member, tier: Tier, now_ns: int) -> None:
         ticket.state, ticket.granted_ns, ticket.tier = GRANTED, now_ns, tier
         bucket.limits.spend(tier)
-        if ticket.rank is Rank.EXIT:
-            bucket.limits.exits(now_ns - ticket.asked_ns)
+        self._note_wait(ticket, bucket, now_ns)
         ticket.block = bucket.blocks.spend(now_ns)
         bucket.starts.add(ticket.bot, now_ns)
         member.spend(tier, now_ns)
         if member.caps and ticket.call in member.caps:
             member.caps[ticket.call].log.start()
         self._ready.append(ticket)
+
+    @staticmethod
+    def _note_wait(ticket: Ticket, bucket: Bucket, until_ns: int) -> None:
+        """How long an exit has to wait, whether it starts or gives up; not if its bot's own cap may be to blame."""
+        if ticket.rank is Rank.EXIT and ticket.call not in bucket.members[ticket.bot].caps:
+            bucket.limits.exits(ticket.asked_ns, until_ns)
 
     def _finish(self, ticket: Ticket) -> bool:
         """Take a granted ticket off the books; False if it is free or has been."""
