@@ -315,7 +315,8 @@ class Schedule:
     def _start(self, ticket: Ticket, bucket: Bucket, member: Member, tier: Tier, now_ns: int) -> None:
         ticket.state, ticket.granted_ns, ticket.tier = GRANTED, now_ns, tier
         bucket.limits.spend(tier)
-        self._note_wait(ticket, bucket, now_ns)
+        if ticket.rank is Rank.EXIT:
+            self._note_wait(ticket, bucket, now_ns)
         ticket.block = bucket.blocks.spend(now_ns)
         bucket.starts.add(ticket.bot, now_ns)
         member.spend(tier, now_ns)
