@@ -44,9 +44,9 @@ LATE_EXITS_A_LEVEL = 2
 LEVELS_AN_OCTAVE = 4
 """With so many levels the chance that is taken doubles."""
 LOWEST_LEVEL, HIGHEST_LEVEL = -12, 4
-BISECTIONS = 40
 EXACT = 200
 """Up to here the law itself is solved; for more, what Wilson and Hilferty say of it is as good, and soon done."""
+LEAST_ROOT, NEARLY = 0.1, 1e-9
 
 
 class Budget:
@@ -92,18 +92,20 @@ def risk(level: int) -> float:
 @cache
 def _mean(order: int, level: int) -> float:
     """The mean of a Poisson variable that reaches ``order`` with the chance of a reserve running out."""
+    # What Wilson and Hilferty say is good for many, and for few where Newton begins.
+    root = 1 - 1 / (9 * order) - _deviations(level) / (3 * sqrt(order))
+    mean = order * max(root, LEAST_ROOT) ** 3
     if order > EXACT:
-        root = 1 - 1 / (9 * order) - _deviations(level) / (3 * sqrt(order))
-        return order * root**3
-    low, high = (0.0, 1.0) if order == 1 else (_mean(order - 1, level), _mean(order - 1, level) + 2)
-    for _ in range(BISECTIONS):
-        mean = (low + high) / 2
-        term, below = exp(-mean), 0.0
+        return mean
+    step = mean
+    while abs(step) > NEARLY * mean:
+        term, below, last = exp(-mean), 0.0, 0.0
         for number in range(order):
-            below += term
+            below, last = below + term, term
             term *= mean / (number + 1)
-        low, high = (low, mean) if 1 - below > risk(level) else (mean, high)
-    return low
+        step = min((1 - below - risk(level)) / last, mean / 2)  # what is likely grows by the chance of one less
+        mean -= step
+    return mean
 
 
 @cache
