@@ -10,7 +10,7 @@
         │ │        │ (found in the account's records, or named by an operator)
         └─┴─▶ unknown ──▶ rejected (a late answer)
                    │└───▶ not_found ──▶ confirmed (a late record: an incident)
-                   └◀──── confirmed (no record knows the contract of its receipt)
+                   └◀──── confirmed (no record knows its contract)
 
 Unknown means that the purchase may have happened; it is never resent. ``doubt`` says that the records alone will not
 tell what became of it, and hands it to an operator; it is a mark on the state and not a state of its own, for a later
@@ -105,7 +105,7 @@ class Doubt(StrEnum):
     UNREADABLE = "records_unreadable"
     """The account's records could not be read for a minute."""
     NO_CONTRACT = "no_such_contract"
-    """Deriv's receipt names a contract that none of the account's records know."""
+    """The order was tied to a contract that none of the account's records know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +239,7 @@ class Doubted:
 
 @dataclass(frozen=True, slots=True)
 class Disproved:
-    """No record knows the contract that the receipt names; ``candidates`` are purchases that it may have meant.
+    """No record knows the order's contract; ``candidates`` are purchases that may have been meant.
 
     Nothing was done to such a contract, so none of the order's exits is left open.
     """
@@ -347,8 +347,9 @@ def _purchase_moved(
         case Doubted(doubt, candidates):
             return replace(order, doubt=doubt, candidates=candidates)
         case Disproved(candidates):
-            message = f"Deriv's receipt names contract {order.contract_id}, which none of the account's records know"
-            # Of the receipt nothing is kept.
+            said = _said(order)
+            message = f"{said} contract {order.contract_id}, which none of the account's records know"
+            # Of what was said nothing is kept.
             asked = (order.account, order.order_id, order.bot, order.terms)
             sent = Order(*asked, State.UNKNOWN, order.intended_time_ns, order.traceparent, order.sent_time_ns)
             lost_ns = order.lost_time_ns or order.answered_time_ns
@@ -357,6 +358,17 @@ def _purchase_moved(
             return replace(lost, doubt=Doubt.NO_CONTRACT, candidates=candidates, exits=exits)
         case _:
             assert_never(event)
+
+
+def _said(order: Order) -> str:
+    """Who tied an order to its contract."""
+    match order.attribution:
+        case Attribution.OPERATOR:
+            return f"{order.resolved_by or 'an operator'} named"
+        case Attribution.RECORD | Attribution.INFERRED:
+            return "a record of the account showed"
+        case Attribution.RECEIPT | Attribution.NONE:
+            return "Deriv's receipt names"
 
 
 def _settled(order: Order, event: Settled, now_ns: int) -> Order:
