@@ -57,7 +57,7 @@ OVERDUE_AFTER_S = 5.0
 LAST_RESORT_CHECKS = 3
 """Looks at one contract that fail before the statement's sales are read instead."""
 LAST_RESORT_EVERY_S = 10.0
-"""It reads up to three lists, whose limits are those of lost orders, too: once in so long for all contracts together."""
+"""It reads up to three lists, whose limits are those of lost orders, too: once in so long for all together."""
 LOOKS_A_TURN = 3
 """Sightings looked at one by one; if more are lost at once, a list that serves all of them is read a second later."""
 SPAN_S = 1200
