@@ -116,9 +116,9 @@ def test_a_receipt_that_no_record_bears_out_leaves_nothing_of_it_behind() -> Non
 @pytest.mark.parametrize(
     ("attribution", "by", "words"),
     [
-        (Attribution.RECEIPT, "", "Deriv's receipt names contract"),
-        (Attribution.RECORD, "", "a record of the account showed contract"),
-        (Attribution.INFERRED, "", "a record of the account showed contract"),
+        (Attribution.RECEIPT, "", "Deriv's receipt named contract"),
+        (Attribution.RECORD, "", "a record of the account named contract"),
+        (Attribution.INFERRED, "", "a record of the account named contract"),
         (Attribution.OPERATOR, "ann", "ann named contract"),
     ],
 )

@@ -288,6 +288,7 @@ _ALLOWED: dict[type[Event], frozenset[State]] = {
     ExitAsked: frozenset({State.CONFIRMED}),
     ExitMoved: frozenset({State.CONFIRMED, State.SETTLED}),
 }
+_NAMED_BY = {Attribution.RECEIPT: "Deriv's receipt", Attribution.OPERATOR: "an operator"}
 
 
 class TransitionError(Exception):
@@ -347,8 +348,8 @@ def _purchase_moved(
         case Doubted(doubt, candidates):
             return replace(order, doubt=doubt, candidates=candidates)
         case Disproved(candidates):
-            said = _said(order)
-            message = f"{said} contract {order.contract_id}, which none of the account's records know"
+            who = order.resolved_by or _NAMED_BY.get(order.attribution, "a record of the account")
+            message = f"{who} named contract {order.contract_id}, which none of the account's records know"
             # Of what was said nothing is kept.
             asked = (order.account, order.order_id, order.bot, order.terms)
             sent = Order(*asked, State.UNKNOWN, order.intended_time_ns, order.traceparent, order.sent_time_ns)
@@ -360,19 +361,9 @@ def _purchase_moved(
             assert_never(event)
 
 
-def _said(order: Order) -> str:
-    """Who tied an order to its contract."""
-    match order.attribution:
-        case Attribution.OPERATOR:
-            return f"{order.resolved_by or 'an operator'} named"
-        case Attribution.RECORD | Attribution.INFERRED:
-            return "a record of the account showed"
-        case Attribution.RECEIPT | Attribution.NONE:
-            return "Deriv's receipt names"
-
-
 def _settled(order: Order, event: Settled, now_ns: int) -> Order:
     """The order with its contract ended; no exit of it is left open."""
+    end = (event.ending, event.sell_price, event.transaction_id, now_ns)
     return replace(
         order,
         state=State.SETTLED,
@@ -381,17 +372,13 @@ def _settled(order: Order, event: Settled, now_ns: int) -> Order:
         settled_time_ns=now_ns,
         ending=event.ending,
         sell_transaction_id=event.transaction_id,
-        exits=tuple(
-            after_the_end(one, event.ending, event.sell_price, event.transaction_id, now_ns) for one in order.exits
-        ),
+        exits=tuple(after_the_end(one, *end) for one in order.exits),
     )
 
 
 def _exit_moved(order: Order, exit_id: str, event: ExitEvent, now_ns: int) -> Order:
-    moved = replace(
-        order,
-        exits=tuple(advance_exit(one, event, now_ns) if one.exit_id == exit_id else one for one in order.exits),
-    )
+    exits = tuple(advance_exit(one, event, now_ns) if one.exit_id == exit_id else one for one in order.exits)
+    moved = replace(order, exits=exits)
     if order.state is State.SETTLED and isinstance(event, ExitDone):
         # The news of the sale overtook its receipt, which says more.
         kind = next(one.terms.kind for one in order.exits if one.exit_id == exit_id)
@@ -408,7 +395,5 @@ def differing_field(order: Order, bot: str, terms: OrderTerms) -> str | None:
     """Which field keeps a second request with the same id from being the same order; None if it is the same."""
     if order.bot != bot:
         return "bot"
-    for name in OrderTerms.__dataclass_fields__:
-        if getattr(order.terms, name) != getattr(terms, name):
-            return name
-    return None
+    fields = OrderTerms.__dataclass_fields__
+    return next((name for name in fields if getattr(order.terms, name) != getattr(terms, name)), None)
