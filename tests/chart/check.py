@@ -112,6 +112,25 @@ def fleets_load() -> str:
     return f"{count} files"
 
 
+def simulator_is_the_gateways() -> str:
+    """Whoever gets to the simulator's port may also put faults in, so a Prometheus must not."""
+    values = VALUES / "good" / "everything.yaml"
+    policies = {
+        one["metadata"]["name"]: one["spec"] for one in objects(rendered(values)) if one["kind"] == "NetworkPolicy"
+    }
+    peers = {
+        name: [peer for rule in spec.get("ingress", ()) for peer in rule["from"]] for name, spec in policies.items()
+    }
+    (scraper,) = yaml.safe_load(values.read_text())["networkPolicy"]["scrapeFrom"]
+    if lacking := [name for name in ("gateway", "bots", "metrics") if scraper not in peers[f"night-{name}"]]:
+        raise Fault(f"{values.name}: scrapeFrom does not let a Prometheus in at {', '.join(lacking)}")
+    gateway = {"key": "app.kubernetes.io/component", "operator": "In", "values": ["gateway"]}
+    for peer in peers["night-simulator"]:
+        if gateway not in peer.get("podSelector", {}).get("matchExpressions", []):
+            raise Fault(f"{values.name}: others than the gateway get to the simulator: {peer}")
+    return "no other peer in its policy"
+
+
 def conforms() -> str:
     if shutil.which("kubeconform") is None:
         return "skipped: kubeconform is not on the PATH"
@@ -241,6 +260,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "helm lint --strict": lint,
     "wrong values are refused with the key named": refuses_wrong_values,
     "rendered fleets and settings load": fleets_load,
+    "only the gateway gets to the simulator": simulator_is_the_gateways,
     "rendered objects conform": conforms,
     "schema and models agree": schema_is_the_model,
     "schema is closed": schema_is_closed,

@@ -228,14 +228,15 @@ async def test_a_purchase_without_a_chance_is_no_order_and_its_id_stays_free(ope
         with pytest.raises(TurnRefusedError) as caught:
             await account.buying("late", deadline_s=0)
         assert caught.value.refusal.binding == "trade/60s"
-        denied = account.desk.tallies.of("one").denied
+        unwritten = account.desk.tallies.of("one").unwritten
         bought, written = len(account.deriv.calls("buy")), account.desk.feed.last_position
         for _ in range(100):
             with pytest.raises(TurnRefusedError):
                 await account.buying("late", deadline_s=0)
         assert (len(account.deriv.calls("buy")), account.desk.feed.last_position) == (bought, written)
         assert account.desk.find("late") is None
-        assert account.desk.tallies.of("one").denied == denied + 100
+        tally = account.desk.tallies.of("one")
+        assert (tally.denied, tally.unwritten) == (0, unwritten + 100)
         await account.clock.advance(61)
         order, _ = await account.buying("late", deadline_s=1)
         assert order.state is State.CONFIRMED

@@ -57,6 +57,28 @@ async def test_a_contract_that_cannot_be_read_does_not_keep_others_from_settling
         await reconciler.stop()
 
 
+async def test_contracts_that_cannot_be_read_leave_the_lists_to_lost_orders(opened: Opened) -> None:
+    async with opened() as account:
+        deriv = account.deriv
+        for number in range(40):
+            await account.buying(f"o{number}")
+        deriv.on |= {
+            "proposal_open_contract": lambda socket, frame: deriv.refuse(socket, frame, "ContractNotFound"),
+            "portfolio": lambda socket, frame: deriv.refuse(socket, frame, "InternalServerError"),
+        }
+        reconciler = Reconciler(account.desk)
+        await account.clock.advance(60)
+        looks = len(deriv.calls("statement"))
+        await account.clock.advance(120)
+        # Each look reads sales and purchases, and they are far between, however many contracts there are.
+        assert 12 <= len(deriv.calls("statement")) - looks <= 24
+        # One look is for all of them.
+        deriv.sales = [{**row, "action_type": "sell", "amount": 0} for row in deriv.purchases]
+        await account.clock.advance(60)
+        assert {account.state(f"o{number}") for number in range(40)} == {State.SETTLED}
+        await reconciler.stop()
+
+
 @pytest.mark.parametrize("answer", ["an error", "nothing"])
 async def test_a_receipt_for_a_contract_that_no_record_knows_is_left_to_an_operator(
     opened: Opened, answer: str

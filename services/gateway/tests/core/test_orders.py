@@ -113,6 +113,23 @@ def test_a_receipt_that_no_record_bears_out_leaves_nothing_of_it_behind() -> Non
     assert replace(order, error_code="Timeout", error_message="no answer") == lost
 
 
+@pytest.mark.parametrize(
+    ("attribution", "by", "words"),
+    [
+        (Attribution.RECEIPT, "", "Deriv's receipt named contract"),
+        (Attribution.RECORD, "", "a record of the account named contract"),
+        (Attribution.INFERRED, "", "a record of the account named contract"),
+        (Attribution.OPERATOR, "ann", "ann named contract"),
+    ],
+)
+def test_what_turns_out_to_be_no_contract_is_told_as_the_word_of_who_named_it(
+    attribution: Attribution, by: str, words: str
+) -> None:
+    named = replace(RECEIPT, attribution=attribution, by=by)
+    order = after(Sent(), Lost("Timeout", "no answer"), named, Disproved())
+    assert order.error_message == f"{words} {RECEIPT.contract_id}, which none of the account's records know"
+
+
 def test_not_found_is_corrected_by_a_later_record() -> None:
     order = after(Sent(), Lost("Timeout", "no answer"), NotFound())
     assert order.state in FINAL

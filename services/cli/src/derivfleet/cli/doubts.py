@@ -22,7 +22,7 @@ REASONS = {
     "": "being looked for",
     "more_candidates": "more purchases than lost orders like it",
     "foreign_trades": "somebody else buys the like on this account",
-    "no_such_contract": "Deriv's receipt names a contract that its records do not know",
+    "no_such_contract": "it was tied to a contract that Deriv's records do not know",
     "records_unreadable": "the account's records could not be read",
 }
 

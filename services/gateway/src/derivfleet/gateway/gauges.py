@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["gauges"]
 
+# Each ends an order or begins it, so these never fall: neither when a receipt turns out wrong nor at a restart.
 OUTCOMES: Mapping[str, Callable[[BotTally], int]] = {
     "asked": lambda tally: tally.buys,
     "denied": lambda tally: tally.denied,
     "rejected": lambda tally: tally.rejected,
-    "confirmed": lambda tally: tally.confirmed,
     "settled": lambda tally: tally.settled,
     "won": lambda tally: tally.wins,
 }
@@ -59,10 +59,12 @@ def _of_orders(rooms: Collection[AccountRoom]) -> Iterator[Metric]:
     tallies = {(room.key, bot): room.desk.tallies.of(bot) for room in rooms for bot in sorted(room.bots)}
     orders = {(*key, name): of(tally) for key, tally in tallies.items() for name, of in OUTCOMES.items()}
     yield counter("orders", "Orders by what came of them", ("account", "bot", "outcome"), orders)
+    confirmed = {key: tally.confirmed for key, tally in tallies.items()}
+    yield gauge("orders_confirmed", "Orders that are known to have been bought", ("account", "bot"), confirmed)
     profit = {key: float(tally.profit) for key, tally in tallies.items()}
     yield gauge("profit", "What settled orders brought, in the account's currency", ("account", "bot"), profit)
     late = {key: tally.found_late for key, tally in tallies.items()}
-    yield counter("orders_found_late", "Orders taken for not bought that were", ("account", "bot"), late)
+    yield gauge("orders_found_late", "Orders taken for not bought that were", ("account", "bot"), late)
     doubtful = {key: tally.doubtful for key, tally in tallies.items()}
     yield gauge("orders_doubtful", "Orders that a person has to decide about", ("account", "bot"), doubtful)
     counts = {room.key: Counter(order.state for order in room.desk.open.values()) for room in rooms}

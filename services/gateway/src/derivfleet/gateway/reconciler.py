@@ -56,6 +56,8 @@ OVERDUE_AFTER_S = 5.0
 """A contract's end is booked in the second of its exit tick; this much later its news must have been missed."""
 LAST_RESORT_CHECKS = 3
 """Looks at one contract that fail before the statement's sales are read instead."""
+LAST_RESORT_EVERY_S = 10.0
+"""It reads up to three lists, whose limits are those of lost orders, too: once in so long for all together."""
 LOOKS_A_TURN = 3
 """Sightings looked at one by one; if more are lost at once, a list that serves all of them is read a second later."""
 SPAN_S = 1200
@@ -78,6 +80,9 @@ class Reconciler:
         self._lost: dict[str, LostOrder] = {}
         self._steps: dict[str, int] = {}
         self._checks: dict[str, tuple[int, int]] = {}
+        self._hopeless: dict[str, None] = {}
+        """Orders whose contracts could not be read, in the order of that, until the last resort is next tried."""
+        self._last_resort_due_ns = 0
         self._missing_ns: dict[str, int] = {}
         """Since when no record knows the contract of a confirmed order."""
         self._slack_s = max(CLOCK_SLACK_S, self._clock.fleet_s(LEAST_SLACK_WALL_S))
@@ -277,7 +282,6 @@ class Reconciler:
 
     async def _check_overdue(self) -> None:
         now_ns = self._clock.now_ns()
-        hopeless: list[Order] = []
         for order in list(self._desk.open.values()):
             if order.state is not State.CONFIRMED:
                 continue
@@ -298,11 +302,15 @@ class Reconciler:
             if contract is not None:
                 self._desk.on_contract(order, contract)
             elif checks + 1 >= LAST_RESORT_CHECKS:
-                hopeless.append(order)
-        for known in (self._checks, self._missing_ns):
+                self._hopeless[order.order_id] = None
+        for known in (self._checks, self._hopeless, self._missing_ns):
             for order_id in known.keys() - self._desk.open.keys():
                 del known[order_id]
-        if hopeless:
+        now_ns = self._clock.now_ns()
+        if self._hopeless and now_ns >= self._last_resort_due_ns:
+            self._last_resort_due_ns = now_ns + round(LAST_RESORT_EVERY_S * 1e9)
+            hopeless = [self._desk.open[order_id] for order_id in self._hopeless]
+            self._hopeless.clear()
             await self._settle_by_statement(hopeless)
 
     async def _settle_by_statement(self, orders: Sequence[Order]) -> None:

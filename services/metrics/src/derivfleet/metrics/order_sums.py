@@ -77,7 +77,7 @@ def changed(
             for time_ns in range(min(times), last_ns, WINDOW_S * _NS_PER_S):
                 touched.add((order.account, time_ns))
             touched.add((order.account, last_ns))
-            if order.state in (OrderState.CONFIRMED, OrderState.UNKNOWN):
+            if order.state in (OrderState.CONFIRMED, OrderState.UNKNOWN) or order.order_id in before:
                 at_stake[order.account] = min(last_ns, at_stake.get(order.account, last_ns))
         row = connection.execute(
             "SELECT last_ns FROM traced WHERE account = ? AND order_id = ?", (order.account, order.order_id)
@@ -85,7 +85,8 @@ def changed(
         if row is not None:
             touched.add((order.account, row[0]))
     for account, since_ns in at_stake.items():
-        # The news may come long after the fact, and what was summed up in between lacks what has been at stake since.
+        # The news may come long after the fact, and what was summed up in between lacks what has been at stake since,
+        # or has what no longer was.
         rows = connection.execute(
             "SELECT start_s FROM order_pieces "
             "WHERE account = ? AND level_s = ? AND start_s > ? AND at_ns >= (start_s + level_s) * ?",

@@ -212,16 +212,14 @@ class Unknown:
     staked: Decimal = Decimal(0)
 
 
-def unknown_orders(
-    connection: sqlite3.Connection, account: str, start_ns: int = 0, end_ns: int = 2**63 - 1
-) -> dict[str, Unknown]:
-    """Those of each bot that were begun in [start, end), as of now; bots without any are not there."""
+def unknown_orders(connection: sqlite3.Connection, account: str, end_ns: int = 2**63 - 1) -> dict[str, Unknown]:
+    """Those of each bot that were begun before an end, as of now; bots without any are not there."""
     rows = connection.execute(
         "SELECT bot, COUNT(*), SUM(doubt != ''), GROUP_CONCAT(stake) FROM orders WHERE account = ? "
         # The first line is what is asked, the second what lets the index of open orders answer it.
-        "AND state = 'unknown' AND intended_ns >= ? AND intended_ns < ? "
+        "AND state = 'unknown' AND intended_ns < ? "
         "AND state IN ('intended', 'sent', 'confirmed', 'unknown') GROUP BY bot",
-        (account, start_ns, end_ns),
+        (account, end_ns),
     )
     return {
         bot: Unknown(count, doubtful, sum(map(Decimal, (stakes or "0").split(",")), Decimal(0)))

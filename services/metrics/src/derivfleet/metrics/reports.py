@@ -169,7 +169,8 @@ class Reports:
         seen.spans_refused = self._counts.refused
         seen.spans_sent_away = self._counts.sent_away
         seen.events_refused = self._feed.refused
-        unknown = (await self._store.unknown_orders(account, start_ns, end_ns)).values()
+        # Those of earlier periods, too: their money may be at stake in this one.
+        unknown = (await self._store.unknown_orders(account, end_ns)).values()
         seen.orders_unknown = sum(one.orders for one in unknown)
         seen.orders_doubtful = sum(one.doubtful for one in unknown)
         seen.staked_unknown = amount(sum((one.staked for one in unknown), Decimal(0)))

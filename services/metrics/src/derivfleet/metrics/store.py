@@ -292,11 +292,9 @@ class Store:
         """How many orders of each bot are not final."""
         return await self.read(lambda connection: queries.open_orders(connection, account))
 
-    async def unknown_orders(
-        self, account: str, start_ns: int = 0, end_ns: int = 2**63 - 1
-    ) -> dict[str, queries.Unknown]:
-        """The orders of each bot, begun in [start, end), of which nobody knows what became of them."""
-        return await self.read(lambda connection: queries.unknown_orders(connection, account, start_ns, end_ns))
+    async def unknown_orders(self, account: str, end_ns: int = 2**63 - 1) -> dict[str, queries.Unknown]:
+        """The orders of each bot, begun before an end, of which nobody knows what became of them."""
+        return await self.read(lambda connection: queries.unknown_orders(connection, account, end_ns))
 
     async def settlements(
         self, account: str, after_position: int, since_ns: int, limit: int

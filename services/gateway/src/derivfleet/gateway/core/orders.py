@@ -10,7 +10,7 @@
         │ │        │ (found in the account's records, or named by an operator)
         └─┴─▶ unknown ──▶ rejected (a late answer)
                    │└───▶ not_found ──▶ confirmed (a late record: an incident)
-                   └◀──── confirmed (no record knows the contract of its receipt)
+                   └◀──── confirmed (no record knows its contract)
 
 Unknown means that the purchase may have happened; it is never resent. ``doubt`` says that the records alone will not
 tell what became of it, and hands it to an operator; it is a mark on the state and not a state of its own, for a later
@@ -105,7 +105,7 @@ class Doubt(StrEnum):
     UNREADABLE = "records_unreadable"
     """The account's records could not be read for a minute."""
     NO_CONTRACT = "no_such_contract"
-    """Deriv's receipt names a contract that none of the account's records know."""
+    """The order was tied to a contract that none of the account's records know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +239,7 @@ class Doubted:
 
 @dataclass(frozen=True, slots=True)
 class Disproved:
-    """No record knows the contract that the receipt names; ``candidates`` are purchases that it may have meant.
+    """No record knows the order's contract; ``candidates`` are purchases that may have been meant.
 
     Nothing was done to such a contract, so none of the order's exits is left open.
     """
@@ -288,6 +288,7 @@ _ALLOWED: dict[type[Event], frozenset[State]] = {
     ExitAsked: frozenset({State.CONFIRMED}),
     ExitMoved: frozenset({State.CONFIRMED, State.SETTLED}),
 }
+_NAMED_BY = {Attribution.RECEIPT: "Deriv's receipt", Attribution.OPERATOR: "an operator"}
 
 
 class TransitionError(Exception):
@@ -347,8 +348,9 @@ def _purchase_moved(
         case Doubted(doubt, candidates):
             return replace(order, doubt=doubt, candidates=candidates)
         case Disproved(candidates):
-            message = f"Deriv's receipt names contract {order.contract_id}, which none of the account's records know"
-            # Of the receipt nothing is kept.
+            who = order.resolved_by or _NAMED_BY.get(order.attribution, "a record of the account")
+            message = f"{who} named contract {order.contract_id}, which none of the account's records know"
+            # Of what was said nothing is kept.
             asked = (order.account, order.order_id, order.bot, order.terms)
             sent = Order(*asked, State.UNKNOWN, order.intended_time_ns, order.traceparent, order.sent_time_ns)
             lost_ns = order.lost_time_ns or order.answered_time_ns
@@ -361,6 +363,7 @@ def _purchase_moved(
 
 def _settled(order: Order, event: Settled, now_ns: int) -> Order:
     """The order with its contract ended; no exit of it is left open."""
+    end = (event.ending, event.sell_price, event.transaction_id, now_ns)
     return replace(
         order,
         state=State.SETTLED,
@@ -369,17 +372,13 @@ def _settled(order: Order, event: Settled, now_ns: int) -> Order:
         settled_time_ns=now_ns,
         ending=event.ending,
         sell_transaction_id=event.transaction_id,
-        exits=tuple(
-            after_the_end(one, event.ending, event.sell_price, event.transaction_id, now_ns) for one in order.exits
-        ),
+        exits=tuple(after_the_end(one, *end) for one in order.exits),
     )
 
 
 def _exit_moved(order: Order, exit_id: str, event: ExitEvent, now_ns: int) -> Order:
-    moved = replace(
-        order,
-        exits=tuple(advance_exit(one, event, now_ns) if one.exit_id == exit_id else one for one in order.exits),
-    )
+    exits = tuple(advance_exit(one, event, now_ns) if one.exit_id == exit_id else one for one in order.exits)
+    moved = replace(order, exits=exits)
     if order.state is State.SETTLED and isinstance(event, ExitDone):
         # The news of the sale overtook its receipt, which says more.
         kind = next(one.terms.kind for one in order.exits if one.exit_id == exit_id)
@@ -396,7 +395,5 @@ def differing_field(order: Order, bot: str, terms: OrderTerms) -> str | None:
     """Which field keeps a second request with the same id from being the same order; None if it is the same."""
     if order.bot != bot:
         return "bot"
-    for name in OrderTerms.__dataclass_fields__:
-        if getattr(order.terms, name) != getattr(terms, name):
-            return name
-    return None
+    fields = OrderTerms.__dataclass_fields__
+    return next((name for name in fields if getattr(order.terms, name) != getattr(terms, name)), None)

@@ -24,8 +24,9 @@ TELL_EVERY_NS = 10 * 10**9
 class BotTally:
     """One bot's counts. ``ops`` are its calls to the gateway.
 
-    ``denied`` are orders that the gateway did not send, ``rejected`` those that Deriv refused, ``doubtful`` those that
-    an operator must decide about, ``found_late`` those that were taken for not bought and had been.
+    ``denied`` are orders that the gateway wrote down and did not send, ``rejected`` those that Deriv refused,
+    ``doubtful`` those that an operator must decide about, ``found_late`` those that were taken for not bought and had
+    been. What turns out to name no contract is neither ``confirmed`` nor ``found_late`` any more.
     """
 
     ops: int = 0
@@ -35,6 +36,8 @@ class BotTally:
     wins: int = 0
     unknown: int = 0
     denied: int = 0
+    unwritten: int = 0
+    """Orders refused before they were written down, since the start: a restart forgets them."""
     rejected: int = 0
     doubtful: int = 0
     found_late: int = 0
@@ -42,7 +45,7 @@ class BotTally:
     profit: Decimal = Decimal(0)
     last_seen_time_ns: int = 0
     refused: int = 0
-    """Orders refused before they were written down, since that was last spoken of."""
+    """Those of them that were not spoken of yet."""
     refused_told_ns: int = 0
 
 
@@ -81,7 +84,7 @@ class Tallies:
     def refused(self, bot: str, now_ns: int) -> int:
         """An order was refused before it was written down. Returns how many to speak of now; 0 if it is too soon."""
         tally = self.of(bot)
-        tally.denied += 1
+        tally.unwritten += 1
         tally.refused += 1
         if now_ns < tally.refused_told_ns + TELL_EVERY_NS:
             return 0

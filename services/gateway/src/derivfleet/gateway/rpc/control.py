@@ -164,7 +164,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
                     wins=tally.wins,
                     unknown=tally.unknown,
                     errors=tally.rejected,
-                    denied=tally.denied,
+                    denied=tally.denied + tally.unwritten,
                     doubtful=tally.doubtful,
                     found_late=tally.found_late,
                     profit=f"{tally.profit:f}",

@@ -112,7 +112,7 @@ export const toneOfState = (order) => (order.doubt ? "loss" : order.state === "s
 const DOUBTS = {
   more_candidates: "more purchases fit than orders were lost",
   foreign_trades: "somebody else buys the like on this account",
-  no_such_contract: "Deriv's receipt names a contract that its records do not know",
+  no_such_contract: "it was tied to a contract that Deriv's records do not know",
   records_unreadable: "the account's records could not be read",
 };
 export const doubtOf = (order) => DOUBTS[order.doubt] ?? order.doubt;
