@@ -7,7 +7,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from random import Random
 
 __all__ = ["broken_bytes", "broken_json", "broken_text", "garbage"]
@@ -128,7 +128,9 @@ def _changed(chance: Random, document: Any, others: Sequence[str]) -> Any:
             (place, its) = chance.choice(_paths(other))
             container[key] = place[its]
         case 7:
-            container[key] = [container[key]] * chance.choice((1, 2, 200))
+            times = chance.choice((1, 2, 200))
+            # Many times many times many would keep the fuzz busy with itself.
+            container[key] = [container[key]] * (times if len(json.dumps(container[key])) * times < HUGE else 1)
         case 8 if isinstance(container, dict):
             # The same key twice, with different values.
             container[f"{RAW}{key}"] = _value(chance)
@@ -146,18 +148,30 @@ def _other_type(chance: Random, value: Any) -> Any:
         )  # fmt: skip
         return chance.choice(changes)()
     if isinstance(value, str):
-        return chance.choice((value + "\x00", value * 100, value[:1], value.upper(), [value], {"code": value}, 7))
+        return chance.choice(
+            (value + "\x00", value[:1000] * 100, value[:1], value.upper(), [value], {"code": value}, 7)
+        )
     return chance.choice((str(value)[:200], {"x": None}, [value], 1))
 
 
 def _written(chance: Random, document: Any) -> str:
     text = json.dumps(document, ensure_ascii=chance.random() < 0.5)
     for mark in (json.dumps(RAW)[1:-1], RAW):
-        # As a value the literal stands without quotes; as a key only the mark goes, which leaves the key twice.
-        while mark in text:
-            start = text.index(mark)
-            if text[start - 1] == '"' and (end := text.find(mark + '"', start + 1)) > 0 and '"' not in text[start:end]:
-                text = text[: start - 1] + text[start + len(mark) : end] + text[end + len(mark) + 1 :]
-            else:
-                text = text[:start] + text[start + len(mark) :]
+        text = "".join(_without(mark, text))
     return text
+
+
+def _without(mark: str, text: str) -> Iterator[str]:
+    """As a value the literal stands without quotes; as a key only the mark goes, which leaves the key twice."""
+    position = 0
+    while (start := text.find(mark, position)) >= 0:
+        begin, quote = start + len(mark), text.find('"', start)
+        end = quote - len(mark)
+        if text[start - 1] == '"' and end > start and text.startswith(mark, end):
+            yield text[position : start - 1]
+            yield text[begin:end]
+            position = quote + 1
+        else:
+            yield text[position:start]
+            position = begin
+    yield text[position:]

@@ -235,8 +235,8 @@ def _read(path: Path) -> Any:
         raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(str(path), "is no text in UTF-8") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # A ValueError is a scalar that looks like a date or number and is none, as 2026-13-45.
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        # PyYAML lets its own mistakes through where a scalar is not what it looks or claims to be: 2026-13-45, !!int.
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or str(error)
