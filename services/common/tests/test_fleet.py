@@ -94,6 +94,7 @@ def test_measured_limits_and_caps_are_read_back_as_they_were_written(tmp_path: P
         ("- 1", "must be a mapping"),
         ("bots: 2026-13-45", "is not YAML: month must be in 1..12"),
         ("bots: !!int", "is not YAML: "),
+        ("#" * 1_000_001, "is larger than 1 MB: no fleet file is"),
         ("bots: !!bool what", "is not YAML: "),
         ("bots: !!timestamp x", "is not YAML: "),
         ("[" * 5000, "is not YAML: "),
