@@ -15,6 +15,7 @@ from derivfleet.gateway.refusals import ResolveRefusedError
 from derivfleet.gateway.resolutions import resolve
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
 from derivfleet.gateway.upstream.line import TurnRefusedError
+from tests.sim.plan import MISNAMED
 
 if TYPE_CHECKING:
     from derivfleet.gateway.core.orders import Order, OrderTerms
@@ -82,7 +83,10 @@ class Stranger:
 
     def heard(self, life: Life, contract_id: int) -> None:
         """The gateway was told of a purchase: soon it knows whether that is a stranger's."""
-        is_strange = self._world.bought.get(contract_id) == STRANGER
+        owner = self._world.bought.get(contract_id, STRANGER)
+        is_strange = owner == STRANGER
+        if not is_strange and self._world.plans[owner].kind == MISNAMED:
+            return  # by the receipt it is nobody's
 
         def check() -> None:
             if self._world.life is not life or life.loop.stands_until_ns > self._world.timeline.now_ns - round(
@@ -143,7 +147,7 @@ class Operator:
 
     async def _decide(self, life: Life, order: Order) -> None:
         world, desk = self._world, life.room.desk
-        mine = [contract_id for contract_id, owner in world.bought.items() if owner == order.order_id]
+        mine = self._left_for(order)
         wrong = [one for one in world.bought if self._is_wrong(order, one)]
         wrong.sort(key=lambda one: one in world.claims)
         try:
@@ -153,6 +157,14 @@ class Operator:
             await resolve(desk, desk.find(order.order_id) or order, mine[0] if mine else 0, "operator")
         except (ResolveRefusedError, CallRefusedError, AnswerLostError, TurnRefusedError, JournalError) as error:
             world.note(f"the operator hears {type(error).__name__} about {order.order_id}")
+
+    def _left_for(self, order: Order) -> list[int]:
+        """What was bought for an order; if an order like it was given that, what was bought for that one."""
+        world = self._world
+        mine = [contract_id for contract_id, owner in world.bought.items() if owner == order.order_id]
+        takers = {world.claims[one] for one in mine if world.claims.get(one, order.order_id) != order.order_id}
+        free = [one for one, owner in world.bought.items() if owner in takers and one not in world.claims]
+        return free or mine
 
     def _is_wrong(self, order: Order, contract_id: int) -> bool:
         """Whether a contract cannot be the order's: another order has it, or it is something else."""

@@ -88,7 +88,9 @@ def judge(world: World) -> Verdict:
         if contract_id not in claimed and order_id != STRANGER and (order is None or order.state is not State.UNKNOWN):
             verdict.add("lost", f"{contract_id}, bought for {order_id} ({order and order.state}), belongs to no order")
     for asker in world.askers.values():
-        _judge_answers(verdict, asker.plan.order_id, asker.told)
+        _judge_answers(
+            verdict, asker.plan.order_id, [answer for answer in asker.told if answer[1] not in world.misnamed]
+        )
         if asker.wrongly_accepted:
             verdict.add("wrong_body", f"another body was taken for {asker.plan.order_id}")
     _judge_counts(world, verdict)
@@ -121,7 +123,7 @@ def _judge_order(
     state, order_id = order.state, order.order_id
     free = [contract_id for contract_id in mine if contract_id not in claimed]
     if state is State.UNKNOWN:
-        if order.doubt in (Doubt.MORE_CANDIDATES, Doubt.FOREIGN_TRADES):
+        if order.doubt in (Doubt.MORE_CANDIDATES, Doubt.FOREIGN_TRADES, Doubt.NO_CONTRACT):
             verdict.unresolved.append(order_id)
         else:
             verdict.add("silently_unknown", f"{order_id} is unknown to the end, though the records tell: {mine}")

@@ -28,6 +28,7 @@ from derivfleet.gateway.exits import Exits
 from derivfleet.gateway.journal.journal import Journal
 from derivfleet.gateway.reconciler import Reconciler
 from derivfleet.gateway.settlements import Settlements
+from derivfleet.gateway.upstream import pool
 from derivfleet.gateway.upstream.connection import Connection
 from derivfleet.gateway.upstream.line import Line
 from tests.sim import exit_mistakes, mistakes, record_mistakes
@@ -154,6 +155,7 @@ MUTANTS = (
     _one(15, "what waits for its answer is called a stranger's", evidence, "looks_like", always(False)),
     _one(15, "what a stranger buys as well is matched blindly", Evidence, "is_foreign_like", always(False)),
     _one(16, "each lost order has a statement of its own", Reconciler, "_serve", record_mistakes.for_the_first),
+    _one(16, "an account without any socket is in no hurry", pool, "BEREFT_S", lambda _: 30.0),
     _one(16, "the statement is read each minute, and not before", reconcile, "PLAN", record_mistakes.each_minute),
     _one(17, "given up when the statement cannot be read", Reconciler, "_read_lists", mistakes.given_up),
     _one(17, "a doubt never ends", Reconciler, "_take_stock", mistakes.doubt_is_final),
@@ -167,6 +169,7 @@ MUTANTS = (
     _one(18, "a decided exit's id is forgotten", Exits, "carry_out", exit_mistakes.forgotten_once_decided),
     _one(18, "a sale that was sent is denied at a restart", Exits, "_abandon", exit_mistakes.never_sent),
     _one(19, "a lost sale is taken for not done at once", exits, "is_late_enough", always(True)),
+    _one(19, "the contract of a lost sale is not looked at", Exits, "due", mistakes.none_of_them),
     _one(19, "a lost sale counts as never sent", exits, "_lost", exit_mistakes.lost_is_denied),
     _one(19, "a lost sale counts as done", exits, "_lost", exit_mistakes.lost_is_done),
     _one(19, "an unknown error code rejects a sale", exits, "outcome_of", mistakes.always_telling),
@@ -187,6 +190,20 @@ MUTANTS = (
         ((Settlements, "settle", mistakes.settled_again), (orders, "_ALLOWED", mistakes.final_no_more)),
     ),
     _one(22, "an operator may name what was not ordered", resolutions, "differing_term", nothing),
+    _one(23, "a receipt for nothing is never doubted", Reconciler, "_look_for_purchases", nothing_awaited),
+    _one(
+        *(23, "a receipt for nothing is doubted after one look at the lists"),
+        *(Reconciler, "_look_for_purchases", record_mistakes.missing_at_once),
+    ),
+    _one(23, "a receipt for nothing is taken for not bought", Desk, "disprove", record_mistakes.not_bought),
+    _one(23, "nobody is shown what was bought instead", Desk, "disprove", record_mistakes.without_candidates),
+    _one(
+        23,
+        "a sale in doubt keeps a receipt from being doubted",
+        reconcilers,
+        "_is_at_rest",
+        record_mistakes.once_exits_are_decided,
+    ),
 )
 
 
@@ -198,27 +215,31 @@ SHOWN_BY = {
     "a late answer is ignored": 28,
     "a lease is not looked at again before the sending": 6,
     "a lost sale counts as done": 14,
-    "a lost sale counts as never sent": 2,
+    "a lost sale counts as never sent": 6,
     "a lost sale is taken for not done at once": 2,
     "a purchase is sent again after a timeout": 8,
+    "a sale in doubt keeps a receipt from being doubted": 23,
     "a sale is sent again when its socket closed": 2,
     "a sale is sent before it is written down": 3,
     "a sale that was sent is denied at a restart": 6,
     "absence is counted from the sending": 3,
+    "an account without any socket is in no hurry": 101,
     "an unknown error code is a rejection": 3,
     "an unreadable receipt is a rejection": 2,
     "another sale may follow while one is undecided": 5,
-    "doubts are forgotten at a restart": 2,
+    "doubts are forgotten at a restart": 4,
     "each lost order has a statement of its own": 3,
     "each lost order is judged for itself": 4,
     "fewer purchases than orders are given out at once": 2,
-    "fewer purchases than orders are never given out": 2,
+    "fewer purchases than orders are never given out": 18,
     "given up when the statement cannot be read": 3,
-    "one order in doubt holds up all others": 2,
+    "nobody is shown what was bought instead": 2,
+    "one order in doubt holds up all others": 4,
     "orders that are alike are never matched": 3,
     "purchases of orders in flight are taken": 5,
     "sent is written down after the sending": 2,
     "the barrier is not compared with the records": 5,
+    "the contract of a lost sale is not looked at": 5,
     "the duration is not compared with the records": 3,
     "the stake is not compared with the records": 3,
     "the statement is read each minute, and not before": 3,
@@ -226,9 +247,9 @@ SHOWN_BY = {
     "the terms of a known exit are not compared": 3,
     "the time is not compared with the records": 4,
     "the watch ends with a restart": 3,
-    "what a stranger buys as well is matched blindly": 2,
+    "what a stranger buys as well is matched blindly": 4,
     "what the stream shows goes to the first order like it": 9,
-    "what waits for its answer is called a stranger's": 3,
+    "what waits for its answer is called a stranger's": 5,
     "what was not found is not watched": 3,
     "what was not found is watched for a minute": 3,
 }

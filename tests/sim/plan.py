@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -53,6 +54,12 @@ CALL_FAULTS = {
     "revoked": FaultRule(FaultKind.REVOKE),
 }
 """What goes wrong with the call of one order."""
+MISNAMED, PHANTOM = "misnamed", "phantom"
+WRONG_RECEIPTS = {
+    MISNAMED: FaultRule(FaultKind.DELAY, delay_s=0.0),
+    PHANTOM: FaultRule(FaultKind.ERROR_BEFORE),
+}
+"""A receipt that names a contract which does not exist: another one was bought, or none."""
 LOSING = (
     *("drop_before", "drop_after", "drop_answered", "unknown_code_after", "server_error_before"),
     *("garbage", "bare", "hollow", "detour", "severed"),
@@ -88,7 +95,7 @@ STANDSTILL, IDLE_CLOSE, CLOCK_SKEW = "standstill", "idle_close", "clock_skew"
 HOLLOW, DETOUR, STRANGER, SEVERED, HIDDEN = "hollow", "detour", "stranger", "severed", "hidden"
 """An answer that says nothing; a frame that is long on its way; somebody else who buys what an order buys, or nearly;
 a socket that ends before its last frame arrives; purchases that no record shows yet."""
-KINDS = (*CALL_FAULTS, *AMBIENT, CLOCK_SKEW)
+KINDS = (*CALL_FAULTS, *WRONG_RECEIPTS, *AMBIENT, CLOCK_SKEW)
 
 ODD_CODES = ("InternalServerError", "WrongResponse", "NeverSeenBefore", "CallError", "OutputValidationFailed")
 FAULTED = 0.4
@@ -116,6 +123,7 @@ MOST_WATCH_S = 500.0
 SPACING_S = 0.4
 """Between two orders, on average."""
 MOST_SKEW_S = 1.0
+ORDERS_A_WRONG_RECEIPT = 50
 BEFORE_MS = (10_000, 40_000)
 """So long before the first order like it a stranger buys: in that one's time nobody could tell them apart."""
 DIGITS = ("DIGITOVER", "DIGITUNDER", "DIGITMATCH", "DIGITDIFF")
@@ -204,6 +212,7 @@ class Plan:
             ambient += (_hidden(random_, run_s, MOST_WATCH_S),)
         crashes = sorted((_crash(random_, run_s) for _ in range(round(orders / 6))), key=lambda one: one.from_ms)
         skew_s = round(random_.uniform(-MOST_SKEW_S, MOST_SKEW_S), 3) if random_.random() < 0.2 else 0.0
+        planned = _wrongly_received(random.Random(f"receipts/{seed}"), planned)
         return cls(seed, planned, ambient, tuple(crashes), skew_s, random_.random() < TIGHT)
 
 
@@ -244,6 +253,18 @@ def _orders(random_: random.Random, count: int, run_s: float) -> tuple[OrderPlan
             )
         )
     return tuple(found)
+
+
+def _wrongly_received(random_: random.Random, orders: tuple[OrderPlan, ...]) -> tuple[OrderPlan, ...]:
+    """Some orders get receipts for nothing: of those that nothing else happens to, and that no other order is like."""
+    asked = Counter(order.terms for order in orders)
+    apt = [order.number for order in orders if not order.kind and asked[order.terms] == 1]
+    few = random_.sample(apt, min(len(apt), random_.randint(0, 2 * round(len(orders) / ORDERS_A_WRONG_RECEIPT))))
+    kinds = {number: random_.choice(tuple(WRONG_RECEIPTS)) for number in few}
+    return tuple(
+        order if (kind := kinds.get(order.number)) is None else replace(order, kind=kind, fault=WRONG_RECEIPTS[kind])
+        for order in orders
+    )
 
 
 def _terms(random_: random.Random) -> OrderTerms:

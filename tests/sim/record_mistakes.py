@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from derivfleet.gateway.core.orders import Doubted
+from derivfleet.gateway.core.exits import DECIDED
+from derivfleet.gateway.core.orders import Doubted, NotFound
 from derivfleet.gateway.core.reconcile import is_proven_absent
 
 if TYPE_CHECKING:
@@ -88,3 +89,33 @@ def given_out(judge: Any) -> Any:
 
 def each_minute(plan: Any) -> Any:
     return tuple(step for step in plan if step[0] < 2 or step[0] >= 60)
+
+
+def missing_at_once(look: Any) -> Any:
+    async def mutated(self: Reconciler, orders: Any, now_ns: int) -> None:
+        for order in orders:
+            self._missing_ns.setdefault(order.order_id, now_ns - 1)
+        await look(self, orders, now_ns)
+
+    return mutated
+
+
+def not_bought(disprove: Any) -> Any:
+    def mutated(self: Desk, order: Any, candidates: Any) -> Any:
+        return self.conclude(disprove(self, order, candidates), NotFound())
+
+    return mutated
+
+
+def without_candidates(disprove: Any) -> Any:
+    def mutated(self: Desk, order: Any, _candidates: Any) -> Any:
+        return disprove(self, order, ())
+
+    return mutated
+
+
+def once_exits_are_decided(at_rest: Any) -> Any:
+    def mutated(order: Any, read_ns: int) -> bool:
+        return bool(at_rest(order, read_ns)) and all(one.state in DECIDED for one in order.exits)
+
+    return mutated

@@ -9,7 +9,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from derivfleet.gateway.core.orders import State
+from derivfleet.gateway.core.exits import ExitState
+from derivfleet.gateway.core.orders import Doubt, State
+from derivfleet.gateway.core.reconcile import end_s
 from tests.sim.virtual import NS_PER_S
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Records"]
 
 ABSENT_AFTER_S, LOOKED_AFTER_S = 30, 5
+LOOKS = 3
 STEPS_S = (2, 5, 10, 30, 45, *range(60, 661, 60))
 CALM_S = 20
 """No socket has ended for so long, no gateway started and nothing else gone wrong: reads take their usual time."""
@@ -27,6 +30,9 @@ DONE_BY_S = 6
 """A read that is due has begun by then, if nothing is in its way."""
 RESTS_S = 61
 """So long a limit rests that Deriv has called exceeded."""
+READS = ("statement", "portfolio", "proposal_open_contract")
+CATCH_UP_S = 2
+"""An order that a person has decided about is looked for by a statement of its own, and not by one for others first."""
 TURN_S = 0.3
 """Between the moment a read serves from, and its frame."""
 
@@ -34,10 +40,13 @@ TURN_S = 0.3
 @dataclass(slots=True)
 class _Read:
     asked_ns: int
+    kind: str = ""
     since_s: int = 0
     until_s: int = 0
     contract_id: int = 0
     answered_ns: int = 0
+    is_denied: bool = False
+    """Whether it says that there is no such contract."""
 
     @property
     def is_answered(self) -> bool:
@@ -56,9 +65,12 @@ class Records:
         self._asked: dict[tuple[int, int], _Read] = {}
         self._statements: list[_Read] = []
         self._contracts: list[_Read] = []
+        self._portfolios: list[_Read] = []
         self._sales: dict[tuple[int, int], tuple[str, str]] = {}
         self.receipted: set[tuple[str, str]] = set()
         """Exits whose receipts a gateway has read, in whichever life."""
+        self.decided_ns: dict[str, int] = {}
+        """When a person has decided about an order whose receipt was for nothing: from then on it is looked for."""
         self.calm_ns = 0
         """Since when nothing has gone wrong with sockets."""
         self._exceeded_ns = 0
@@ -68,6 +80,7 @@ class Records:
         self._asked.clear()
         self._statements.clear()
         self._contracts.clear()
+        self._portfolios.clear()
         self._sales.clear()
 
     def disturbed(self) -> None:
@@ -91,8 +104,29 @@ class Records:
                 what = f"no statement was read for {order.order_id} {step_s} s after its loss"
                 self._world.violations.append(f"under_read: {what}")
 
-        for step_s in STEPS_S[2:6]:
+        for step_s in STEPS_S[:6]:
             self._world.timeline.after(step_s + DONE_BY_S, lambda step_s=step_s: check(step_s))
+
+    def exit_lost(self, order: Order, exit_: Exit) -> None:
+        """Rule 19: an exit's answer was lost. Its contract is looked at, at once if nothing is in the way."""
+        life = self._world.life
+
+        def check() -> None:
+            now = self._world.orders[order.order_id]
+            if (
+                now.state is not State.CONFIRMED
+                or self._world.life is not life
+                or not self._is_easy(exit_.lost_time_ns)
+            ):
+                return
+            if any(one.exit_id == exit_.exit_id and one.state is ExitState.UNKNOWN for one in now.exits) and not any(
+                read.contract_id == order.contract_id and read.asked_ns >= exit_.lost_time_ns
+                for read in self._contracts
+            ):
+                what = f"the contract of {order.order_id} was not looked at, whose exit {exit_.exit_id} is unknown"
+                self._world.violations.append(f"under_read: {what}")
+
+        self._world.timeline.after(DONE_BY_S, check)
 
     def _is_easy(self, since_ns: int) -> bool:
         """Whether nothing has kept reads from being made since then."""
@@ -102,11 +136,13 @@ class Records:
 
     def asked(self, number: int, text: str, order_id: str, exit_id: str) -> None:
         """A frame was handed over on a socket."""
+        if any(text.startswith('{"' + name) for name in READS):
+            self._world.note(f"read on {number}: {text}")
         if text.startswith('{"statement"'):
             frame: dict[str, Any] = json.loads(text)
             if frame.get("action_type") != "buy":
                 return
-            read = _Read(self._world.timeline.now_ns, frame["date_from"], frame["date_to"])
+            read = _Read(self._world.timeline.now_ns, "statement", frame["date_from"], frame["date_to"])
             if not frame.get("offset"):
                 self._judge_need(read)
             self._statements.append(read)
@@ -116,6 +152,10 @@ class Records:
             read = _Read(self._world.timeline.now_ns, contract_id=frame.get("contract_id", 0))
             self._contracts.append(read)
             self._asked[number, frame["req_id"]] = read
+        elif text.startswith('{"portfolio"'):
+            read = _Read(self._world.timeline.now_ns)
+            self._portfolios.append(read)
+            self._asked[number, json.loads(text)["req_id"]] = read
         elif text.startswith('{"sell"'):
             self._sales[number, json.loads(text)["req_id"]] = (order_id, exit_id)
 
@@ -127,6 +167,9 @@ class Records:
             self.exceeded()
         if read is not None:
             read.answered_ns = 0 if "error" in frame else self._world.timeline.now_ns
+            read.is_denied = frame.get("error", {}).get("code") == "ContractNotFound"
+        if frame.get("msg_type") in READS:
+            self._world.note(f"{frame['msg_type']} on {number} is read: {frame.get('error', 'an answer')}")
         if frame.get("msg_type") == "sell" and frame.get("sell") and key in self._sales:
             self.receipted.add(self._sales[key])
 
@@ -154,6 +197,34 @@ class Records:
             what = f"exit {exit_.exit_id} of {order.order_id} was taken for not done without a look late enough"
             self._world.violations.append(f"believed_early: {what}")
 
+    def judge_disproved(self, before: Order, order: Order) -> None:
+        """Rule 23: no record knows the contract that an order's receipt names."""
+        name, contract_id = order.order_id, before.contract_id
+        mine = [one for one, owner in self._world.bought.items() if owner == name]
+        over_ns = end_s(before) * NS_PER_S
+        times = before.sent_time_ns // NS_PER_S, before.answered_time_ns // NS_PER_S
+        is_shown = {*mine} <= {one.contract_id for one in order.candidates}
+        about = [one for one in self._contracts if one.contract_id == contract_id]
+        looks = [one for one in about if one.is_denied and one.asked_ns >= over_ns]
+        lists = [
+            [one.asked_ns for one in reads if one.is_answered and one.asked_ns >= over_ns]
+            for reads in (
+                [one for one in self._statements if one.since_s <= times[0] and times[1] <= one.until_s],
+                self._portfolios,
+            )
+        ]
+        if contract_id not in self._world.misnamed:
+            what = f"{name} has {contract_id}, which exists, and the gateway says that it does not"
+        elif order.doubt is not Doubt.NO_CONTRACT or (not is_shown and self._world.plan.lag_s < ABSENT_AFTER_S):
+            what = f"{name} has a receipt for nothing, and a person is not shown {mine}"
+        elif len(looks) < LOOKS:
+            what = f"{name} was taken to have a receipt for nothing after too few looks at its contract"
+        elif any(not asked or asked[-1] - asked[0] < ABSENT_AFTER_S * NS_PER_S for asked in lists):
+            what = f"{name} was taken to have a receipt for nothing after lists read once, or too soon again"
+        else:
+            return
+        self._world.violations.append(f"believed_early: {what}")
+
     def _judge_need(self, read: _Read) -> None:
         """Rule 16: a statement is read if an order has come to a step that no other statement has served."""
         now_ns = read.asked_ns
@@ -162,10 +233,12 @@ class Records:
         if any(order.state is State.CONFIRMED for order in self._world.orders.values()):
             return  # one whose contract cannot be read is looked for in a statement, too
         for order in self._world.orders.values():
-            if order.state not in (State.UNKNOWN, State.NOT_FOUND) or not order.lost_time_ns:
+            is_looked_for = order.state in (State.UNKNOWN, State.NOT_FOUND) and order.doubt is not Doubt.NO_CONTRACT
+            if not is_looked_for or not order.lost_time_ns:
                 continue
             before = next((one for one in reversed(self._statements) if one.serves(order)), None)
-            if before is None or not before.is_answered:
+            since_ns = self.decided_ns.get(order.order_id, 0) + CATCH_UP_S * NS_PER_S
+            if before is None or not before.is_answered or before.asked_ns < since_ns:
                 return
             served_ns = before.asked_ns - order.lost_time_ns - round(TURN_S * NS_PER_S)
             if any(served_ns < step_s * NS_PER_S <= now_ns - order.lost_time_ns for step_s in STEPS_S):

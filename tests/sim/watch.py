@@ -62,10 +62,16 @@ class Watch:
 
     def committed(self, before: Order | None, order: Order) -> None:
         """The journal holds a transition."""
-        if order.state is State.UNKNOWN and (before is None or before.state is not State.UNKNOWN):
+        if before is not None and before.state is State.CONFIRMED and order.state is State.UNKNOWN:
+            self._world.records.judge_disproved(before, order)
+        elif order.state is State.UNKNOWN and (before is None or before.state is not State.UNKNOWN):
             self._world.records.lost(order)
         if before is None:
             self._taken(order)
+        elif before.doubt is Doubt.NO_CONTRACT is not order.doubt:
+            self._world.records.decided_ns[order.order_id] = self._world.timeline.now_ns
+            if not order.resolved_by:
+                self._wrong("believed_early", f"{order.order_id} is {order.state}, and nobody has said what was bought")
         elif before.state is State.UNKNOWN and order.state is State.NOT_FOUND and not order.resolved_by:
             self._world.records.judge_absence(order)
         elif before.state is State.CONFIRMED and order.state is State.CONFIRMED:
@@ -77,6 +83,8 @@ class Watch:
         """A contract that is open shows late enough that a sale was not done."""
         states = {one.exit_id: one.state for one in before.exits}
         for one in order.exits:
+            if one.state is ExitState.UNKNOWN and states.get(one.exit_id) is not ExitState.UNKNOWN:
+                self._world.records.exit_lost(order, one)
             if one.state is ExitState.NOT_DONE and states.get(one.exit_id) is ExitState.UNKNOWN:
                 self._world.records.judge_not_done(order, one)
 
@@ -91,7 +99,8 @@ class Watch:
 
     def _tied(self, order: Order) -> None:
         """A contract has found its order: by its receipt or as the only one it can be, then it is that order's."""
-        owner, name = self._world.bought[order.contract_id], order.order_id
+        name = order.order_id
+        owner = self._world.misnamed.get(order.contract_id) or self._world.bought[order.contract_id]
         what = f"{name} was given {order.contract_id}, bought for {owner}"
         if owner == name:
             pass

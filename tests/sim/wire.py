@@ -17,7 +17,7 @@ from derivfleet.deriv.vocabulary import Call, Dialect
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError, Connection
 from derivfleet.gateway.upstream.entrance import AccountFacts, CredentialError, EntryError
 from derivfleet.simulator.core.effects import Close, Freeze, Send
-from tests.sim.plan import HOLLOW, SEVERED
+from tests.sim.plan import HOLLOW, SEVERED, WRONG_RECEIPTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,6 +39,8 @@ LEASE: ContextVar[Callable[[], bool]] = ContextVar("lease")
 """Whether the replica that asked holds the symbol still, by the gateway."""
 MAY_BUY: ContextVar[Callable[[], bool]] = ContextVar("may_buy")
 """The same, as seen from outside."""
+NOWHERE = 8_000_000
+"""Contracts from here on do not exist."""
 ABRUPT, GOING_AWAY, NORMAL = 1006, 1001, 1000
 
 
@@ -192,8 +194,24 @@ class Network:
             effects = self.exchange.receive(wire.number, text, self.timeline.now_ns)
         if kind == HOLLOW:
             effects = [_hollow(effect) for effect in effects]
+        if kind in WRONG_RECEIPTS:
+            effects = [self._misnamed(effect, text, order_id) for effect in effects]
         self._world.executed(text, order_id, exit_id)
         self.carry_out(effects)
+
+    def _misnamed(self, effect: Effect, asked: str, order_id: str) -> Effect:
+        """A receipt for a contract that does not exist."""
+        frame: dict[str, Any] = json.loads(effect.text) if isinstance(effect, Send) else {}
+        if (frame.get("msg_type"), frame.get("req_id")) != ("buy", json.loads(asked)["req_id"]):
+            return effect  # what was held back until now, for another
+        contract_id = NOWHERE + len(self._world.misnamed)
+        self._world.misnamed[contract_id] = order_id
+        stake, now_s = str(self._world.plans[order_id].terms.stake), self.timeline.now_ns // 10**9
+        receipt = {"transaction_id": contract_id + 1, "buy_price": stake, "payout": stake, "purchase_time": now_s}
+        receipt |= {"start_time": now_s, "balance_after": "1000.00", "longcode": "", "shortcode": ""}
+        told = {name: value for name, value in frame.items() if name != "error"}
+        text = json.dumps({**told, "buy": {**receipt, **frame.get("buy", {}), "contract_id": contract_id}})
+        return replace(cast("Send", effect), text=text)
 
     def carry_out(self, effects: Iterable[Effect]) -> None:
         """What the exchange wants done on sockets."""
@@ -260,9 +278,11 @@ class Door:
         await self._clock.sleep(0.05)
         if exchange.faults.on_login():
             self._life.world.hit_all("refuse_login")
+            self._life.world.records.disturbed()
             raise CredentialError("DERIV_TOKEN", "Deriv answered 401 Unauthorized")
         if exchange.faults.on_handshake():
             self._life.world.hit_all("refuse_handshake")
+            self._life.world.records.disturbed()
             raise EntryError("the WebSocket handshake was refused: 401")
         account = exchange.options_account
         if not exchange.has_room(account.loginid):

@@ -69,6 +69,8 @@ class World:
         """Each order as it was committed last."""
         self.bought: dict[int, str] = {}
         """For whose order each contract was bought."""
+        self.misnamed: dict[int, str] = {}
+        """For which order a receipt has named each contract that does not exist."""
         self.hits: dict[str, set[str]] = defaultdict(set)
         """What has gone wrong in the story of each order."""
         self.crashes: Counter[str] = Counter()

@@ -222,6 +222,20 @@ async def test_what_was_looked_at_before_a_person_decided_does_not_count_against
         await reconciler.stop()
 
 
+@pytest.mark.parametrize(("code", "state"), [("ContractNotFound", State.UNKNOWN), ("InternalServerError", "confirmed")])
+async def test_only_a_look_that_was_answered_tells_that_there_is_no_such_contract(
+    opened: Opened, code: str, state: str
+) -> None:
+    async with opened() as account:
+        await account.buying("o1")
+        account.deriv.purchases = []  # the statement lags
+        account.deriv.on["proposal_open_contract"] = lambda socket, frame: account.deriv.refuse(socket, frame, code)
+        reconciler = Reconciler(account.desk)
+        await account.clock.advance(180)
+        assert account.state("o1") == state
+        await reconciler.stop()
+
+
 async def test_a_statement_that_cannot_be_read_does_not_keep_contracts_from_settling(opened: Opened) -> None:
     async with opened() as account:
         await account.buying("o1")

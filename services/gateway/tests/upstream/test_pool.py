@@ -214,6 +214,21 @@ async def test_seats_that_are_refused_come_in_one_at_a_time_and_wait_together(op
         assert {name for _, name in tries} == {"demo/orders", "demo/reads"}
 
 
+async def test_a_seat_whose_sockets_die_young_waits_but_less_while_there_is_no_other_socket(opened: Opened) -> None:
+    async with opened() as account:
+        for _ in range(8):
+            for socket in account.deriv.open_sockets("orders"):
+                socket.abort()
+            await account.clock.advance(6)
+        assert account.pool.seats[Role.ORDERS].usable is None
+        assert account.pool.connection(Role.ORDERS) is account.pool.seats[Role.READS].usable
+        for _ in range(8):
+            for socket in account.deriv.open_sockets(""):
+                socket.abort()
+            await account.clock.advance(6)
+            assert account.pool.connection(Role.ORDERS) is not None
+
+
 async def test_sockets_given_up_in_silence_count_until_deriv_has_noticed(opened: Opened) -> None:
     async with opened() as account:
         await account.clock.advance(1)

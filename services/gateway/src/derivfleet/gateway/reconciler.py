@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import structlog
@@ -58,6 +59,7 @@ LAST_RESORT_CHECKS = 3
 """Looks at one contract that fail before the statement's sales are read instead."""
 LAST_RESORT_EVERY_S = 10.0
 """It reads up to three lists, whose limits are those of lost orders, too: once in so long for all together."""
+NO_SUCH_CONTRACT = "ContractNotFound"
 LOOKS_A_TURN = 3
 """Sightings looked at one by one; if more are lost at once, a list that serves all of them is read a second later."""
 SPAN_S = 1200
@@ -83,6 +85,8 @@ class Reconciler:
         self._hopeless: dict[str, None] = {}
         """Orders whose contracts could not be read, in the order of that, until the last resort is next tried."""
         self._last_resort_due_ns = 0
+        self._denied: Counter[str] = Counter()
+        """Looks at the contracts of confirmed orders that Deriv has answered with that it knows of none."""
         self._missing_ns: dict[str, int] = {}
         """Since when no record knows the contract of a confirmed order."""
         self._slack_s = max(CLOCK_SLACK_S, self._clock.fleet_s(LEAST_SLACK_WALL_S))
@@ -293,17 +297,20 @@ class Reconciler:
                 continue
             again_ns = now_ns + round(backoff_s(checks, order.order_id, 2.0) * 1e9)
             self._checks[order.order_id] = (checks + 1, again_ns)
+            contract, is_denied = None, False
             try:
                 contract = await self._contract(order.contract_id)
+                is_denied = contract is None
             except (CallRefusedError, MalformedAnswer) as error:
                 # One contract that cannot be read is no reason to leave the next one alone.
                 _log.warning("an ended contract could not be read", order_id=order.order_id, problem=str(error))
-                contract = None
+                is_denied = isinstance(error, CallRefusedError) and error.code == NO_SUCH_CONTRACT
+            self._denied[order.order_id] += is_denied
             if contract is not None:
                 self._desk.on_contract(order, contract)
             elif checks + 1 >= LAST_RESORT_CHECKS:
                 self._hopeless[order.order_id] = None
-        for known in (self._checks, self._hopeless, self._missing_ns):
+        for known in (self._checks, self._denied, self._hopeless, self._missing_ns):
             for order_id in known.keys() - self._desk.open.keys():
                 del known[order_id]
         now_ns = self._clock.now_ns()
@@ -331,6 +338,7 @@ class Reconciler:
             for order in (self._desk.open.get(order.order_id) for order in orders)
             if order is not None
             and _is_at_rest(order, now_ns)
+            and self._denied[order.order_id] >= LAST_RESORT_CHECKS
             and now_ns - self._missing_ns.get(order.order_id, -absent_ns) >= absent_ns
         ]
         if missing:
@@ -357,7 +365,7 @@ class Reconciler:
                 like = {one.contract_id: one for one in purchases if fits(order, one, now_ns, self._slack_s)}
                 self._desk.disprove(order, tuple(map(candidate_of, like.values())))
                 # If a person names another contract, that one is looked for from the beginning.
-                del self._checks[order.order_id], self._missing_ns[order.order_id]
+                del self._checks[order.order_id], self._denied[order.order_id], self._missing_ns[order.order_id]
 
 
 def _is_at_rest(order: Order, read_ns: int) -> bool:

@@ -40,6 +40,8 @@ _log = structlog.get_logger()
 CLOSE_PATIENCE_WALL_S = 2.0
 HEALTHY_AFTER_S = 60.0
 """A socket that lived this long resets its seat's backoff."""
+BEREFT_S = 5.0
+"""A seat waits no longer for its next socket while the account has none at all: exits and lost orders wait for it."""
 
 
 class StreamsFullError(CallRefusedError):
@@ -197,7 +199,7 @@ class Pool:
         while True:
             if seat.usable is None:
                 if short_lives:
-                    await self._clock.sleep(backoff_s(short_lives - 1, f"{self.account}/{seat.role}"))
+                    await self._rested(backoff_s(short_lives - 1, f"{self.account}/{seat.role}"))
                 try:
                     await self._enter(seat)
                 except (EntryError, CredentialError) as error:
@@ -215,6 +217,18 @@ class Pool:
             seat.reconnects += 1
             self._report(seat, "the socket closed")
             self._tell()
+
+    async def _rested(self, wait_s: float) -> None:
+        """Wait before a seat is filled again whose sockets do not live long; less while no other seat has one."""
+        start_ns = self._clock.now_ns()
+        while True:
+            least_s = wait_s if self._open else min(wait_s, BEREFT_S)
+            left_s = least_s - (self._clock.now_ns() - start_ns) / NS_PER_S
+            if left_s <= 0:
+                return
+            with suppress(TimeoutError):
+                async with self._clock.timeout(left_s):
+                    await self._changed.wait()
 
     async def _use_up(self, seat: Seat) -> float:
         """Look after a seat's socket until it has closed; returns how long it lived, in fleet seconds."""
