@@ -40,7 +40,7 @@ async def settled_order(stage: Stage) -> str:
 
 async def shown(page: Page, view: str) -> None:
     await expect(page.locator(f"#{view}")).to_be_visible()
-    await expect(page.locator(f"#{view}[aria-busy]")).to_have_count(0)
+    await expect(page.locator(f"#{view}[aria-busy], #{view} [aria-busy]")).to_have_count(0)
 
 
 async def test_orders_are_searched_by_id_bot_symbol_and_state(open_page: OpenPage, stage: Stage) -> None:
