@@ -119,6 +119,7 @@ class BucketLimits:
             fits_ns, binding = now_ns, NOTHING
         if self._rests_until_ns > fits_ns:
             fits_ns, binding = self._rests_until_ns, RESTING
+        # Where the pace is what binds, whoever is woken without having asked it is mostly woken for nothing.
         if tier is not EXIT and (fits_ns <= now_ns or self._pace_binds or not roughly):
             paced_ns, window = self._paced_ns(tier, now_ns)
             if paced_ns > fits_ns:

@@ -274,6 +274,10 @@ class FairQueue:
 
     def _leave(self, flow: Flow) -> None:
         self.weight = self.weight - flow.member.weight if self.waiting else 0.0
+        self._stand_aside(flow)
+
+    def _stand_aside(self, flow: Flow) -> None:
+        """It is not among those whose call may be next."""
         self._set_owns(flow, owns=False)
         for heap in (self._own, self._loans, self._due):
             heap.remove(flow.number)
@@ -287,10 +291,7 @@ class FairQueue:
         number = flow.number
         if flow.member.caps and flow.next(now_ns) is None:
             wakes_ns = flow.wakes_ns(now_ns)
-            self._set_owns(flow, owns=False)
-            self._own.remove(number)
-            self._loans.remove(number)
-            self._due.remove(number)
+            self._stand_aside(flow)
             if wakes_ns != NEVER_NS:
                 self._due.place(number, wakes_ns)
             return
