@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 from warnings import catch_warnings, simplefilter
 
@@ -18,7 +18,7 @@ from tests.sim.virtual import Loop
 from tests.sim.wire import Door
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable
     from pathlib import Path
 
     from derivfleet.gateway.core.blocks import Block
@@ -63,6 +63,10 @@ NAMES = {
 }
 
 
+def _what(order: Order) -> str:
+    return NAMES.get(order.state, "an outcome is")
+
+
 class Crash(SystemExit):
     """The process is gone. It is of this kind because asyncio lets only such pass through tasks and callbacks."""
 
@@ -73,13 +77,27 @@ class WatchedJournal(Journal):
     def __init__(self, path: Path, life: Life) -> None:
         super().__init__(path, "JOURNAL")
         self._life = life
+        self._written: list[Order] = []
 
     def write(self, order: Order, time_ns: int) -> None:
-        what = NAMES.get(order.state, "an outcome is")
-        self._life.point(f"before {what} committed")
+        self._life.point(f"before {_what(order)} committed")
         super().write(order, time_ns)
-        self._life.world.committed(order)
-        self._life.point(f"after {what} committed")
+        self._written.append(order)
+        if not self._gathers:
+            self._tell_written()
+
+    @contextmanager
+    def together(self) -> Generator[None]:
+        with super().together():
+            yield
+        self._tell_written()
+
+    def _tell_written(self) -> None:
+        written, self._written = self._written, []
+        for order in written:
+            self._life.world.committed(order)
+        for order in written:
+            self._life.point(f"after {_what(order)} committed")
 
     def write_blocks(self, account: str, blocks: Iterable[Block]) -> None:
         self._life.check_alive()

@@ -69,8 +69,19 @@ NOT_BOUGHT = ("drop_before", "drop_before_1001", "server_error_before")
 """With these it is lost, and nothing was bought."""
 STRANGERS = 4
 """Who buy nearly what orders buy."""
-WEIGHTS = {"half_open": 0.4, "slow": 0.4, "delay": 2.5}
-"""A socket that falls silent or slow takes many orders with it; a late answer needs one that lives long."""
+WEIGHTS = {
+    "half_open": 1.2,
+    "slow": 1.2,
+    "delay": 2.5,
+    "duplicate": 1.3,
+    "drop_after_1001": 1.1,
+    "rate_limit": 3.3,
+    "sanity_check": 2.0,
+    "price_moved": 2.0,
+    "revoked": 1.6,
+    "stuck": 1.2,
+}
+"""A late answer needs a socket that lives long. A refusal makes an order's story short: few crashes meet it."""
 AMBIENT = {
     "refuse_login": (FaultRule(FaultKind.REFUSE_LOGIN),),
     "refuse_handshake": (FaultRule(FaultKind.REFUSE_HANDSHAKE),),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from derivfleet.gateway.core.reconcile import is_proven_absent
 if TYPE_CHECKING:
     from derivfleet.gateway.core.leases import Leases
     from derivfleet.gateway.desk import Desk
+    from derivfleet.gateway.journal.journal import Journal
     from derivfleet.gateway.reconciler import Reconciler
 
 
@@ -44,6 +46,13 @@ def since_the_sending(_proven: Any) -> Any:
     def mutated(entry: Any, *rest: Any) -> bool:
         sent = replace(entry.order, lost_time_ns=entry.order.sent_time_ns)
         return is_proven_absent(replace(entry, order=sent), *rest)
+
+    return mutated
+
+
+def apart(_together: Any) -> Any:
+    def mutated(_self: Journal) -> Any:
+        return nullcontext()
 
     return mutated
 

@@ -135,6 +135,8 @@ class GatewayPeer(control_pb2_grpc.ControlServiceServicer):
         self.polls = 0
         self.status_problem = False
         self.port = 0
+        self.answers = asyncio.Event()
+        self.answers.set()
         self._grown = asyncio.Condition()
         self._server: grpc.aio.Server | None = None
 
@@ -181,6 +183,7 @@ class GatewayPeer(control_pb2_grpc.ControlServiceServicer):
     ) -> AsyncIterator[control_pb2.StreamOrderFeedResponse]:
         self.asked_after.append(request.after_position)
         self.bearers.append(dict(context.invocation_metadata()).get("authorization", ""))
+        await self.answers.wait()
         position = request.after_position if request.journal_id in ("", self.journal_id) else 0
         first = control_pb2.StreamOrderFeedResponse(
             journal_id=self.journal_id, begins_after=position, trimmed_to=self.trimmed_to

@@ -46,22 +46,26 @@ async def following(
     tasks = [asyncio.create_task(feed.run())]
     if poll:
         tasks.append(asyncio.create_task(StatusPoll(channel, token, store, clock, feed).run()))
-    yield feed
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await channel.close(None)
+    try:
+        yield feed
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await channel.close(None)
 
 
 async def test_the_feed_is_behind_until_it_has_seen_all_there_was(
     gateway: GatewayPeer, store: Store, clock: ManualClock, make_event: MakeEvent, eventually: Eventually
 ) -> None:
     gateway.events = [make_event(number, f"o{number}", time_s=START_S - 100) for number in range(1, 1_201)]
+    gateway.answers.clear()
     await clock.advance(30)
     async with following(gateway, store, clock) as feed:
         assert (feed.connected, feed.lag_s(), feed.seen_to_ns()) == (False, 0.0, 0)
         await clock.advance(7)
         assert feed.lag_s() == 7.0
+        gateway.answers.set()
 
         async def live() -> bool:
             return feed.lag_s() == 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from dataclasses import replace
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -89,6 +90,24 @@ def test_one_contract_belongs_to_one_order(place: str) -> None:
         journal.write(order("b", State.CONFIRMED, 8), 2)
     assert journal.claimed("demo", [8, 18, 0]) == {8}
     journal.write(order("a", State.SETTLED, 8), 3)  # its own order's it still is
+    assert journal.last_position() == 3
+    journal.close()
+
+
+def test_what_is_written_together_survives_a_crash_as_a_whole_or_not_at_all(place: str) -> None:
+    journal = Journal(place, "JOURNAL")
+    told: list[str] = []
+    journal.listen(lambda event: told.append(event.order.order_id))
+    with suppress(RuntimeError), journal.together():
+        journal.write(order("a", State.CONFIRMED, 8), 1)
+        assert journal.claimed("demo", [8]) == {8}  # it is decided, if not yet written
+        raise RuntimeError
+    assert (told, journal.last_position(), journal.unwritten) == ([], 0, 1)
+    with journal.together():
+        journal.write(order("b", State.CONFIRMED, 18), 2)
+        assert journal.unwritten == 2
+    assert (told, journal.last_position(), journal.unwritten) == (["a", "b"], 2, 0)
+    journal.write(order("c", State.CONFIRMED, 28), 3)
     assert journal.last_position() == 3
     journal.close()
 

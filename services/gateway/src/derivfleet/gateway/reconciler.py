@@ -243,8 +243,10 @@ class Reconciler:
                 and is_unreadable(entry, self._since_ns, now_ns)
             ):
                 verdicts.append((entry.order, Doubted(Doubt.UNREADABLE)))
-        for order, verdict in verdicts:
-            self._apply(order, verdict)
+        # After a crash in between, the last of a group would look as if there had been no choice.
+        with self._desk.feed.journal.together():
+            for order, verdict in verdicts:
+                self._apply(order, verdict)
 
     def _apply(self, order: Order, verdict: Verdict) -> None:
         match verdict:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections import OrderedDict, deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -26,7 +26,7 @@ from derivfleet.gateway.journal.sqlite import SqliteStore
 from derivfleet.gateway.journal.store import ContractTakenError, FencedError, JournalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from derivfleet.gateway.core.tally import Past
     from derivfleet.gateway.journal.store import Step, Store
@@ -81,6 +81,7 @@ class Journal:
         self._held: dict[Key, Order] = {}
         """The newest state of each order that has transitions unwritten."""
         self._listeners: list[Callable[[JournalEvent], None]] = []
+        self._gathers = False
         self._in_doubt = False
         """A connection was lost, perhaps in the midst of a commit."""
         self._is_fenced = False
@@ -138,6 +139,23 @@ class Journal:
         if self._claims.get((order.account, order.contract_id), order.order_id) != order.order_id:
             raise ContractTakenError(f"contract {order.contract_id} belongs to another order than {order.order_id}")
         self._hold(order, time_ns)
+        if not self._gathers:
+            self._write_held()
+
+    @contextmanager
+    def together(self) -> Generator[None]:
+        """What is written meanwhile (but for what opens an order) survives a crash as a whole or not at all.
+
+        So it is for up to ``RETRY_BATCH`` transitions.
+        """
+        self._gathers = True
+        try:
+            yield
+        finally:
+            self._gathers = False
+        self._write_held()
+
+    def _write_held(self) -> None:
         with suppress(JournalError):  # it has been logged, and is tried again
             self._write_unwritten()
 
