@@ -96,16 +96,15 @@ bench-speedup: setup ## trade one hour under a global lock, over four sockets, a
 KILLS ?= 20
 CUTS ?= 200
 N ?= 20000
-SEED ?= 1
 JOBS_OR_ALL = $(if $(JOBS),--jobs $(JOBS))
 chaos: setup ## kill and cut off a trading fleet, then compare every order (KILLS=20 CUTS=200 SEED=1; FLAGS=--help)
-	@$(BIN)/python -m tests.chaos --kills $(KILLS) --cuts $(CUTS) --seed $(SEED) $(FLAGS)
+	@$(BIN)/python -m tests.chaos --kills $(KILLS) --cuts $(CUTS) --seed $(or $(SEED),1) $(FLAGS)
 
 soak: setup ## trade for hours and see that nothing piles up (HOURS=1 SPEED=1; FLAGS=--help)
 	@$(BIN)/python -m tests.soak $(if $(HOURS),--hours $(HOURS)) --speed $(SPEED) $(FLAGS)
 
 fuzz: setup ## throw broken frames, calls and fleet files at the gateway (N=20000 SEED=1 JOBS=2; FLAGS=--help)
-	@$(BIN)/python -m tests.fuzz -n $(N) --seed $(SEED) $(JOBS_OR_ALL) $(FLAGS)
+	@$(BIN)/python -m tests.fuzz -n $(N) --seed $(or $(SEED),1) $(JOBS_OR_ALL) $(FLAGS)
 
 bench-ingest: setup ## measure how many spans a second are taken, beside a Collector (FLAGS=--help)
 	@$(BIN)/python -m bench.ingest $(FLAGS)
