@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import yaml
@@ -27,6 +28,16 @@ def test_the_make_verbs_exist() -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert verbs <= targets
     assert {"setup", "run", "test", "lint", "format", "typecheck", "proto", "bench", "clean"} <= targets
+
+
+def test_the_simulation_plays_one_seed_only_if_told_which() -> None:
+    def typed(*variables: str) -> str:
+        command = ["make", "--dry-run", "sim", *variables]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S603
+
+    assert "--orders 500" in typed("ORDERS=500")
+    assert "--seed " not in typed("ORDERS=500")
+    assert "--seed 7" in typed("SEED=7")
 
 
 def test_the_fleet_in_the_readme_is_a_fleet() -> None:
