@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import aiohttp
 import grpc
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from ports import free_port
 from recorder import Recorder, tapped
 
 from derivfleet.bot.__main__ import serve as serve_bot
@@ -59,12 +59,6 @@ async def eventually(ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool]
             return answer
         assert time.monotonic() < end, f"not within {patience_s} s: {answer}"
         await asyncio.sleep(0.1)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def one_bot(name: str = "one", **change: Any) -> dict[str, Any]:

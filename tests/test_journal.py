@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 import yaml
-from house import House, eventually, free_port, house, one_bot
+from house import House, eventually, house, one_bot
+from ports import free_port
 from test_orders import SETTLED, assert_ledger_agrees, settled
 
 from bench.disks import small_disk

@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import sqlite3
 import sys
 from contextlib import closing, suppress
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from ports import free_port
 
 from derivfleet.common.clock import ORIGIN_VARIABLE, SPEED_VARIABLE, FleetClock
 from derivfleet.metrics.cells import HOUR_S, WINDOW_S, Cell
@@ -91,12 +91,6 @@ class Load:
                     except grpc.aio.AioRpcError:
                         self.sent_again += 1
                 self.acknowledged += 1
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def start(settings: MetricsSettings, *words: str, speed: int = 1) -> asyncio.subprocess.Process:

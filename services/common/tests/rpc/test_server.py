@@ -82,9 +82,11 @@ async def serving(
     server.announce(TRADING)
     port = await server.start()
     await server.set_serving(serving=True)
-    async with open_channel(f"127.0.0.1:{port}") as channel:
-        yield channel, trading_pb2_grpc.TradingServiceStub(channel)
-    await server.stop(1)
+    try:
+        async with open_channel(f"127.0.0.1:{port}") as channel:
+            yield channel, trading_pb2_grpc.TradingServiceStub(channel)
+    finally:
+        await server.stop(1)
 
 
 async def test_the_name_in_the_token_is_the_caller(tmp_path: Path) -> None:
