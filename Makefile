@@ -148,7 +148,7 @@ chart: setup ## check the chart (needs helm; kubeconform and a cluster make it c
 	@$(BIN)/python tests/chart/check.py
 
 supabase-check: setup ## see Supabase's own command apply the migrations to a PostgreSQL (needs npm; Linux on x86-64)
-	@PYTHONPATH=.:tests $(BIN)/python services/metrics/tests/supabase_check.py
+	@PYTHONPATH=. $(BIN)/python services/metrics/tests/supabase_check.py
 
 e2e: setup ## see the chart work on the cluster of KUBECONFIG (kubectl and helm on the PATH, images loaded)
 	@$(BIN)/python tests/cluster/e2e.py

@@ -1,7 +1,7 @@
 """Time that runs as the wall's while something happens, and skips ahead when nothing does.
 
-For tests that talk over real sockets about minutes, with everybody in one event loop: on a busy machine such a test only
-takes longer, where with a fast clock each moment that the machine takes away would be many seconds of the fleet's.
+For tests that talk over real sockets about minutes, with everybody in one event loop: on a busy machine such a test
+only takes longer, where with a fast clock each moment that the machine takes away would be many seconds of the fleet's.
 """
 
 from __future__ import annotations

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 import structlog
-from ports import free_port
 
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.rpc.status import Problem
 from derivfleet.v1 import orders_pb2
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from conftest import Peer, Start

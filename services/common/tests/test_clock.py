@@ -10,6 +10,7 @@ from derivfleet.common.errors import ConfigurationError
 
 TOLERANCE_NS = 50_000_000
 
+
 def test_an_unhurried_clock_shows_the_wall() -> None:
     before_ns = time.time_ns()
     shown_ns = FleetClock().now_ns()

@@ -19,9 +19,9 @@ import aiohttp
 import jwt
 import psycopg
 from aiohttp import web
-from ports import free_port
 
 from bench.postgres import Postgres
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from typing import Self
