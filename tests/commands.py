@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from ports import free_port
 
 __all__ = ["CANARY", "ROOT", "first_port", "run", "start"]
 
@@ -39,12 +38,4 @@ def run(*arguments: str, **variables: str) -> tuple[int, str]:
 
 def first_port() -> str:
     """A base whose whole block of ports is free."""
-    for base in range(20_000 + os.getpid() % 1000 * 10, 60_000, 500):
-        try:
-            for offset in (0, 80, 100, 200):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", base + offset))
-        except OSError:
-            continue
-        return str(base)
-    pytest.fail("no free ports")
+    return str(free_port(80, 100, 200))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import aiohttp
 import grpc
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from ports import free_port
 from recorder import Recorder, tapped
 
 from derivfleet.bot.__main__ import serve as serve_bot
@@ -39,7 +39,7 @@ __all__ = ["House", "eventually", "house", "one_bot"]
 T = TypeVar("T")
 TOKEN = "canary-3b1f0c77d2"
 APP_IDS = {Dialect.OPTIONS: "testApp", Dialect.LEGACY: "12345"}
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 DIGITS: dict[str, Any] = {
     "contract_type": "DIGITOVER",
     "symbol": "1HZ100V",
@@ -59,12 +59,6 @@ async def eventually(ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool]
             return answer
         assert time.monotonic() < end, f"not within {patience_s} s: {answer}"
         await asyncio.sleep(0.1)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def one_bot(name: str = "one", **change: Any) -> dict[str, Any]:
@@ -160,6 +154,11 @@ class House:
         ):
             assert answer.status < 300, await answer.text()
 
+    async def faults(self) -> list[dict[str, Any]]:
+        """The rules of the simulator's mishaps, and how often each has happened."""
+        found: list[dict[str, Any]] = (await self.fetch(f"{self.simulator_url}/faults"))["faults"]
+        return found
+
     async def orders(self) -> list[orders_pb2.Order]:
         answer = await self.control.ListOrders(control_pb2.ListOrdersRequest(limit=1000), metadata=self.as_operator)
         return list(answer.orders)
@@ -178,7 +177,7 @@ class _Part:
 
     async def end(self) -> None:
         self._stop.set()
-        await asyncio.wait_for(self.task, 15)
+        await asyncio.wait_for(self.task, PATIENCE_S)
 
 
 async def _serving(address: str) -> None:

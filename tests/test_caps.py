@@ -11,7 +11,7 @@ from house import House, house, one_bot
 if TYPE_CHECKING:
     from pathlib import Path
 
-SPEED = 25
+SPEED = 15
 CAP = 3
 WINDOW_S = 60
 LASTS_S = 125

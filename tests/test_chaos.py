@@ -155,7 +155,7 @@ async def _through(proxy: Proxy, cut: Cut | None, part: float = 0.5) -> bytes:
                 writer.write(b"y" * 100)
                 return await reader.readexactly(100)
         writer.write(b"y" * 100)
-        return await asyncio.wait_for(reader.read(-1), 5)
+        return await asyncio.wait_for(reader.read(-1), 60)
     except ConnectionError:
         return b""
     finally:

@@ -107,12 +107,13 @@ async def test_what_is_told_here_is_what_deriv_tells_then(tmp_path: Path, dialec
     """For each local answer Deriv itself is asked for the same, up to the same tick."""
     plenty = {"limits": {str(dialect): {DEFAULT_BUCKET[dialect]: {60: 100_000, 3600: 1_000_000}}}}
     symbols = ("1HZ100V", "R_75")  # one tick a second, one every two
-    async with house(tmp_path, dialect, speed=5, simulator=plenty) as fleet, deriv(fleet, dialect) as ask:
+    async with house(tmp_path, dialect, speed=2, simulator=plenty) as fleet, deriv(fleet, dialect) as ask:
         codec = codec_of(dialect)
-        before = compared = 0
+        before = compared = rounds = 0
         epochs: set[int] = set()
-        for number in range(40):
-            if number == 10:  # by then everything is known here
+        while compared <= 60 or len(epochs) <= 10:  # the market goes on meanwhile
+            rounds += 1
+            if rounds == 10:  # by then everything is known here
                 before = sent(fleet, "ticks_history")
             for symbol in symbols:
                 ticks = (await told(fleet, symbol, 90)).ticks
@@ -127,14 +128,12 @@ async def test_what_is_told_here_is_what_deriv_tells_then(tmp_path: Path, dialec
                 fresh = codec.decode_history(await ask({**frame, "style": "candles", "granularity": 60, "count": 7}))
                 assert history_message(symbol, 60, (), fresh.candles, 0).candles == candles
             await asyncio.sleep(0.05)
-        assert compared > 60
-        assert len(epochs) > 10  # the market went on meanwhile
-        assert sent(fleet, "ticks_history") <= before + 2  # a stall of a second makes the gateway ask again
+        assert sent(fleet, "ticks_history") <= before + 2  # a stall of some seconds makes the gateway ask again
         assert sent(fleet, "ticks") == len(symbols)
 
 
 async def test_candles_of_every_length_are_those_of_the_market(tmp_path: Path) -> None:
-    async with house(tmp_path, speed=5) as fleet:
+    async with house(tmp_path, speed=1) as fleet:
         for granularity_s in GRANULARITIES_S[:10]:
             for _ in range(3):
                 await candles_agree(fleet, "1HZ10V", 2, granularity_s)
@@ -158,7 +157,7 @@ async def test_a_reconnect_leaves_no_hole(tmp_path: Path) -> None:
 
 
 async def test_a_watched_contract_is_looked_at_without_a_call(tmp_path: Path) -> None:
-    async with house(tmp_path, speed=2) as fleet:
+    async with house(tmp_path, speed=1) as fleet:
         bot = fleet.as_bot("one")
         await fleet.buy("o1", contract_type="CALL", barrier="", duration=10, duration_unit="m", stake="10")
         request = trading_pb2.StreamContractRequest(account="demo", order_id="o1")

@@ -12,7 +12,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import psutil
-import pytest
 import yaml
 from aiohttp import web
 from commands import ROOT, first_port, start
@@ -118,7 +117,6 @@ def assert_same(store: Path, database: Database) -> None:
     assert sorted(tuple(row.values()) for row in copies) == sorted(alerts)
 
 
-@pytest.mark.timeout(120)
 async def test_a_fleet_is_copied_whole_and_its_alert_told_once_each_way(tmp_path: Path) -> None:
     file, folder = tmp_path / "fleet.yaml", tmp_path / "run"
     file.write_text(yaml.safe_dump(FLEET))
@@ -144,11 +142,11 @@ async def test_a_fleet_is_copied_whole_and_its_alert_told_once_each_way(tmp_path
                 async def reports() -> list[dict[str, Any]]:
                     return database.rows("select profit from public.latest_reports where settled > 0 and bot = ''")
 
-                await eventually(settled, lambda bots: len(bots) == len(FLEET["bots"]), 40)
+                await eventually(settled, lambda bots: len(bots) == len(FLEET["bots"]))
                 with frozen(fleet, "evens"):
-                    await eventually(lines, bool, 20)
+                    await eventually(lines, bool)
                 await eventually(lines, lambda found: len(found) > 1)
-                await eventually(reports, bool, 30)
+                await eventually(reports, bool)
             finally:
                 fleet.send_signal(signal.SIGINT)
                 out, _ = await asyncio.to_thread(fleet.communicate, timeout=60)

@@ -1,10 +1,13 @@
-"""The probe finds out how the simulator was set, over real sockets in both dialects, and buys nothing."""
+"""The probe finds out how the simulator was set, over real sockets in both dialects, and buys nothing.
+
+Its experiments have bounds in time and tell windows from the moments at which calls were let through, so time passes
+only when neither of the two has anything to do: see ``skipping``.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,9 +17,9 @@ import grpc
 import pytest
 import yaml
 from house import APP_IDS, TOKEN, house
+from skipping import SkippingClock, skipping
 
 from derivfleet.cli.probe import ExperimentChoice
-from derivfleet.common.clock import FleetClock
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.fleet import Fleet
 from derivfleet.common.rpc.status import problem_of
@@ -41,7 +44,6 @@ if TYPE_CHECKING:
 DIALECTS = pytest.mark.parametrize("dialect", list(Dialect))
 LOGIN_IDS = {Dialect.OPTIONS: "DOT90000001", Dialect.LEGACY: "VRTC90000001"}
 BUCKETS = {Dialect.OPTIONS: "lists", Dialect.LEGACY: "outcome"}
-SPEED = 40.0
 
 
 @dataclass
@@ -66,9 +68,9 @@ class Simulated:
 
 @asynccontextmanager
 async def simulated(
-    dialect: Dialect, simulator: dict[str, Any] | None = None, speed: float = SPEED, **told: Any
+    dialect: Dialect, simulator: dict[str, Any] | None = None, **told: Any
 ) -> AsyncGenerator[Simulated, None]:
-    clock = FleetClock(speed, time.time_ns())
+    clock = SkippingClock()
     settings = SimulatorSettings.model_validate(simulator or {})
     exchange = Exchange("1", Credentials(TOKEN, APP_IDS[dialect]), settings, int(clock.now_s()))
     async with running(exchange, clock, "127.0.0.1", 0) as served:
@@ -109,6 +111,7 @@ async def window_found(dialect: Dialect, kind: WindowKind, counts_refused: bool,
 
 @DIALECTS
 @pytest.mark.parametrize("counts_refused", [True, False])
+@skipping
 async def test_windows_are_found_to_be_as_they_are(dialect: Dialect, counts_refused: bool) -> None:
     limits = {WindowKind.FIXED_FROM_FIRST_HIT: 30, WindowKind.FIXED_ALIGNED: 24, WindowKind.SLIDING: 33}
     found = await asyncio.gather(
@@ -121,6 +124,7 @@ async def test_windows_are_found_to_be_as_they_are(dialect: Dialect, counts_refu
 
 
 @DIALECTS
+@skipping
 async def test_caps_clock_and_latencies_are_found_and_the_fleet_file_takes_them(dialect: Dialect) -> None:
     simulator = {"streams_per_connection": 12, "connections_per_user": 3, "window_kind": "sliding"}
     async with simulated(dialect, simulator) as one:
@@ -159,6 +163,7 @@ async def test_caps_clock_and_latencies_are_found_and_the_fleet_file_takes_them(
 
 
 @DIALECTS
+@skipping
 async def test_an_account_with_real_money_is_never_probed(dialect: Dialect) -> None:
     async with simulated(dialect, {"account_type": "real"}) as one:
         with pytest.raises(RealMoneyError):
@@ -168,6 +173,7 @@ async def test_an_account_with_real_money_is_never_probed(dialect: Dialect) -> N
 
 
 @DIALECTS
+@skipping
 async def test_without_confirmation_it_only_says_what_it_would_do(
     dialect: Dialect, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,6 +187,7 @@ async def test_without_confirmation_it_only_says_what_it_would_do(
     assert 60 < plan["usual_s"] < plan["most_s"]
 
 
+@skipping
 async def test_another_account_than_the_confirmed_one_is_left_alone() -> None:
     async with simulated(Dialect.OPTIONS, confirmed="DOT11") as one:
         with pytest.raises(ConfigurationError, match="DERIVFLEET_PROBE_CONFIRMED: is DOT11, but the token belongs to"):
@@ -188,6 +195,7 @@ async def test_another_account_than_the_confirmed_one_is_left_alone() -> None:
         assert one.calls() <= 2
 
 
+@skipping
 async def test_a_wrong_token_is_a_matter_of_configuration() -> None:
     async with simulated(Dialect.OPTIONS, DERIV_TOKEN="wrong-token-71b") as one:
         with pytest.raises(ConfigurationError) as caught:
@@ -196,12 +204,13 @@ async def test_a_wrong_token_is_a_matter_of_configuration() -> None:
     assert "wrong-token-71b" not in str(caught.value)
 
 
+@skipping
 async def test_an_account_that_moves_meanwhile_ends_the_probe() -> None:
     async with simulated(Dialect.OPTIONS, {"window_kind": "sliding"}, experiments="window,sockets") as one:
         probing = asyncio.ensure_future(one.report())
         while len(one.probe.notebook.seen) < 8:
             assert not probing.done()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.25)
         # Somebody buys on the same account, or, which Deriv tells in the same way, resets its balance.
         account = one.exchange.options_account
         account.balance -= 5
@@ -216,6 +225,7 @@ async def test_an_account_that_moves_meanwhile_ends_the_probe() -> None:
     assert "headroom" not in report.notebook.advice().limits
 
 
+@skipping
 async def test_a_socket_that_dies_ends_one_experiment_and_not_the_others() -> None:
     async with simulated(Dialect.OPTIONS, {"streams_per_connection": 5}, experiments="latency,streams") as one:
         rule = {"kind": "drop_before", "call": "statement", "count": 1}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def words(folder: Path, *more: str, speed: int = 60, settings: str = "streams_per_connection: 6") -> list[str]:
+def words(folder: Path, *more: str, speed: int = 10, settings: str = "streams_per_connection: 6") -> list[str]:
     file = folder / "simulator.yaml"
     file.write_text(settings)
     told = ["--simulator", "--simulator-settings", str(file), "--speed", str(speed), "--ports", first_port()]
@@ -74,7 +74,7 @@ def test_without_a_yes_nothing_is_measured(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_ends_it_with_what_was_found_so_far(tmp_path: Path) -> None:
-    process = start(*words(tmp_path, "--yes", "--only", "streams", "--only", "window", speed=10))
+    process = start(*words(tmp_path, "--yes", "--only", "streams", "--only", "window"))
     assert process.stdout is not None
     seen: list[str] = []
     for line in process.stdout:

@@ -72,7 +72,7 @@ def test_one_interrupt_ends_everything(tmp_path: Path) -> None:
     ).stdout.split()
     assert children
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 0, out
     assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
 

@@ -39,7 +39,7 @@ BOTS = [
     one_bot("idle", symbols=["R_10"]),
 ]
 RUNNING = ("digits", "evens", "averages")
-PATIENCE_MS = 20_000.0
+PATIENCE_MS = 60_000.0
 expect.set_options(timeout=PATIENCE_MS)
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # Seen by the page itself, so that a violation that Chromium does not print counts too.

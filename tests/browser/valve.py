@@ -68,5 +68,7 @@ async def valve_before(url: str) -> AsyncGenerator[Valve, None]:
     valve = Valve(host, int(port))
     async with await asyncio.start_server(valve.accept, "127.0.0.1", 0) as server:
         valve.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        yield valve
-        await valve.end()
+        try:
+            yield valve
+        finally:
+            await valve.end()

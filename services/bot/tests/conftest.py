@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
-SPEED = 20.0
+SPEED = 4.0
+"""A bot's calls have deadlines and its decisions an age, in fleet time: faster, and a busy machine would pass them."""
+LEASE_WALL_S = 30.0
+PATIENCE_S = 60.0
 TOKEN = "over-4.a-secret-of-the-test"
 Context = grpc.aio.ServicerContext[object, object]
 BOT = Bot.model_validate(
@@ -47,7 +50,7 @@ BOT = Bot.model_validate(
 )
 
 
-async def eventually(is_so: Callable[[], bool], within_wall_s: float = 10.0) -> None:
+async def eventually(is_so: Callable[[], bool], within_wall_s: float = PATIENCE_S) -> None:
     end = time.monotonic() + within_wall_s
     while not is_so():
         assert time.monotonic() < end, "it did not come to pass in time"
@@ -66,6 +69,7 @@ class Peer(TradingServiceServicer):
         self.checked: list[str] = []
         self.traces: list[str] = []
         self.histories = 0
+        self.histories_refused = 0
         self.refuse: Problem | None = None
         self.refuse_history: Problem | None = None
         self.settles = True
@@ -120,7 +124,7 @@ class Peer(TradingServiceServicer):
         if request.leaving:
             self.left.append(request.replica)
             return trading_pb2.RenewLeasesResponse()
-        lease = trading_pb2.Lease(symbol="R_100", epoch=self.epoch, lasts_ns=3 * 10**9 * int(SPEED))
+        lease = trading_pb2.Lease(symbol="R_100", epoch=self.epoch, lasts_ns=round(LEASE_WALL_S * 1e9 * SPEED))
         return trading_pb2.RenewLeasesResponse(leases=[lease] if self.grants else [], replicas=1)
 
     async def Buy(self, request: trading_pb2.BuyRequest, context: Context) -> trading_pb2.BuyResponse:  # noqa: N802 - the contract's name
@@ -157,6 +161,7 @@ class Peer(TradingServiceServicer):
     async def History(self, request: trading_pb2.HistoryRequest, context: Context) -> trading_pb2.HistoryResponse:  # noqa: N802 - the contract's name
         await self._judge(context)
         if self.refuse_history is not None:
+            self.histories_refused += 1
             await abort(context, self.refuse_history)
         self.histories += 1
         end_s = int(self.clock.now_s())

@@ -13,6 +13,7 @@ import structlog
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.rpc.status import Problem
 from derivfleet.v1 import orders_pb2
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from conftest import Peer, Start
@@ -50,8 +51,7 @@ async def test_a_trade_is_decided_bought_followed_and_traced(peer: Peer, trading
 
 
 async def test_a_gateway_that_is_not_there_yet_is_waited_for_and_said_once(peer: Peer, trading: Start) -> None:
-    port = await peer.start()
-    await peer.stop()
+    port = free_port()
     with structlog.testing.capture_logs() as logs:
         async with trading(port) as run:
             await run.eventually(lambda: any(line["event"] == "gateway not there yet, retrying" for line in logs))
@@ -82,7 +82,7 @@ async def test_silence_on_buy_is_answered_with_the_same_order_id(peer: Peer, tra
 
 
 async def test_an_order_nobody_answers_for_is_looked_for_not_bought_late(peer: Peer, trading: Start) -> None:
-    silence = Problem(grpc.StatusCode.INTERNAL, "BROKEN", "no idea", retry_after_s=0.3)
+    silence = Problem(grpc.StatusCode.INTERNAL, "BROKEN", "no idea", retry_after_s=peer.clock.wall_s(6))
     peer.buys = [silence, silence]
     async with trading() as run:
         await run.ticks_until(lambda: len(peer.asked) >= 3)
@@ -95,8 +95,8 @@ async def test_an_order_nobody_answers_for_is_looked_for_not_bought_late(peer: P
 
 
 async def test_a_limit_is_respected_for_as_long_as_it_says(peer: Peer, trading: Start) -> None:
-    # a fifth of a wall second is four seconds of this fleet's time
-    limit = Problem(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA", "wait", limit="trade/60s", retry_after_s=0.2)
+    four_s = peer.clock.wall_s(4)
+    limit = Problem(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA", "wait", limit="trade/60s", retry_after_s=four_s)
     peer.buys = [limit]
     async with trading() as run:
         await run.ticks_until(lambda: len(peer.asked) >= 2)
@@ -151,10 +151,10 @@ async def test_a_bot_told_to_stop_waits_for_its_open_order(peer: Peer, trading: 
     async with trading() as run:
         await run.ticks_until(lambda: bool(run.trader.followed_orders))
         run.stop.set()
-        await asyncio.sleep(0.05)
+        await run.eventually(lambda: peer.left == ["replica-1"])
         assert not run.task.done()
         peer.settle(peer.asked[0], "0.22")
-        await asyncio.wait_for(run.task, 2)
+        await run.eventually(run.task.done)
     assert run.trader.counters.settled == 1
 
 
@@ -165,7 +165,7 @@ async def test_a_bot_told_to_stop_leaves_an_order_that_does_not_end(
     async with trading() as run:
         await run.ticks_until(lambda: bool(run.trader.followed_orders))
         run.stop.set()
-        await asyncio.wait_for(run.task, 3)
+        await run.eventually(run.task.done)
     assert [dict(span.attributes or {})["derivfleet.state"] for span in run.named("trade")] == ["confirmed"]
 
 
@@ -175,7 +175,7 @@ async def test_purchases_name_the_lease_and_a_bot_that_ends_gives_it_back(peer: 
         peer.settle(peer.asked[0], "0.22")
         await run.eventually(lambda: run.trader.counters.settled == 1)
         run.stop.set()
-        await asyncio.wait_for(run.task, 3)
+        await run.eventually(run.task.done)
     assert peer.epochs[0] == 7
     assert peer.left == ["replica-1"]
 
@@ -212,6 +212,6 @@ async def test_what_only_a_person_can_mend_is_a_configuration_error(
 async def test_history_over_the_limit_is_asked_for_again(peer: Peer, trading: Start) -> None:
     peer.refuse_history = Problem(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA", "wait", retry_after_s=0.05)
     async with trading() as run:
-        await asyncio.sleep(0.1)
+        await run.eventually(lambda: peer.histories_refused >= 2)
         peer.refuse_history = None
         await run.ticks_until(lambda: len(peer.asked) == 1)

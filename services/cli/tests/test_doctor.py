@@ -13,6 +13,7 @@ from derivfleet.cli.commands import app
 from derivfleet.cli.doctor import deriv_finding
 from derivfleet.cli.findings import Verdict
 from derivfleet.common.clock import FleetClock
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -104,10 +105,11 @@ async def test_a_lost_order_feed_is_a_finding(fleet: Fleet, fleet_file: Path) ->
 
 
 def test_before_a_first_simulated_run_all_is_well(tmp_path: Path, fleet_file: Path) -> None:
-    words = ["doctor", str(fleet_file), "--simulator", "--run-dir", str(tmp_path), "--ports", "21600"]
+    base = free_port(80, 100, 200)
+    words = ["doctor", str(fleet_file), "--simulator", "--run-dir", str(tmp_path), "--ports", str(base)]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.stdout
-    assert "✓ the ports are free (127.0.0.1:21600 and following)" in result.stdout
+    assert f"✓ the ports are free (127.0.0.1:{base} and following)" in result.stdout
     assert "· no fleet runs in" in result.stdout
 
 

@@ -170,7 +170,7 @@ async def test_open_orders_are_waited_for_but_not_for_ever(fleet: Fleet, fleet_f
     before_s = time.monotonic()
     async with simulator(book()) as address:
         summary = await end_of(fleet, fleet_file, address)
-    assert 0.5 <= time.monotonic() - before_s < 5.0
+    assert 0.5 <= time.monotonic() - before_s < 30.0
     assert summary.ledger_match is True
 
 

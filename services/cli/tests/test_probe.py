@@ -22,6 +22,7 @@ from derivfleet.cli.probing import Course, run_probe
 from derivfleet.cli.rundir import RunDir
 from derivfleet.cli.supervisor import Program
 from derivfleet.common.clock import ManualClock
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,8 +59,9 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def refused(folder: Path, *words: str, ports: int = 7600) -> Result:
-    places = ("--out", str(folder / "probe"), "--run-dir", str(folder / "run"), "--ports", str(ports))
+def refused(folder: Path, *words: str, ports: int = 0) -> Result:
+    base = ports or free_port(80, 100, 200)
+    places = ("--out", str(folder / "probe"), "--run-dir", str(folder / "run"), "--ports", str(base))
     result = CliRunner().invoke(app, ["probe", *words, *places])
     assert result.exit_code == 2, result.output
     assert len(result.stderr.splitlines()) == 1
@@ -78,12 +80,12 @@ def test_a_broken_fleet_file_is_named(fleet_file: Path) -> None:
 
 
 def test_a_port_in_use_is_named(fleet_file: Path) -> None:
+    base = free_port(80, 100, 200)
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+        taken.bind(("127.0.0.1", base + 200))
         taken.listen()
-        port = taken.getsockname()[1]
-        line = refused(fleet_file.parent, str(fleet_file), "--simulator", ports=port - 200).stderr
-    assert line.startswith(f"derivfleet: port {port}: the simulator cannot listen there")
+        line = refused(fleet_file.parent, str(fleet_file), "--simulator", ports=base).stderr
+    assert line.startswith(f"derivfleet: port {base + 200}: the simulator cannot listen there")
 
 
 @pytest.mark.parametrize(

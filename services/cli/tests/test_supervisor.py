@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
     from pathlib import Path
 
-SLEEP = "import time; time.sleep(60)"
+SPEED = 30.0
+"""Thirty times faster than the wall, so that patience costs the tests little."""
+PATIENCE_S = 60.0
+SLEEP = "import time; time.sleep(600)"
 STUBBORN = (
-    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
 )
 ORDERLY = """
 import signal, sys, time
@@ -31,14 +34,13 @@ def end(*_):
     sys.exit(0)
 signal.signal(signal.SIGTERM, end)
 print("up", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
 @pytest.fixture
 async def supervisor() -> AsyncGenerator[Supervisor, None]:
-    # thirty times faster than the wall, so that patience costs the tests little
-    one = Supervisor(FleetClock(30.0, time.time_ns()))
+    one = Supervisor(FleetClock(SPEED, time.time_ns()))
     yield one
     await one.stop([child.name for child in one.children], 1.0)
 
@@ -47,7 +49,7 @@ def program(folder: Path, name: str, code: str) -> Program:
     return Program(name, (sys.executable, "-c", code), dict(os.environ), folder / f"{name}.log")
 
 
-async def eventually(is_so: Callable[[], bool], within_wall_s: float = 15.0) -> None:
+async def eventually(is_so: Callable[[], bool], within_wall_s: float = PATIENCE_S) -> None:
     end = time.monotonic() + within_wall_s
     while not is_so():
         assert time.monotonic() < end, "it did not come to pass in time"
@@ -67,7 +69,7 @@ once = pathlib.Path({str(once)!r})
 if not once.exists():
     once.touch()
     sys.exit(7)
-time.sleep(60)
+time.sleep(600)
 """
     await supervisor.start(program(tmp_path, "bot", code))
     await eventually(lambda: supervisor.children[0].restarts == 1 and supervisor.children[0].state == "running")
@@ -89,7 +91,7 @@ print('{"event": "later"}', file=sys.stderr)
 sys.exit(2)
 """
     await supervisor.start(program(tmp_path, "over-4", code))
-    failure = await asyncio.wait_for(asyncio.shield(supervisor.failure), 10)
+    failure = await asyncio.wait_for(asyncio.shield(supervisor.failure), PATIENCE_S)
     assert (failure.name, failure.line) == ("over-4", "bot: over-4: TOKEN: is wrong")
     (child,) = supervisor.children
     assert (child.state, child.restarts, child.exit_code) == (ChildState.FAILED, 0, 2)
@@ -100,7 +102,7 @@ async def test_children_end_in_the_order_that_is_asked_for(supervisor: Superviso
         await supervisor.start(program(tmp_path, name, ORDERLY))
         await eventually(lambda name=name: "up" in said(tmp_path, name))
     for name in ("bot", "gateway", "simulator"):
-        await supervisor.stop([name])
+        await supervisor.stop([name], grace_s=PATIENCE_S * SPEED)
     ended = {name: int(said(tmp_path, name).split()[-1]) for name in ("bot", "gateway", "simulator")}
     assert sorted(ended, key=ended.__getitem__) == ["bot", "gateway", "simulator"]
     assert {(child.state, child.exit_code, child.killed) for child in supervisor.children} == {("ended", 0, False)}
@@ -154,18 +156,20 @@ async def main():
         program = (sys.executable, "-c", {code!r})
         await supervisor.start(Program(name, program, dict(os.environ), Path({str(tmp_path)!r}) / name))
     print(*(child.pid for child in supervisor.children), flush=True)
-    await asyncio.sleep(60)
+    await asyncio.sleep(600)
 
 asyncio.run(main())
 """
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
-    assert parent.stdout is not None
-    pids = [int(word) for word in (await asyncio.wait_for(parent.stdout.readline(), 20)).split()]
-    assert len(pids) == 2
-    assert all(psutil.pid_exists(pid) for pid in pids)
-    await eventually(lambda: all("-c" in psutil.Process(pid).cmdline()[1:2] for pid in pids))
-    parent.kill()
-    await parent.wait()
+    try:
+        assert parent.stdout is not None
+        pids = [int(word) for word in (await asyncio.wait_for(parent.stdout.readline(), PATIENCE_S)).split()]
+        assert len(pids) == 2
+        assert all(psutil.pid_exists(pid) for pid in pids)
+        await eventually(lambda: all("-c" in psutil.Process(pid).cmdline()[1:2] for pid in pids))
+    finally:
+        parent.kill()
+        await parent.wait()
     await eventually(lambda: not any(_lives(pid) for pid in pids))
 
 
@@ -206,7 +210,7 @@ def test_a_log_that_is_not_there_says_nothing(tmp_path: Path) -> None:
 async def test_a_program_that_cannot_even_be_started_again_is_tried_again_later(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:
-    one = program(tmp_path / "logs", "one", "import time; print('up', flush=True); time.sleep(60)")
+    one = program(tmp_path / "logs", "one", "import time; print('up', flush=True); time.sleep(600)")
     await supervisor.start(one)
     await eventually(lambda: "up" in said(tmp_path / "logs", "one"))
     # Its log cannot be opened any more, so it cannot be started.
@@ -219,4 +223,4 @@ async def test_a_program_that_cannot_even_be_started_again_is_tried_again_later(
     assert supervisor.children[0].state is ChildState.WAITING
     one.log.rmdir()
     await eventually(lambda: "up" in said(tmp_path / "logs", "one"))
-    assert supervisor.children[0].state is ChildState.RUNNING
+    await eventually(lambda: supervisor.children[0].state is ChildState.RUNNING)

@@ -15,6 +15,7 @@ from derivfleet.cli.up import DialectChoice, credential_for, dialect_of, write_f
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.fleet import load_fleet
 from derivfleet.deriv.vocabulary import Dialect
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,8 +29,9 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def refused(folder: Path, *words: str) -> Result:
-    result = CliRunner().invoke(app, ["up", *words, "--run-dir", str(folder / "run"), "--ports", "21700"])
+def refused(folder: Path, *words: str, ports: int = 0) -> Result:
+    places = ("--run-dir", str(folder / "run"), "--ports", str(ports or free_port(80, 100, 200)))
+    result = CliRunner().invoke(app, ["up", *words, *places])
     assert result.exit_code == 2, result.output
     assert not (folder / "run").exists(), "nothing was begun"
     return result
@@ -62,12 +64,12 @@ def test_without_simulator_a_credential_is_needed(fleet_file: Path, monkeypatch:
 
 
 def test_a_port_in_use_is_named(fleet_file: Path) -> None:
+    base = free_port(80, 100, 200)
     with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(("127.0.0.1", 21_800))
+        taken.bind(("127.0.0.1", base + 100))
         taken.listen()
-        line = refused(fleet_file.parent, str(fleet_file), "--simulator").stderr
-    assert line.startswith("derivfleet: port 21800: the gateway cannot listen there")
+        line = refused(fleet_file.parent, str(fleet_file), "--simulator", ports=base).stderr
+    assert line.startswith(f"derivfleet: port {base + 100}: the gateway cannot listen there")
     assert len(line.splitlines()) == 1
 
 

@@ -12,6 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+PATIENCE_S = 60
 PROGRAM = """
 import asyncio, sys
 from derivfleet.common.errors import ConfigurationError
@@ -48,27 +49,27 @@ def test_a_signal_drains_and_ends_well(tmp_path: Path, number: signal.Signals) -
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     process.send_signal(number)
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=PATIENCE_S)
     assert out == "drained\n"
     assert process.returncode == 0
 
 
 def test_wrong_configuration_ends_in_one_line_and_exit_code_2(tmp_path: Path) -> None:
     process = start(tmp_path, "misconfigured")
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert err == "thing: listen: port 1 is in use\n"
     assert process.returncode == 2
 
 
 def test_a_wrong_setting_ends_in_one_line_and_exit_code_2(tmp_path: Path) -> None:
     process = start(tmp_path, "serve", {"SPEED": "warp"})
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert (out, process.returncode) == ("", 2)
     assert err == "thing: SPEED: must be a number from 0.1 to 1000, not 'warp'\n"
 
 
 def test_the_unforeseen_is_logged_and_ends_in_exit_code_1(tmp_path: Path) -> None:
     process = start(tmp_path, "broken")
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
     assert "unforeseen" in err

@@ -29,6 +29,7 @@ from derivfleet.metrics.service import Ports, serve
 from derivfleet.metrics.settings import MetricsSettings
 from derivfleet.metrics.store import Store
 from derivfleet.v1 import control_pb2, control_pb2_grpc, orders_pb2, quota_pb2
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 START_S = 1_795_161_600
 """A five-minute boundary; ManualClock starts there."""
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 FLEET = """
 fleet: test
@@ -134,17 +135,17 @@ class GatewayPeer(control_pb2_grpc.ControlServiceServicer):
         self.bearers: list[str] = []
         self.polls = 0
         self.status_problem = False
-        self.port = 0
+        self.port = free_port()
         self.answers = asyncio.Event()
         self.answers.set()
         self._grown = asyncio.Condition()
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:
-        """Listen, on the same port as before if there was one."""
+        """Listen, always on the same port."""
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         control_pb2_grpc.add_ControlServiceServicer_to_server(self, self._server)
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         await self._server.start()
 
     async def stop(self) -> None:

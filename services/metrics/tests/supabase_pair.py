@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import subprocess
 from collections import Counter
 from contextlib import ExitStack
@@ -22,6 +21,7 @@ import psycopg
 from aiohttp import web
 
 from bench.postgres import Postgres
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from typing import Self
@@ -110,7 +110,7 @@ class Pair:
         self.lose_answers = 0
         self.delay_s = 0.0
         self._packages = packages
-        self._rest_port = _free_port()
+        self._rest_port = free_port()
         self._process: asyncio.subprocess.Process | None = None
         self._runner: web.AppRunner | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -206,9 +206,3 @@ class Pair:
             assert request.transport is not None
             request.transport.abort()
         return web.Response(status=status, body=content, headers={"Content-Type": kind})
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import sqlite3
 import sys
 from contextlib import closing, suppress
@@ -22,6 +21,7 @@ from derivfleet.metrics.cells import HOUR_S, WINDOW_S, Cell
 from derivfleet.metrics.store import Store
 from derivfleet.metrics.takings import FLEET
 from derivfleet.v1 import orders_pb2
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -47,6 +47,7 @@ CONFIRMED = orders_pb2.ORDER_STATE_CONFIRMED
 PROFITS = ("0.33", "-0.35")
 SPANS = 40
 SENDERS = 4
+PATIENCE_S = 60.0
 
 
 def export_of(number: int, now_ns: int) -> bytes:
@@ -93,12 +94,6 @@ class Load:
                 self.acknowledged += 1
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 async def start(settings: MetricsSettings, *words: str, speed: int = 1) -> asyncio.subprocess.Process:
     own = settings.model_dump(exclude_defaults=True)
     return await asyncio.create_subprocess_exec(
@@ -134,7 +129,7 @@ async def test_what_is_acknowledged_outlives_a_kill_and_counts_once(settings: Me
     for _ in range(KILLS):
         process = await start(settings, "-m", "derivfleet.metrics")
         before = load.acknowledged
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while load.acknowledged < before + draw.randrange(5, 60):  # noqa: ASYNC110 - at any moment
                 await asyncio.sleep(0.005)
         with suppress(ProcessLookupError):
@@ -142,7 +137,7 @@ async def test_what_is_acknowledged_outlives_a_kill_and_counts_once(settings: Me
         await process.wait()
     process = await start(settings, "-m", "derivfleet.metrics")
     load.ending = True
-    await asyncio.wait_for(asyncio.gather(*senders), 30)
+    await asyncio.wait_for(asyncio.gather(*senders), PATIENCE_S)
     process.kill()
     await process.wait()
 
@@ -178,14 +173,14 @@ async def test_a_kill_on_either_side_of_a_commit_loses_and_repeats_neither_spans
             await gateway.add(opened, make_event(position + 2, name, PROFITS[orders % 2], time_s=time_s))
             position += 2
         process = await start(settings, str(MORTAL), moment, method, str(commit), speed=10)
-        assert await asyncio.wait_for(process.wait(), 30) == -signal.SIGKILL
+        assert await asyncio.wait_for(process.wait(), PATIENCE_S) == -signal.SIGKILL
         with closing(sqlite3.connect(settings.store)) as connection:
             kept = connection.execute("SELECT position FROM feeds").fetchone() or (0,)
             assert kept == connection.execute("SELECT COALESCE(MAX(position), 0) FROM orders").fetchone()
         on_disk.append(kept[0])
     process = await start(settings, "-m", "derivfleet.metrics")
     load.ending = True
-    await asyncio.wait_for(asyncio.gather(*senders), 30)
+    await asyncio.wait_for(asyncio.gather(*senders), PATIENCE_S)
 
     def position_kept() -> int:
         with closing(sqlite3.connect(settings.store)) as connection:
@@ -196,7 +191,7 @@ async def test_a_kill_on_either_side_of_a_commit_loses_and_repeats_neither_spans
 
     await eventually(caught_up)
     process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(process.wait(), 10) == 0
+    assert await asyncio.wait_for(process.wait(), PATIENCE_S) == 0
 
     # Each process went on from what the one before it had on disk; one may have died before it could ask.
     assert gateway.asked_after == sorted(gateway.asked_after)

@@ -156,7 +156,7 @@ async def ask(service: Running, **request: Any) -> reports_pb2.Trace:
     async with open_channel(service.otlp) as channel:
         stub = reports_pb2_grpc.ReportsServiceStub(channel)
         message = reports_pb2.GetTraceRequest(**request)
-        return (await stub.GetTrace(message, metadata=bearer(service.token("operator")), timeout=5)).trace
+        return (await stub.GetTrace(message, metadata=bearer(service.token("operator")), timeout=60)).trace
 
 
 def export_trade(telemetry: Telemetry, order_id: str) -> None:

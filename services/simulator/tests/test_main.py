@@ -16,7 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-PATIENCE_S = 30
+PATIENCE_S = 60
 
 
 def environment(**told: str) -> dict[str, str]:
@@ -41,7 +41,7 @@ def test_it_serves_until_it_is_asked_to_stop() -> None:
     with urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/health", timeout=PATIENCE_S) as answer:
         assert answer.status == 200
     process.send_signal(signal.SIGTERM)
-    _, rest = process.communicate(timeout=10)
+    _, rest = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
     assert "a1-SECRET" not in line + rest
 
@@ -87,4 +87,4 @@ def test_a_settings_file_is_taken(tmp_path: Path) -> None:
     with urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/ledger", timeout=PATIENCE_S) as answer:
         assert b'"balance": "7.00"' in answer.read()
     process.terminate()
-    process.communicate(timeout=10)
+    process.communicate(timeout=PATIENCE_S)

@@ -55,9 +55,11 @@ async def cluster(clock: ManualClock) -> AsyncGenerator[tuple[ApiServer, TokenRe
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     configuration = client.Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")
-    async with client.ApiClient(configuration) as api:
-        yield peer, TokenReview(client.AuthenticationV1Api(api), ACCOUNTS, clock)
-    await runner.cleanup()
+    try:
+        async with client.ApiClient(configuration) as api:
+            yield peer, TokenReview(client.AuthenticationV1Api(api), ACCOUNTS, clock)
+    finally:
+        await runner.cleanup()
 
 
 async def test_the_bot_is_the_service_account_of_the_token() -> None:

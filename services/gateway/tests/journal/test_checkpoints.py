@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ORDERS = 500
-PATIENCE_S = 10
+PATIENCE_S = 60
 
 
 def write(journal: Journal, first: int, orders: int) -> None:

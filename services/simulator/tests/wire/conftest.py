@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TOKEN = "a1-TOKEN"
 APP_ID = "12345"
 ROOT = "/trading/v1/options"
-PATIENCE_S = 10
+PATIENCE_S = 60
 
 
 class Socket:

@@ -87,10 +87,10 @@ async def test_derivs_library_streams_ticks_and_forgets_them(service: Service, a
     seen: asyncio.Queue[Any] = asyncio.Queue()
     source = await api.subscribe({"ticks": "1HZ100V"})
     subscription = source.subscribe(seen.put_nowait)
-    first = await asyncio.wait_for(seen.get(), 10)
+    first = await asyncio.wait_for(seen.get(), 60)
     start_s = int(service.clock.now_s())
     await service.clock.advance(3)
-    ticks = [first, *[await asyncio.wait_for(seen.get(), 10) for _ in range(3)]]
+    ticks = [first, *[await asyncio.wait_for(seen.get(), 60) for _ in range(3)]]
     expected = [(epoch, float(quote)) for epoch, quote in quotes("1", "1HZ100V", start_s, start_s + 3)]
     assert [(tick["tick"]["epoch"], tick["tick"]["quote"]) for tick in ticks] == expected
     subscription.dispose()

@@ -137,7 +137,7 @@ async def test_a_half_open_socket_does_not_keep_the_service_from_ending(start: S
             await socket.send_str('{"ping": 1}')
             while not any(connection.frozen for connection in service.exchange.connections.values()):
                 await service.call("GET", "/health")
-        assert (await socket.receive(timeout=10)).type is not aiohttp.WSMsgType.TEXT
+        assert (await socket.receive(timeout=60)).type is not aiohttp.WSMsgType.TEXT
         assert socket.close_code == ABNORMAL
 
 
@@ -175,7 +175,7 @@ async def test_a_spoilt_answer(service: Service, dialect: Dialect, kind: str) ->
     socket = await service.open(dialect)
     await service.fault(kind=kind, call="buy", count=1)
     await socket.send(**buy(dialect))
-    text = await socket.socket.receive_str(timeout=10)
+    text = await socket.socket.receive_str(timeout=60)
     assert text.startswith('{"buy"' if kind == "bare" else "}")
     assert (await socket.ask(balance=1))["balance"]["balance"] == 9_999
 
@@ -219,7 +219,7 @@ async def test_the_end_of_the_service_says_goodbye(start: Start) -> None:
     async with aiohttp.ClientSession() as client:
         async with start() as service:
             socket = await client.ws_connect(await service.otp_url())
-            waiting = asyncio.create_task(socket.receive(timeout=10))
+            waiting = asyncio.create_task(socket.receive(timeout=60))
             await service.call("GET", "/health")
         assert (await waiting).type is aiohttp.WSMsgType.CLOSE
         assert socket.close_code == 1001
