@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from crowding import waited_s
 from house import DIGITS, House, eventually, house, one_bot
 from test_orders import assert_ledger_agrees, settled
 
@@ -46,16 +45,13 @@ async def test_a_paused_replica_finds_its_symbols_gone_and_its_late_purchase_ref
     async with house(tmp_path, bots=[BOT], speed=1) as fleet:
         paused = await fleet.hold(replica="paused")
         assert set(paused) == set(SYMBOLS)
-        start = asked = time.monotonic()
-        in_vain = start
+        start = time.monotonic()
 
         async def taken() -> dict[str, int]:
-            nonlocal asked, in_vain
-            in_vain, asked = asked, time.monotonic()
             return await fleet.hold(replica="other")
 
         moved = await eventually(taken, lambda held: set(held) == set(SYMBOLS))
-        assert in_vain - start <= 5, "who asks later than that is given them"
+        assert time.monotonic() - start <= 5
         assert await refusal(fleet, "paused", paused["1HZ100V"], "late") == "LEASE_LOST"
         order = await buy_as(fleet, "other", moved["1HZ100V"], "o1")
         # An order that is known is answered whoever asks, so that a successor can ask what its predecessor did.
@@ -86,9 +82,9 @@ async def test_replicas_divide_the_symbols_and_no_decision_is_traded_twice(tmp_p
         await eventually(traded, lambda counts: all(counts[symbol] >= 2 for symbol in SYMBOLS))
         await fleet.stop_bot(0)
         before = await traded()
-        start, waited_before_s = time.monotonic(), waited_s()
+        start = time.monotonic()
         await eventually(traded, lambda counts: all(counts[symbol] > before[symbol] for symbol in SYMBOLS))
-        assert time.monotonic() - start <= 8 + waited_s() - waited_before_s
+        assert time.monotonic() - start <= 8
         await fleet.restart_gateway()
         after = await traded()
         await eventually(traded, lambda counts: all(counts[symbol] > after[symbol] for symbol in SYMBOLS))
