@@ -93,7 +93,9 @@ def test_a_case_follows_from_seed_target_and_number(name: str) -> None:
         first = [target.make(chance_of(1, name, number)) for number in range(30)]
         assert first == [target.make(chance_of(1, name, number)) for number in range(30)]
         assert first != [target.make(chance_of(2, name, number)) for number in range(30)]
-        assert all(play_one(target, case) is None for case in first)
+        found = [play_one(target, case) for case in first]
+        # How long a case takes a processor is judged above, in a process of its own: measuring coverage multiplies it.
+        assert [one for one in found if one is not None and one.kind != "hang"] == []
 
 
 def test_every_kind_of_answer_is_in_the_corpus() -> None:

@@ -27,7 +27,7 @@ def secrets_of(folder: Path) -> list[str]:
 def test_ten_bots_trade_and_the_ledger_agrees(tmp_path: Path, dialect: str) -> None:
     folder = tmp_path / "run"
     code, out = run(
-        *("up", "fleet.yaml", "--simulator", "--dialect", dialect, "--duration", "12", "--speed", "5"),
+        *("up", "fleet.yaml", "--simulator", "--dialect", dialect, "--duration", "20", "--speed", "5"),
         *("--run-dir", str(folder), "--ports", first_port()),
         DERIV_TOKEN=CANARY,
         DERIV_APP_ID="canary-app-id-5512",

@@ -69,7 +69,8 @@ class Stranger:
             (one.stake, one.symbol) == (order.terms.stake, order.terms.symbol)
             and abs(trade.epoch_s - order.sent_time_ns // 10**9) <= COUNTS_S
             for trade in told
-            if (one := self.terms.get(trade.contract_id)) is not None
+            if trade.price is not None  # of what it was told of by its sale alone, nobody knows what it was
+            and (one := self.terms.get(trade.contract_id)) is not None
         )
 
     def _may_be_ours(self, contract_id: int) -> bool:

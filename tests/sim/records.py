@@ -30,6 +30,8 @@ DONE_BY_S = 6
 """A read that is due has begun by then, if nothing is in its way."""
 RESTS_S = 61
 """So long a limit rests that Deriv has called exceeded."""
+REFUSED_S = 30
+"""So long at most a socket that Deriv refuses is not asked for again."""
 READS = ("statement", "portfolio", "proposal_open_contract")
 CATCH_UP_S = 2
 """An order that a person has decided about is looked for by a statement of its own, and not by one for others first."""
@@ -74,6 +76,7 @@ class Records:
         self.calm_ns = 0
         """Since when nothing has gone wrong with sockets."""
         self._exceeded_ns = 0
+        self._refused_ns = 0
 
     def forget(self) -> None:
         """A gateway has died, and with it what it had read."""
@@ -86,6 +89,11 @@ class Records:
     def disturbed(self) -> None:
         """Something went wrong with a socket, or the gateway stood still."""
         self.calm_ns = self._world.timeline.now_ns
+
+    def refused(self) -> None:
+        """Deriv has refused a socket."""
+        self.disturbed()
+        self._refused_ns = self._world.timeline.now_ns
 
     def exceeded(self) -> None:
         """Deriv has refused a call for rate."""
@@ -132,7 +140,8 @@ class Records:
         """Whether nothing has kept reads from being made since then."""
         world = self._world
         is_alone = not world.plan.is_tight and since_ns - self._exceeded_ns > RESTS_S * NS_PER_S
-        return is_alone and self.calm_ns <= since_ns and not world.network.is_frozen
+        is_let_in = since_ns - self._refused_ns > REFUSED_S * NS_PER_S
+        return is_alone and is_let_in and self.calm_ns <= since_ns and not world.network.is_frozen
 
     def asked(self, number: int, text: str, order_id: str, exit_id: str) -> None:
         """A frame was handed over on a socket."""

@@ -278,14 +278,15 @@ class Door:
         await self._clock.sleep(0.05)
         if exchange.faults.on_login():
             self._life.world.hit_all("refuse_login")
-            self._life.world.records.disturbed()
+            self._life.world.records.refused()
             raise CredentialError("DERIV_TOKEN", "Deriv answered 401 Unauthorized")
         if exchange.faults.on_handshake():
             self._life.world.hit_all("refuse_handshake")
-            self._life.world.records.disturbed()
+            self._life.world.records.refused()
             raise EntryError("the WebSocket handshake was refused: 401")
         account = exchange.options_account
-        if not exchange.has_room(account.loginid):
+        if not exchange.has_room(account.loginid):  # silent sockets count for two minutes
+            self._life.world.records.refused()
             raise EntryError("the WebSocket handshake was refused: 429")
         wire = self._network.open(self._life)
         connection = Connection(name, cast("ClientConnection", wire), self.codec, self._clock)

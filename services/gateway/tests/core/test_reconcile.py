@@ -143,14 +143,18 @@ def test_unlike_orders_do_not_wait_for_each_other() -> None:
     assert told(verdicts) == {"a": 8}
 
 
-def test_fewer_purchases_than_orders_are_given_out_in_the_order_of_time_once_the_records_have_had_theirs() -> None:
-    early = [lost("a"), lost("b")]
+def test_fewer_purchases_than_orders_go_to_who_was_sent_last_before_them_once_the_records_have_had_their_time() -> None:
+    early = [lost("a", T0 - 9), lost("b")]
     assert judge(early, [], [bought(8)], NOW_NS) == []
-    half = [lost("a", final=True), lost("b")]
+    half = [lost("a", T0 - 9, final=True), lost("b")]
     assert judge(half, [], [bought(8)], NOW_NS) == []
-    late = [lost("a", final=True), lost("b", final=True)]
+    late = [lost("a", T0 - 9, final=True), lost("b", final=True)]
     verdicts = judge(late, [], [bought(8)], NOW_NS)
-    assert told(verdicts) == {"a": 8, "b": None}
+    assert told(verdicts) == {"a": None, "b": 8}
+    # Its own purchase may show later: nobody else's time reaches back so far.
+    known = replace(late[0], order=replace(late[0].order, state=State.NOT_FOUND))
+    assert told(judge([known], [], [bought(18, T0 - 8)], NOW_NS)) == {"a": 18}
+    assert told(judge(late, [], [bought(8), bought(18, T0 - 8)], NOW_NS)) == {"a": 18, "b": 8}
     assert all(one.attribution is Attribution.INFERRED for _, one in verdicts if isinstance(one, Confirmed))
 
 

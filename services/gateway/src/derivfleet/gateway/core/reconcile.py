@@ -5,8 +5,8 @@ purchases that fit them make groups; each group is judged by itself:
 
 - as many purchases as orders, and they fit one to one: all were bought. With more than one, which is which is inferred
   from the order of time.
-- fewer: so many of them were bought, and which is inferred likewise: alike as they are, it makes no difference to the
-  account. That is believed only once the records have had their time.
+- fewer: so many of them were bought, and which is inferred from what was sent last before each: alike as they are, it
+  makes no difference to the account. That is believed only once the records have had their time.
 - more, or such as do not fit one to one: nobody can tell, so an operator is asked (``doubt``).
 - no purchase: not bought, once the records have had their time (``is_proven_absent``).
 
@@ -238,22 +238,23 @@ def _groups(
 def _paired(
     orders: Sequence[Order], candidates: Sequence[Purchase], now_ns: int, slack_s: float
 ) -> list[tuple[Order, Purchase]]:
-    """Orders with purchases, as many as possible: each purchase in its turn goes to whose time ends first.
+    """Orders with purchases, as many as possible: from the last purchase on, each goes to the order that was sent last.
 
-    Those that were taken for not bought come last.
+    A frame arrives soon after its sending, so that is the likeliest; and whoever goes without has had the longer time,
+    so that a purchase the records show later still fits it. Those that were taken for not bought come last.
     """
     waiting, pairs = list(orders), list[tuple[Order, Purchase]]()
-    for purchase in candidates:
+    for purchase in reversed(candidates):
         fitting = [order for order in waiting if fits(order, purchase, now_ns, slack_s)]
         if fitting:
-            order = min(fitting, key=_turn)
+            order = max(fitting, key=_nearness)
             waiting.remove(order)
             pairs.append((order, purchase))
-    return pairs
+    return pairs[::-1]
 
 
-def _turn(order: Order) -> tuple[bool, int, int, str]:
-    return order.state is State.NOT_FOUND, order.lost_time_ns, order.sent_time_ns, order.order_id
+def _nearness(order: Order) -> tuple[bool, int, str]:
+    return order.state is not State.NOT_FOUND, order.sent_time_ns, order.order_id
 
 
 def _receipt(purchase: Purchase, attribution: Attribution) -> Confirmed:
