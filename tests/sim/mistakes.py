@@ -293,20 +293,6 @@ def never_if_fewer(judge: Any) -> Any:
     return _with_reads(judge, 0, 0)
 
 
-def to_the_first(_paired: Any) -> Any:
-    def mutated(orders: Any, candidates: Any, now_ns: int, slack_s: float) -> Any:
-        waiting, pairs = list(orders), list[Any]()
-        for purchase in candidates:
-            fitting = [order for order in waiting if fits(order, purchase, now_ns, slack_s)]
-            if fitting:
-                order = min(fitting, key=lambda one: (one.lost_time_ns, one.sent_time_ns))
-                waiting.remove(order)
-                pairs.append((order, purchase))
-        return pairs
-
-    return mutated
-
-
 def seen_is_matched(look: Any) -> Any:
     async def mutated(self: Reconciler) -> None:
         before = set(self._evidence.purchases)

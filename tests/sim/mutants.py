@@ -126,7 +126,7 @@ MUTANTS = (
     ),
     _one(9, "orders that are judged together are written one by one", Journal, "together", record_mistakes.apart),
     _one(10, "fewer purchases than orders are given out at once", reconcilers, "judge", mistakes.at_once_if_fewer),
-    _one(10, "purchases go to whose time ends first", reconcile, "_paired", mistakes.to_the_first),
+    _one(10, "purchases go to whose time ends first", reconcile, "_paired", record_mistakes.to_the_first),
     _one(10, "fewer purchases than orders are never given out", reconcilers, "judge", mistakes.never_if_fewer),
     _one(11, "purchases of orders in flight are taken", Desk, "in_flight", mistakes.none_of_them),
     _one(12, "not found after the first read", reconcile, "is_proven_absent", mistakes.read_once),

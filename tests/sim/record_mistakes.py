@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from derivfleet.gateway.core.exits import DECIDED
 from derivfleet.gateway.core.orders import Doubted, NotFound
-from derivfleet.gateway.core.reconcile import is_proven_absent
+from derivfleet.gateway.core.reconcile import fits, is_proven_absent
 
 if TYPE_CHECKING:
     from derivfleet.gateway.core.leases import Leases
@@ -53,6 +53,20 @@ def since_the_sending(_proven: Any) -> Any:
 def apart(_together: Any) -> Any:
     def mutated(_self: Journal) -> Any:
         return nullcontext()
+
+    return mutated
+
+
+def to_the_first(_paired: Any) -> Any:
+    def mutated(orders: Any, candidates: Any, now_ns: int, slack_s: float) -> Any:
+        waiting, pairs = list(orders), list[Any]()
+        for purchase in candidates:
+            fitting = [order for order in waiting if fits(order, purchase, now_ns, slack_s)]
+            if fitting:
+                order = min(fitting, key=lambda one: (one.lost_time_ns, one.sent_time_ns))
+                waiting.remove(order)
+                pairs.append((order, purchase))
+        return pairs
 
     return mutated
 
