@@ -99,8 +99,9 @@ def claimed(store: Store, account: str, contract_ids: Collection[int]) -> set[in
     if not contract_ids:
         return set()
     marks = ", ".join("?" * len(contract_ids))
-    found: set[int] = set()
-    for table in ("orders", "archive"):
-        sql = f"SELECT contract_id FROM {table} WHERE account = ? AND contract_id > 0 AND contract_id IN ({marks})"  # noqa: S608 - as above
-        found.update(contract_id for (contract_id,) in store.read(sql, (account, *contract_ids)))
-    return found
+    which = f"WHERE account = ? AND contract_id > 0 AND contract_id IN ({marks})"
+    rows = store.read(
+        f"SELECT contract_id FROM orders {which} UNION ALL SELECT contract_id FROM archive {which}",  # noqa: S608 - as above
+        (account, *contract_ids, account, *contract_ids),
+    )
+    return {contract_id for (contract_id,) in rows}
