@@ -15,6 +15,7 @@ from derivfleet.gateway.core.reconcile import fits, is_proven_absent
 
 if TYPE_CHECKING:
     from derivfleet.gateway.core.leases import Leases
+    from derivfleet.gateway.core.offset import Offset
     from derivfleet.gateway.desk import Desk
     from derivfleet.gateway.journal.journal import Journal
     from derivfleet.gateway.reconciler import Reconciler
@@ -58,7 +59,7 @@ def apart(_together: Any) -> Any:
 
 
 def to_the_first(_paired: Any) -> Any:
-    def mutated(orders: Any, candidates: Any, now_ns: int, slack_s: float) -> Any:
+    def mutated(orders: Any, candidates: Any, now_ns: int, slack_s: float, _ahead_ns: Any) -> Any:
         waiting, pairs = list(orders), list[Any]()
         for purchase in candidates:
             fitting = [order for order in waiting if fits(order, purchase, now_ns, slack_s)]
@@ -67,6 +68,13 @@ def to_the_first(_paired: Any) -> Any:
                 waiting.remove(order)
                 pairs.append((order, purchase))
         return pairs
+
+    return mutated
+
+
+def the_same_clock(_ahead_ns: Any) -> Any:
+    def mutated(_self: Offset, _at_ns: int) -> int:
+        return 0
 
     return mutated
 

@@ -20,6 +20,7 @@ from derivfleet.gateway.core.orders import (
     Order,
     OrderTerms,
     State,
+    advance,
 )
 from derivfleet.gateway.core.reconcile import (
     PLAN,
@@ -27,6 +28,7 @@ from derivfleet.gateway.core.reconcile import (
     Purchase,
     Read,
     Verdict,
+    candidate_of,
     differing_term,
     due,
     ending_of,
@@ -117,7 +119,7 @@ def test_a_timed_contract_is_recognised_by_its_length() -> None:
         "barrier": "S0P",
         "duration_ticks": None,
     }
-    right, wrong = bought(8, **row, expiry_s=T0 + 301), bought(18, **row, expiry_s=T0 + 302)
+    right, wrong = bought(8, **row, length_s=300), bought(18, **row, length_s=301)
     assert told(judge([lost("a", terms=terms)], [], [wrong, right], NOW_NS)) == {"a": 8}
 
 
@@ -143,7 +145,7 @@ def test_unlike_orders_do_not_wait_for_each_other() -> None:
     assert told(verdicts) == {"a": 8}
 
 
-def test_fewer_purchases_than_orders_go_to_who_was_sent_last_before_them_once_the_records_have_had_their_time() -> None:
+def test_fewer_purchases_than_orders_go_to_who_was_sent_nearest_once_the_records_have_had_their_time() -> None:
     early = [lost("a", T0 - 9), lost("b")]
     assert judge(early, [], [bought(8)], NOW_NS) == []
     half = [lost("a", T0 - 9, final=True), lost("b")]
@@ -156,6 +158,22 @@ def test_fewer_purchases_than_orders_go_to_who_was_sent_last_before_them_once_th
     assert told(judge([known], [], [bought(18, T0 - 8)], NOW_NS)) == {"a": 18}
     assert told(judge(late, [], [bought(8), bought(18, T0 - 8)], NOW_NS)) == {"a": 18, "b": 8}
     assert all(one.attribution is Attribution.INFERRED for _, one in verdicts if isinstance(one, Confirmed))
+
+
+def test_how_far_deriv_s_clock_is_ahead_tells_which_sending_was_nearest() -> None:
+    entries = [lost("a", final=True), lost("b", T0 + 2, final=True)]
+    assert told(judge(entries, [], [bought(8, T0)], NOW_NS)) == {"a": 8, "b": None}
+    assert told(judge(entries, [], [bought(8, T0 + 2)], NOW_NS)) == {"a": None, "b": 8}
+    assert told(judge(entries, [], [bought(8, T0 + 2)], NOW_NS, ahead_ns=lambda _: 2 * S)) == {"a": 8, "b": None}
+
+
+def test_what_an_operator_was_shown_and_did_not_choose_is_not_matched_again() -> None:
+    doubtful = advance(lost("a").order, Doubted(Doubt.MORE_CANDIDATES, (candidate_of(bought(8)),)), NOW_NS)
+    decided = LostOrder(advance(doubtful, NotFound("somebody"), NOW_NS))
+    assert judge([decided], [], [bought(8)], NOW_NS) == []
+    assert told(judge([decided], [], [bought(8), bought(18)], NOW_NS)) == {"a": 18}
+    by_records = LostOrder(advance(doubtful, NotFound(), NOW_NS))
+    assert told(judge([by_records], [], [bought(8)], NOW_NS)) == {"a": 8}
 
 
 def test_who_was_taken_for_not_bought_gets_a_purchase_after_those_who_are_looked_for() -> None:

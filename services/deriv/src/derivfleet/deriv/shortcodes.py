@@ -16,11 +16,11 @@ __all__ = ["Shortcode", "format_shortcode", "parse"]
 
 _TYPES = "|".join(sorted(ContractType, key=len, reverse=True))
 _SHAPE = re.compile(
-    rf"(?P<type>{_TYPES})_(?P<symbol>R_\d+|[A-Za-z0-9]+)_(?P<payout>\d+(?:\.\d+)?)_(?P<start>\d{{1,10}})F?"
+    rf"(?P<type>{_TYPES})_(?P<symbol>(?:R|OTC)_[A-Za-z0-9]+|[A-Za-z0-9]+)_(?P<payout>\d+(?:\.\d+)?)_(?P<start>\d{{1,10}})F?"
     r"_(?:(?P<ticks>\d{1,3})T|(?P<expiry>\d{1,10})F?)(?:_(?P<barrier>[^_\s]+)(?:_(?P<barrier2>[^_\s]+))?)?",
     re.ASCII,
 )
-"""Symbols may hold an underscore (R_100), so the symbol is matched before the rest is split."""
+"""Symbols may hold an underscore (R_100, OTC_NDX), so the symbol is matched before the rest is split."""
 
 
 @dataclass(frozen=True, slots=True)

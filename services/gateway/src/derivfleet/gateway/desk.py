@@ -17,6 +17,7 @@ from derivfleet.common.telemetry import context_from
 from derivfleet.deriv.errors import MalformedAnswer, outcome_of
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway import wording
+from derivfleet.gateway.core.offset import KEPT, Offset
 from derivfleet.gateway.core.orders import (
     FINAL,
     Candidate,
@@ -103,6 +104,7 @@ class Desk:
         self._purchases: dict[str, _Purchase] = {}
         self.is_closing = False
         self.evidence = Evidence(line.account, lambda ids: feed.journal.claimed(line.account, ids))
+        self.offset = Offset()
         self.exits = Exits(self)
         self.settlements = Settlements(self, telemetry)
 
@@ -111,6 +113,8 @@ class Desk:
         now_ns = self._clock.now_ns()
         journal = self.feed.journal
         self.tallies.replay(journal.tallies(self._account))
+        for order in reversed(journal.page(self._account, "", "", 0, KEPT)[0]):
+            self.offset.see(order)
         for bot in journal.sent_since(self._account, now_ns - RECALLED_NS):
             self.line.schedule.recall(bot, Call.BUY, now_ns)
         for order in journal.open_orders(self._account):
@@ -204,7 +208,8 @@ class Desk:
         self.is_closing = True
         tasks = [*(purchase.task for purchase in self._purchases.values()), *self.exits.tasks]
         for order_id, purchase in self._purchases.items():
-            if self.open[order_id].state is State.INTENDED:
+            order = self.open.get(order_id)  # None: it has just ended
+            if order is not None and order.state is State.INTENDED:
                 purchase.task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=self._clock.wall_s(patience_s))
@@ -243,6 +248,7 @@ class Desk:
             message = "its contract was taken for that of an order like it; the account's records will tell"
             return self._lose(order, "CONTRACT_TAKEN", message) if order.state is State.SENT else order
         order = self._move(order, receipt)
+        self.offset.see(order)
         self.evidence.tied(order.contract_id)
         early = self.settlements.begin(order)
         return order if early is None else self._move(order, early)

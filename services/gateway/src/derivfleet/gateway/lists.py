@@ -94,5 +94,5 @@ def _purchase(
         symbol=code.symbol,
         barrier=code.barrier or "",
         duration_ticks=code.duration_ticks,
-        expiry_s=code.expiry_s,
+        length_s=None if code.expiry_s is None else code.expiry_s - code.start_s,
     )

@@ -234,6 +234,7 @@ class Reconciler:
             self._slack_s,
             self._absent_after_s,
             self._evidence.is_foreign_like,
+            self._desk.offset.ahead_ns,
         )
         judged = {order.order_id for order, _ in verdicts}
         for entry in self._lost.values():

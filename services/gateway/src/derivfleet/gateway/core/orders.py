@@ -162,6 +162,8 @@ class Order:
     """It was taken for not bought, and a record that came later showed that it was."""
     resolved_by: str = ""
     """The operator who decided; ``answered_time_ns`` is when."""
+    ruled_out: tuple[int, ...] = ()
+    """The contracts that an operator was shown when deciding that it was not bought: they are not matched again."""
     ending: Ending = Ending.NONE
     sell_transaction_id: int = 0
     exits: tuple[Exit, ...] = ()
@@ -344,7 +346,8 @@ def _purchase_moved(
             return replace(order, state=State.UNKNOWN, error_code=code, error_message=message, lost_time_ns=now_ns)
         case NotFound(by):
             ended = replace(order, state=State.NOT_FOUND, answered_time_ns=now_ns, reconciled=True, resolved_by=by)
-            return replace(ended, doubt=Doubt.NONE, candidates=())
+            shown = tuple(one.contract_id for one in order.candidates) if by else ()
+            return replace(ended, doubt=Doubt.NONE, candidates=(), ruled_out=order.ruled_out + shown)
         case Doubted(doubt, candidates):
             return replace(order, doubt=doubt, candidates=candidates)
         case Disproved(candidates):

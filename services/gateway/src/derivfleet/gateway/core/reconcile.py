@@ -5,7 +5,7 @@ purchases that fit them make groups; each group is judged by itself:
 
 - as many purchases as orders, and they fit one to one: all were bought. With more than one, which is which is inferred
   from the order of time.
-- fewer: so many of them were bought, and which is inferred from what was sent last before each: alike as they are, it
+- fewer: so many of them were bought, and which is inferred from what was sent nearest to each: alike as they are, it
   makes no difference to the account. That is believed only once the records have had their time.
 - more, or such as do not fit one to one: nobody can tell, so an operator is asked (``doubt``).
 - no purchase: not bought, once the records have had their time (``is_proven_absent``).
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from derivfleet.deriv.symbols import SYMBOLS
 from derivfleet.gateway.core.exits import Ending
+from derivfleet.gateway.core.matching import cheapest
 from derivfleet.gateway.core.orders import (
     Attribution,
     Candidate,
@@ -90,7 +91,7 @@ SLOWEST_TICK_S = 2
 
 @dataclass(frozen=True, slots=True)
 class Purchase:
-    """A purchase in the records, with what its shortcode says. ``duration_ticks`` is None for a timed contract."""
+    """A purchase in the records, with what its shortcode says: how many ticks it lasts, or how many seconds."""
 
     contract_id: int
     transaction_id: int
@@ -101,7 +102,7 @@ class Purchase:
     symbol: str
     barrier: str
     duration_ticks: int | None
-    expiry_s: int | None
+    length_s: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ class LostOrder:
 Verdict = Confirmed | Doubted | NotFound
 
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LAST = 10**30
 _NO_BARRIER = frozenset({"", "S0P", "0"})
 
 
@@ -137,8 +139,7 @@ def differing_term(order: Order, purchase: Purchase) -> str | None:
     if terms.duration_unit == "t":
         return None if purchase.duration_ticks == terms.duration else "duration"
     length_s = terms.duration * _UNIT_S.get(terms.duration_unit, 0)
-    is_long = purchase.expiry_s is not None and purchase.expiry_s - purchase.epoch_s == length_s
-    return None if is_long else "duration"
+    return None if purchase.length_s == length_s else "duration"
 
 
 def _in_time(order: Order, now_ns: int, epoch_s: int, slack_s: float) -> bool:
@@ -148,7 +149,8 @@ def _in_time(order: Order, now_ns: int, epoch_s: int, slack_s: float) -> bool:
 
 def fits(order: Order, purchase: Purchase, now_ns: int, slack_s: float = CLOCK_SLACK_S) -> bool:
     """Whether a purchase can be this order's. ``slack_s`` is how long after the loss its frame may still arrive."""
-    return differing_term(order, purchase) is None and _in_time(order, now_ns, purchase.epoch_s, slack_s)
+    is_like = differing_term(order, purchase) is None and _in_time(order, now_ns, purchase.epoch_s, slack_s)
+    return is_like and purchase.contract_id not in order.ruled_out
 
 
 def candidate_of(purchase: Purchase) -> Candidate:
@@ -175,10 +177,12 @@ def judge(
     slack_s: float = CLOCK_SLACK_S,
     absent_after_s: float = ABSENT_AFTER_S,
     is_foreign_like: Callable[[Order], bool] = lambda _: False,
+    ahead_ns: Callable[[int], int] = lambda _: 0,
 ) -> list[tuple[Order, Verdict]]:
     """What the purchases that no order has claimed say about the lost orders; an order without news is not listed.
 
     ``is_foreign_like`` tells whether somebody else buys what an order buys: then nothing is matched blindly.
+    ``ahead_ns`` tells how far Deriv's clock was ahead of ours at a time of ours.
     """
     verdicts: list[tuple[Order, Verdict]] = []
     grouped: set[str] = set()
@@ -187,7 +191,7 @@ def judge(
         grouped |= {order.order_id for order in orders}
         if any(fits(order, purchase, now_ns, slack_s) for order in in_flight for purchase in candidates):
             continue
-        pairs = _paired(orders, candidates, now_ns, slack_s)
+        pairs = _paired(orders, candidates, now_ns, slack_s, ahead_ns)
         is_foreign = any(map(is_foreign_like, orders))
         if is_foreign or len(pairs) < len(candidates):
             doubt = Doubt.FOREIGN_TRADES if is_foreign else Doubt.MORE_CANDIDATES
@@ -236,25 +240,28 @@ def _groups(
 
 
 def _paired(
-    orders: Sequence[Order], candidates: Sequence[Purchase], now_ns: int, slack_s: float
+    orders: Sequence[Order],
+    candidates: Sequence[Purchase],
+    now_ns: int,
+    slack_s: float,
+    ahead_ns: Callable[[int], int],
 ) -> list[tuple[Order, Purchase]]:
-    """Orders with purchases, as many as possible: from the last purchase on, each goes to the order that was sent last.
+    """Orders with purchases in their order, as many as possible, and as near to their sendings as can be.
 
-    A frame arrives soon after its sending, so that is the likeliest; and whoever goes without has had the longer time,
-    so that a purchase the records show later still fits it. Those that were taken for not bought come last.
+    A frame arrives soon after its sending, so the squares of what is between are added up: of two alike the one that
+    was sent first was bought first. Those that were taken for not bought come last.
     """
-    waiting, pairs = list(orders), list[tuple[Order, Purchase]]()
-    for purchase in reversed(candidates):
-        fitting = [order for order in waiting if fits(order, purchase, now_ns, slack_s)]
-        if fitting:
-            order = max(fitting, key=_nearness)
-            waiting.remove(order)
-            pairs.append((order, purchase))
-    return pairs[::-1]
-
-
-def _nearness(order: Order) -> tuple[bool, int, str]:
-    return order.state is not State.NOT_FOUND, order.sent_time_ns, order.order_id
+    due_ns = [order.sent_time_ns + ahead_ns(order.sent_time_ns) for order in orders]
+    costs = [
+        {
+            index: (one.epoch_s * 10**9 + 5 * 10**8 - due_ns[index]) ** 2 + _LAST * (order.state is State.NOT_FOUND)
+            for index, order in enumerate(orders)
+            if fits(order, one, now_ns, slack_s)
+        }
+        for one in candidates
+    ]
+    given = sorted((which, index) for index, which in cheapest(costs).items())
+    return [(orders[index], candidates[which]) for which, index in given]
 
 
 def _receipt(purchase: Purchase, attribution: Attribution) -> Confirmed:

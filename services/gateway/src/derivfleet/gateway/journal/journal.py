@@ -323,12 +323,12 @@ class Journal:
         return self._position
 
     def claimed(self, account: str, contract_ids: Iterable[int]) -> set[int]:
-        """Which of these contracts belong to orders; without the database, to one of the newest."""
+        """Which of these contracts belong to orders; if the database does not tell, to one of the newest."""
         found = {contract_id for contract_id in contract_ids if contract_id}
         known = {contract_id for contract_id in found if (account, contract_id) in self._claims}
-        if not self.is_connected:
-            return known
-        return known | queries.claimed(self._store, account, found - known)
+        with suppress(JournalError):  # a receipt that is at hand must not be lost over it; the next write notices
+            return known | queries.claimed(self._store, account, found - known)
+        return known
 
     def tallies(self, account: str) -> Iterator[Past]:
         """What all orders add up to, by bot and state."""

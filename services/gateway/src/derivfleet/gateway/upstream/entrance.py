@@ -6,6 +6,8 @@ Only demo accounts are let in: until orders are proven to happen once and losses
 from __future__ import annotations
 
 import json
+import socket
+import struct
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -46,6 +48,8 @@ LEAST_ENTRY_WALL_S = 5.0
 """Networks and processors do not run faster when the clock does."""
 MAX_FRAME_BYTES = 2_000_000
 """Answers are capped at 600 kB by the server; three times that leaves room without leaving it open."""
+UNDELIVERED_MS = 5_000
+"""After so long without a sign that a frame has arrived, the system ends the socket."""
 
 HTTP_UNAUTHORIZED = 401
 HTTP_TOO_MANY = 429
@@ -122,7 +126,7 @@ def _patience_s(clock: Clock) -> float:
 
 async def _open_socket(url: str, clock: Clock) -> ClientConnection:
     try:
-        return await connect(
+        connection = await connect(
             url,
             ping_interval=None,  # the API's own ping is used, because Deriv answers and counts it
             open_timeout=clock.wall_s(_patience_s(clock)),
@@ -136,6 +140,16 @@ async def _open_socket(url: str, clock: Clock) -> ClientConnection:
         raise EntryError(f"the WebSocket handshake was refused: {type(error).__name__}: {error}") from None
     except (OSError, TimeoutError, EOFError, WebSocketException) as error:
         raise EntryError(f"no connection: {str(error) or type(error).__name__}") from None
+    _deliver_soon_or_never(connection)
+    return connection
+
+
+def _deliver_soon_or_never(connection: ClientConnection) -> None:
+    """Keep the system from repeating a frame for minutes that was given up, or whose sender has died."""
+    transport = connection.transport.get_extra_info("socket")
+    transport.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNDELIVERED_MS)
 
 
 class LegacyEntrance:
@@ -154,8 +168,7 @@ class LegacyEntrance:
         self.codec = codec or dialect(Dialect.LEGACY)
 
     async def enter(self, name: str) -> tuple[Connection, AccountFacts]:
-        socket = await _open_socket(self._url, self._clock)
-        connection = Connection(name, socket, self.codec, self._clock)
+        connection = Connection(name, await _open_socket(self._url, self._clock), self.codec, self._clock)
         try:
             request = requests.Authorize(authorize=self._token)
             facts = self._facts(await connection.call(request, _patience_s(self._clock)))
