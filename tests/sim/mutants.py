@@ -22,7 +22,7 @@ from derivfleet.gateway import evidence, exits, resolutions
 from derivfleet.gateway import reconciler as reconcilers
 from derivfleet.gateway.core import orders, reconcile
 from derivfleet.gateway.core.leases import Leases
-from derivfleet.gateway.core.offset import Offset
+from derivfleet.gateway.core.skew import Skew
 from derivfleet.gateway.desk import Desk
 from derivfleet.gateway.evidence import Evidence
 from derivfleet.gateway.exits import Exits
@@ -127,7 +127,7 @@ MUTANTS = (
     ),
     _one(9, "orders that are judged together are written one by one", Journal, "together", record_mistakes.apart),
     _one(10, "fewer purchases than orders are given out at once", reconcilers, "judge", mistakes.at_once_if_fewer),
-    _one(10, "the clocks are taken for the same", Offset, "ahead_ns", record_mistakes.the_same_clock),
+    _one(10, "the clocks are taken for the same", Skew, "see", record_mistakes.the_same_clock),
     _one(10, "purchases go to whose time ends first", reconcile, "_paired", record_mistakes.to_the_first),
     _one(10, "fewer purchases than orders are never given out", reconcilers, "judge", mistakes.never_if_fewer),
     _one(11, "purchases of orders in flight are taken", Desk, "in_flight", mistakes.none_of_them),

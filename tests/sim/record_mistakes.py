@@ -15,7 +15,8 @@ from derivfleet.gateway.core.reconcile import fits, is_proven_absent
 
 if TYPE_CHECKING:
     from derivfleet.gateway.core.leases import Leases
-    from derivfleet.gateway.core.offset import Offset
+    from derivfleet.gateway.core.orders import Order
+    from derivfleet.gateway.core.skew import Skew
     from derivfleet.gateway.desk import Desk
     from derivfleet.gateway.journal.journal import Journal
     from derivfleet.gateway.reconciler import Reconciler
@@ -72,9 +73,9 @@ def to_the_first(_paired: Any) -> Any:
     return mutated
 
 
-def the_same_clock(_ahead_ns: Any) -> Any:
-    def mutated(_self: Offset, _at_ns: int) -> int:
-        return 0
+def the_same_clock(_see: Any) -> Any:
+    def mutated(_self: Skew, _order: Order) -> None:
+        pass
 
     return mutated
 

@@ -38,6 +38,7 @@ from derivfleet.gateway.core.reconcile import (
     is_watched,
     judge,
     looks_like,
+    span_s,
     steps_served,
 )
 
@@ -165,6 +166,19 @@ def test_how_far_deriv_s_clock_is_ahead_tells_which_sending_was_nearest() -> Non
     assert told(judge(entries, [], [bought(8, T0)], NOW_NS)) == {"a": 8, "b": None}
     assert told(judge(entries, [], [bought(8, T0 + 2)], NOW_NS)) == {"a": None, "b": 8}
     assert told(judge(entries, [], [bought(8, T0 + 2)], NOW_NS, ahead_ns=lambda _: 2 * S)) == {"a": 8, "b": None}
+
+
+@given(st.integers(-20 * S, 20 * S), st.integers(0, S - 1), st.integers(0, 3 * S))
+def test_a_purchase_between_sending_and_loss_fits_however_far_the_clocks_are_apart(
+    ahead_ns: int, into_ns: int, later_ns: int
+) -> None:
+    order = replace(lost("a", T0).order, sent_time_ns=T0 * S + into_ns, lost_time_ns=T0 * S + into_ns + 3 * S)
+    purchase = bought(8, (order.sent_time_ns + later_ns + ahead_ns) // S)
+    for wrong_ns in (-S // 2, 0, S // 2):  # the estimate
+        known = replace(order, ahead_ns=ahead_ns + wrong_ns)
+        assert fits(known, purchase, NOW_NS)
+        first_s, last_s = span_s(known, NOW_NS)
+        assert first_s <= purchase.epoch_s <= last_s
 
 
 def test_what_an_operator_was_shown_and_did_not_choose_is_not_matched_again() -> None:

@@ -17,7 +17,6 @@ from derivfleet.common.telemetry import context_from
 from derivfleet.deriv.errors import MalformedAnswer, outcome_of
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway import wording
-from derivfleet.gateway.core.offset import KEPT, Offset
 from derivfleet.gateway.core.orders import (
     FINAL,
     Candidate,
@@ -37,6 +36,7 @@ from derivfleet.gateway.core.orders import (
     differing_field,
 )
 from derivfleet.gateway.core.reconcile import is_watched
+from derivfleet.gateway.core.skew import KEPT, Skew
 from derivfleet.gateway.core.tally import Tallies
 from derivfleet.gateway.diary import told
 from derivfleet.gateway.evidence import Evidence
@@ -104,7 +104,7 @@ class Desk:
         self._purchases: dict[str, _Purchase] = {}
         self.is_closing = False
         self.evidence = Evidence(line.account, lambda ids: feed.journal.claimed(line.account, ids))
-        self.offset = Offset()
+        self.skew = Skew()
         self.exits = Exits(self)
         self.settlements = Settlements(self, telemetry)
 
@@ -114,7 +114,7 @@ class Desk:
         journal = self.feed.journal
         self.tallies.replay(journal.tallies(self._account))
         for order in reversed(journal.page(self._account, "", "", 0, KEPT)[0]):
-            self.offset.see(order)
+            self.skew.see(order)
         for bot in journal.sent_since(self._account, now_ns - RECALLED_NS):
             self.line.schedule.recall(bot, Call.BUY, now_ns)
         for order in journal.open_orders(self._account):
@@ -248,7 +248,7 @@ class Desk:
             message = "its contract was taken for that of an order like it; the account's records will tell"
             return self._lose(order, "CONTRACT_TAKEN", message) if order.state is State.SENT else order
         order = self._move(order, receipt)
-        self.offset.see(order)
+        self.skew.see(order)
         self.evidence.tied(order.contract_id)
         early = self.settlements.begin(order)
         return order if early is None else self._move(order, early)
@@ -303,7 +303,7 @@ class Desk:
             if not has_lease():
                 raise LeaseLostError(order_id, terms.symbol)
             attempt.enter()
-            self._move(self.open[order_id], Sent())
+            self._move(self.open[order_id], Sent(self.skew.ahead_ns(self._clock.now_ns())))
 
         try:
             attempt.check()

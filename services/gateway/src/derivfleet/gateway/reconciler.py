@@ -33,6 +33,7 @@ from derivfleet.gateway.core.reconcile import (
     is_unreadable,
     is_watched,
     judge,
+    span_s,
     steps_served,
 )
 from derivfleet.gateway.core.schedule import GATEWAY
@@ -198,9 +199,8 @@ class Reconciler:
         near = [one for one in self._orders() if 0 <= one.sent_time_ns - first_ns <= SPAN_S * 10**9]
         if not near:
             return
-        slack_s = math.ceil(self._slack_s)
-        since_s = first_ns // 10**9 - slack_s
-        until_s = max(order.lost_time_ns for order in near) // 10**9 + slack_s
+        spans = [span_s(one, now_ns, self._slack_s) for one in near]
+        since_s, until_s = min(first for first, _ in spans), math.ceil(max(last for _, last in spans))
         rows, complete = await lists.statement(self._line, self._codec, "buy", since_s, until_s)
         self._take([row for one in rows if (row := lists.of_statement(one)) is not None])
         # Some have been decided while it was read.
@@ -234,7 +234,7 @@ class Reconciler:
             self._slack_s,
             self._absent_after_s,
             self._evidence.is_foreign_like,
-            self._desk.offset.ahead_ns,
+            self._desk.skew.ahead_ns,
         )
         judged = {order.order_id for order, _ in verdicts}
         for entry in self._lost.values():
@@ -325,7 +325,7 @@ class Reconciler:
 
     async def _settle_by_statement(self, orders: Sequence[Order]) -> None:
         """The last resort for contracts that Deriv will not show: what the account was paid for them."""
-        since_s = min(order.sent_time_ns for order in orders) // 10**9 - CLOCK_SLACK_S
+        since_s = min(span_s(order, order.answered_time_ns)[0] for order in orders)
         rows, _ = await lists.statement(self._line, self._codec, "sell", since_s, math.ceil(self._clock.now_s()))
         by_contract = {order.contract_id: order for order in orders}
         for row in rows:
@@ -349,8 +349,8 @@ class Reconciler:
 
     async def _look_for_purchases(self, orders: Sequence[Order], now_ns: int) -> None:
         """Whether contracts that Deriv will not show were bought at all: a receipt may name a wrong one."""
-        since_s = min(order.sent_time_ns for order in orders) // 10**9 - CLOCK_SLACK_S
-        until_s = max(order.answered_time_ns for order in orders) // 10**9 + CLOCK_SLACK_S
+        spans = [span_s(order, order.answered_time_ns) for order in orders]
+        since_s, until_s = min(first for first, _ in spans), math.ceil(max(last for _, last in spans))
         listed, is_whole = await lists.statement(self._line, self._codec, "buy", since_s, until_s)
         rows = [row for one in listed if (row := lists.of_statement(one)) is not None]
         rows += lists.of_portfolio(self._codec, await self._line.call(GATEWAY, requests.Portfolio(portfolio=1)))

@@ -162,6 +162,8 @@ class Order:
     """It was taken for not bought, and a record that came later showed that it was."""
     resolved_by: str = ""
     """The operator who decided; ``answered_time_ns`` is when."""
+    ahead_ns: int = 0
+    """How far Deriv's clock was ahead of ours when it was sent, by the receipts of that time."""
     ruled_out: tuple[int, ...] = ()
     """The contracts that an operator was shown when deciding that it was not bought: they are not matched again."""
     ending: Ending = Ending.NONE
@@ -192,7 +194,12 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """It is about to be handed to a socket; written down before that."""
+    """It is about to be handed to a socket; written down before that.
+
+    ``ahead_ns`` is how far Deriv's clock is ahead of ours, as far as is known by then.
+    """
+
+    ahead_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,8 +325,8 @@ def _purchase_moved(
     match event:
         case Denied(code, message):
             return replace(order, state=State.DENIED, error_code=code, error_message=message, answered_time_ns=now_ns)
-        case Sent():
-            return replace(order, state=State.SENT, sent_time_ns=now_ns)
+        case Sent(ahead_ns):
+            return replace(order, state=State.SENT, sent_time_ns=now_ns, ahead_ns=ahead_ns)
         case Confirmed():
             return replace(
                 order,
@@ -357,6 +364,7 @@ def _purchase_moved(
             asked = (order.account, order.order_id, order.bot, order.terms)
             sent = Order(*asked, State.UNKNOWN, order.intended_time_ns, order.traceparent, order.sent_time_ns)
             lost_ns = order.lost_time_ns or order.answered_time_ns
+            sent = replace(sent, ahead_ns=order.ahead_ns)
             lost = replace(sent, error_code="NO_SUCH_CONTRACT", error_message=message, lost_time_ns=lost_ns)
             exits = tuple(after_the_end(one, Ending.NONE, Decimal(0), 0, now_ns) for one in order.exits)
             return replace(lost, doubt=Doubt.NO_CONTRACT, candidates=candidates, exits=exits)

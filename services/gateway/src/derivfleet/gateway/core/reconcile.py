@@ -59,6 +59,7 @@ __all__ = [
     "is_watched",
     "judge",
     "looks_like",
+    "span_s",
     "steps_served",
 ]
 
@@ -142,9 +143,19 @@ def differing_term(order: Order, purchase: Purchase) -> str | None:
     return None if purchase.length_s == length_s else "duration"
 
 
-def _in_time(order: Order, now_ns: int, epoch_s: int, slack_s: float) -> bool:
+def span_s(order: Order, now_ns: int, slack_s: float = CLOCK_SLACK_S) -> tuple[int, float]:
+    """The first and the last second of Deriv's clock in which an order can have been bought; as late as now if its
+    receipt may still come. Whole seconds that the clocks were apart are allowed for, and the rest is within the slack.
+    """
     until_ns = order.lost_time_ns if order.state in (State.UNKNOWN, State.NOT_FOUND) else now_ns
-    return order.sent_time_ns // 10**9 - CLOCK_SLACK_S <= epoch_s <= until_ns // 10**9 + slack_s
+    ahead_s = int(order.ahead_ns / 10**9)
+    first_s = order.sent_time_ns // 10**9 - CLOCK_SLACK_S + min(0, ahead_s)
+    return first_s, until_ns // 10**9 + slack_s + max(0, ahead_s)
+
+
+def _in_time(order: Order, now_ns: int, epoch_s: int, slack_s: float) -> bool:
+    first_s, last_s = span_s(order, now_ns, slack_s)
+    return first_s <= epoch_s <= last_s
 
 
 def fits(order: Order, purchase: Purchase, now_ns: int, slack_s: float = CLOCK_SLACK_S) -> bool:
@@ -182,7 +193,7 @@ def judge(
     """What the purchases that no order has claimed say about the lost orders; an order without news is not listed.
 
     ``is_foreign_like`` tells whether somebody else buys what an order buys: then nothing is matched blindly.
-    ``ahead_ns`` tells how far Deriv's clock was ahead of ours at a time of ours.
+    ``ahead_ns`` tells how far Deriv's clock was ahead of ours at a time of ours, as far as is known by now.
     """
     verdicts: list[tuple[Order, Verdict]] = []
     grouped: set[str] = set()

@@ -6,8 +6,8 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from derivfleet.gateway.core.offset import KEPT, Offset
 from derivfleet.gateway.core.orders import Attribution, Order, OrderTerms, State
+from derivfleet.gateway.core.skew import NEAREST, Skew
 
 S = 10**9
 NOW_NS = 1_790_000_000 * S
@@ -27,37 +27,31 @@ def receipt(sent_ns: int, ahead_ns: int, took_ns: int = S // 10) -> Order:
 
 
 def test_without_receipts_the_clocks_are_the_same() -> None:
-    assert Offset().ahead_ns(NOW_NS) == 0
+    assert Skew().ahead_ns(NOW_NS) == 0
 
 
 @given(st.integers(-5 * S, 5 * S), st.lists(st.integers(0, 3600 * S), min_size=1, max_size=40))
 def test_it_is_right_to_half_a_second(ahead_ns: int, sent: list[int]) -> None:
-    offset = Offset()
+    skew = Skew()
     for at_ns in sent:
-        offset.see(receipt(NOW_NS + at_ns, ahead_ns))
-    assert abs(offset.ahead_ns(NOW_NS) - ahead_ns) <= S // 2
+        skew.see(receipt(NOW_NS + at_ns, ahead_ns))
+    assert abs(skew.ahead_ns(NOW_NS) - ahead_ns) <= S // 2
 
 
-def test_the_nearest_count_and_a_few_wrong_ones_do_not() -> None:
-    offset = Offset()
-    for second in range(60):
-        offset.see(receipt(NOW_NS + second * S + 1, S if second < 30 else -S))
-        if second % 3 == 0:
-            offset.see(receipt(NOW_NS + second * S, 0, 12 * S))
-    assert abs(offset.ahead_ns(NOW_NS) - S) <= S // 2
-    assert abs(offset.ahead_ns(NOW_NS + 59 * S) + S) <= S // 2
+def test_a_few_wrong_ones_do_not_count_and_a_clock_that_was_set_is_followed() -> None:
+    skew = Skew()
+    for index in range(NEAREST):
+        skew.see(receipt(NOW_NS, S, 20 * S if index % 3 == 0 else S // 10))
+    for index in range(NEAREST // 2 + 1):
+        skew.see(receipt(NOW_NS + (60 + index) * S, -S))
+    assert abs(skew.ahead_ns(NOW_NS) - S) <= S // 2
+    assert abs(skew.ahead_ns(NOW_NS + 60 * S) + S) <= S // 2
 
 
-def test_what_the_records_tell_is_no_measure_of_the_clock() -> None:
-    offset = Offset()
+def test_what_the_records_or_a_late_answer_tell_is_no_measure_of_the_clock() -> None:
+    skew = Skew()
+    skew.see(replace(receipt(NOW_NS, 4 * S), reconciled=True))
     for how in Attribution:
         if how is not Attribution.RECEIPT:
-            offset.see(replace(receipt(NOW_NS, 4 * S), attribution=how))
-    assert offset.ahead_ns(NOW_NS) == 0
-
-
-def test_no_more_than_the_newest_are_kept() -> None:
-    offset = Offset()
-    for second in range(KEPT + 1):
-        offset.see(receipt(NOW_NS + second * S, S if second else 4 * S))
-    assert offset.ahead_ns(NOW_NS) < 2 * S
+            skew.see(replace(receipt(NOW_NS, 4 * S), attribution=how))
+    assert skew.ahead_ns(NOW_NS) == 0
