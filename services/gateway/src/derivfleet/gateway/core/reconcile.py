@@ -121,7 +121,7 @@ class LostOrder:
 Verdict = Confirmed | Doubted | NotFound
 
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_LAST = 10**30
+_SECOND_SQUARED = 10**18
 _NO_BARRIER = frozenset({"", "S0P", "0"})
 
 
@@ -260,12 +260,13 @@ def _paired(
     """Orders with purchases in their order, as many as possible, and as near to their sendings as can be.
 
     A frame arrives soon after its sending, so the squares of what is between are added up: of two alike the one that
-    was sent first was bought first. Those that were taken for not bought come last.
+    was sent first was bought first. Those that the records have not shown yet are the less likely ones.
     """
     due_ns = [order.sent_time_ns + ahead_ns(order.sent_time_ns) for order in orders]
     costs = [
         {
-            index: (one.epoch_s * 10**9 + 5 * 10**8 - due_ns[index]) ** 2 + _LAST * (order.state is State.NOT_FOUND)
+            index: (one.epoch_s * 10**9 + 5 * 10**8 - due_ns[index]) ** 2
+            + _SECOND_SQUARED * (order.state is State.NOT_FOUND)
             for index, order in enumerate(orders)
             if fits(order, one, now_ns, slack_s)
         }
