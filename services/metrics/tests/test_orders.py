@@ -43,10 +43,12 @@ def test_an_order_that_has_not_settled_belongs_to_no_period(make_event: MakeEven
     assert (order.bought_ns > 0) == (state is OrderState.CONFIRMED)
 
 
-def test_only_an_unknown_order_is_in_doubt(make_event: MakeEvent) -> None:
+def test_only_an_order_that_is_unknown_or_was_not_found_is_in_doubt(make_event: MakeEvent) -> None:
     unknown = make_event(3, "a", state=orders_pb2.ORDER_STATE_UNKNOWN, doubt="foreign_trades")
     assert (order_of(unknown).state, order_of(unknown).doubt) == (OrderState.UNKNOWN, "foreign_trades")
-    assert order_of(make_event(4, "a", doubt="foreign_trades")).doubt == ""
+    late = make_event(4, "a", state=orders_pb2.ORDER_STATE_NOT_FOUND, doubt="more_candidates")
+    assert (order_of(late).state, order_of(late).doubt) == (OrderState.NOT_FOUND, "more_candidates")
+    assert order_of(make_event(5, "a", doubt="foreign_trades")).doubt == ""
 
 
 def test_a_purchase_that_was_reconciled_counts_when_it_was_made(make_event: MakeEvent) -> None:

@@ -219,6 +219,11 @@ async def test_money_that_may_be_spent_is_at_stake_until_that_is_known(store: St
     await store.keep_orders([gone], FeedMark(3))
     assert await held(later_ns) == 0
     assert await store.unknown_orders("demo") == {}
+    shown_late = replace(gone, position=4, doubt="more_candidates")
+    await store.keep_orders([shown_late], FeedMark(4))
+    assert await store.unknown_orders("demo") == {"over-4": Unknown(1, 1, Decimal("0.50"))}
+    await store.keep_orders([replace(gone, position=5)], FeedMark(5))
+    assert await store.unknown_orders("demo") == {}
 
 
 async def test_orders_are_listed_newest_first_and_filtered(store: Store, make_order: MakeOrder) -> None:

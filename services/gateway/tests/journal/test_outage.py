@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -127,6 +128,7 @@ def test_a_server_that_dies_and_returns_loses_nothing(lonely: Postgres) -> None:
     feed.write(SENT, 6)
     lonely.stop(signal.SIGKILL)
     with capture_logs() as logs:
+        assert journal.claimed("demo", [8]) == set()  # as a receipt asks before it is written
         feed.write(CONFIRMED, 8)
         for _ in range(2):
             with pytest.raises(JournalError, match="order journal cannot be"):
@@ -241,6 +243,31 @@ def test_a_silent_gateway_is_ended_by_the_server(database: Callable[[], str]) ->
     settings = {"idle_session_timeout": "15s", "statement_timeout": "2s", "lock_timeout": "2s"}
     assert {name: store.read(f"SHOW {name}")[0][0] for name in settings} == settings
     store.close()
+
+
+def test_a_server_that_takes_too_long_holds_the_gateway_up_once(database: Callable[[], str]) -> None:
+    url = database()
+    journal = Journal(url, "JOURNAL")
+    feed = Feed(journal)
+    with psycopg.connect(url) as other:
+        other.execute("LOCK TABLE orders")  # until the block ends: the journal waits for it, and is cancelled
+        with pytest.raises(JournalError, match="cannot be written"):
+            feed.write(INTENDED, 5)
+        assert not journal.is_connected
+        with pytest.raises(JournalError):
+            feed.write(INTENDED, 6)  # which it is told at once
+    reconnected(journal)
+    journal.retry()
+    feed.write(INTENDED, 7)
+    assert states(journal) == [State.INTENDED]
+    journal.close()
+
+
+def reconnected(journal: Journal) -> None:
+    """The server notices a little later that the old connection has ended."""
+    while not journal.is_connected:
+        with suppress(JournalError):
+            journal.reconnect()
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ class OrderState(StrEnum):
 FINAL = frozenset({OrderState.SETTLED, OrderState.DENIED, OrderState.REJECTED, OrderState.NOT_FOUND})
 """States that nothing follows on (``orders.proto``)."""
 
+_DECIDABLE = frozenset({OrderState.UNKNOWN, OrderState.NOT_FOUND})
+"""A person may decide about them."""
 _BOUGHT = frozenset({OrderState.CONFIRMED, OrderState.SETTLED})
 
 
@@ -49,7 +51,8 @@ class OrderRecord:
     """The latest state of one order.
 
     Money is None until known. ``bought_ns`` and ``settled_ns`` say in which period the purchase and the money belong;
-    0 while there is none. ``doubt`` is why a person has to decide about an unknown order, as a code; empty for others.
+    0 while there is none. ``doubt`` is why a person has to decide about an order that is unknown or was not found, as a code;
+    empty for others.
     """
 
     account: str
@@ -125,7 +128,7 @@ def order_of(event: OrderEvent) -> OrderRecord:
         trace_id=order.trace_id if _TRACE_ID.fullmatch(order.trace_id) else "",
         position=event.position,
         changed_ns=event.time_ns,
-        doubt=order.doubt if state is OrderState.UNKNOWN else "",
+        doubt=order.doubt if state in _DECIDABLE else "",
     )
 
 

@@ -213,13 +213,18 @@ class Unknown:
 
 
 def unknown_orders(connection: sqlite3.Connection, account: str, end_ns: int = 2**63 - 1) -> dict[str, Unknown]:
-    """Those of each bot that were begun before an end, as of now; bots without any are not there."""
+    """Those of each bot that were begun before an end, as of now; bots without any are not there.
+
+    What was not found counts while something that showed later makes it doubtful.
+    """
     rows = connection.execute(
-        "SELECT bot, COUNT(*), SUM(doubt != ''), GROUP_CONCAT(stake) FROM orders WHERE account = ? "
-        # The first line is what is asked, the second what lets the index of open orders answer it.
-        "AND state = 'unknown' AND intended_ns < ? "
-        "AND state IN ('intended', 'sent', 'confirmed', 'unknown') GROUP BY bot",
-        (account, end_ns),
+        "SELECT bot, COUNT(*), SUM(doubt != ''), GROUP_CONCAT(stake) FROM ("
+        "SELECT bot, doubt, stake FROM orders WHERE account = :account AND state = 'unknown' AND intended_ns < :end "
+        # This lets the index of open orders answer it.
+        "AND state IN ('intended', 'sent', 'confirmed', 'unknown') UNION ALL "
+        "SELECT bot, doubt, stake FROM orders WHERE account = :account AND state = 'not_found' AND intended_ns < :end "
+        "AND doubt != '') GROUP BY bot",
+        {"account": account, "end": end_ns},
     )
     return {
         bot: Unknown(count, doubtful, sum(map(Decimal, (stakes or "0").split(",")), Decimal(0)))

@@ -177,7 +177,11 @@ _DOUBTS = """
 ALTER TABLE orders ADD COLUMN doubt TEXT NOT NULL DEFAULT '';
 """
 
-_MIGRATIONS: tuple[str, ...] = (_VERSION_1, _FEED_JOURNALS, _SUMS, _WATCHING, _DOUBTS)
+_LATE_DOUBTS = """
+CREATE INDEX orders_doubtful ON orders (account, bot) WHERE state = 'not_found' AND doubt != '';
+"""
+
+_MIGRATIONS: tuple[str, ...] = (_VERSION_1, _FEED_JOURNALS, _SUMS, _WATCHING, _DOUBTS, _LATE_DOUBTS)
 """Each brings a store from the version of its index to the next one. Never edit one that was released."""
 
 VERSION = len(_MIGRATIONS)

@@ -42,6 +42,7 @@ _SETTINGS = (
     f"SET tcp_keepalives_interval = {SILENCE_S // 5}",
     "SET tcp_keepalives_count = 3",
     "SET client_min_messages = 'warning'",
+    "SET synchronous_commit = on",  # whatever the server or the role says
 )
 _TAKEN = "orders_by_contract"
 
@@ -136,6 +137,9 @@ class PostgresStore:
             autocommit=True,
             connect_timeout=PATIENCE_S,
             tcp_user_timeout=PATIENCE_S * 1000,
+            keepalives_idle=SILENCE_S // 3,
+            keepalives_interval=SILENCE_S // 5,
+            keepalives_count=3,
             application_name="derivfleet-gateway",
         )
         try:
@@ -156,6 +160,8 @@ class PostgresStore:
         return self._connection
 
     def _failed(self, connection: psycopg.Connection[Row], error: psycopg.Error, what: str) -> JournalError:
+        if isinstance(error, psycopg.errors.QueryCanceled):  # or each further statement would take as long again
+            connection.close()
         if connection.closed:  # with it went the lock
             self.close()
         return JournalError(f"the order journal cannot be {what}: {_line(error)}")

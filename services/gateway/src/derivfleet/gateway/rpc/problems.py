@@ -35,8 +35,9 @@ __all__ = [
 
 def denied(order: Order, account: str, refused_wait_ns: int | None, clock: Clock) -> Problem:
     """The gateway did not send the order; ``refused_wait_ns`` is how far its turn was away, if that was the reason."""
+    metadata = {"order_id": order.order_id, "final": "true"}
     if order.error_code == "LEASE_LOST":
-        return lease_lost(order.error_message)
+        return replace(lease_lost(order.error_message), metadata=metadata)
     is_limit = order.error_code == "LIMIT_REACHED"
     return Problem(
         grpc.StatusCode.RESOURCE_EXHAUSTED if is_limit else grpc.StatusCode.ABORTED,
@@ -44,7 +45,7 @@ def denied(order: Order, account: str, refused_wait_ns: int | None, clock: Clock
         f"order {order.order_id} was not sent: {order.error_message}",
         limit=account if is_limit else "",
         retry_after_s=None if refused_wait_ns is None else clock.wall_s(refused_wait_ns / 1e9),
-        metadata={"order_id": order.order_id, "final": "true"},
+        metadata=metadata,
     )
 
 
