@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.exits import DECIDED, ExitKind, ExitState, ExitTerms
-from derivfleet.gateway.core.orders import FINAL, State
+from derivfleet.gateway.core.orders import FINAL, State, exit_of
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.refusals import (
     DeskClosedError,
@@ -20,10 +20,11 @@ from derivfleet.gateway.refusals import (
     OrderDoubtfulError,
 )
 from derivfleet.gateway.upstream.line import TurnRefusedError
+from tests.sim.plan import BOTS, SYMBOLS
 from tests.sim.wire import ASKED_FOR, EXIT, LEASE, MAY_BUY
 
 if TYPE_CHECKING:
-    from derivfleet.gateway.core.orders import Order
+    from derivfleet.gateway.core.orders import Order, OrderTerms
     from tests.sim.plan import OrderPlan
     from tests.sim.world import World
 
@@ -121,11 +122,10 @@ class Asker:
             order, _ = await life.room.desk.buy(plan.bot, plan.order_id, plan.terms, deadline_ns, "", LEASE.get())
         except OrderDoubtfulError as error:
             self._world.watch.refused(plan, error.doubtful)
-            self._later(RETRY_S)
+            self._refused(error)
             return
         except (TurnRefusedError, LeaseLostError, DeskClosedError, JournalError) as error:
-            self._world.note(f"bot hears {type(error).__name__} about {plan.order_id}")
-            self._later(RETRY_S)
+            self._refused(error)
             return
         self._hear(order)
         if order.state is State.CONFIRMED and plan.sell_after_s is not None and not self._sold:
@@ -133,8 +133,17 @@ class Asker:
             for after_s in (0.0, *plan.sells_again_after_s):
                 self._world.timeline.after(plan.sell_after_s + after_s, self._sell)
 
+    def _refused(self, error: Exception) -> None:
+        """Its order was not taken: so nobody may know of it."""
+        name, what = self.plan.order_id, type(error).__name__
+        self._world.note(f"bot hears {what} about {name}")
+        if name in self._world.orders:
+            self._world.violations.append(f"two_answers: {name} is known, and its bot hears {what}")
+        self._later(RETRY_S)
+
     def _hear(self, order: Order) -> None:
         self._world.note(f"bot is told that {order.order_id} is {order.state}, contract {order.contract_id}")
+        self._world.watch.told(order)
         self.told.append((order.state, order.contract_id))
         if order.state not in FINAL:
             self._later(LOOK_S)
@@ -146,22 +155,42 @@ class Asker:
             self._world.order_done(self.plan.order_id)
 
     async def _asked_otherwise(self) -> None:
-        """The same id with another stake: to be refused whenever the order is known."""
+        """The same id with something else: to be refused whenever the order is known, and told what differs."""
         life, plan = self._world.life, self.plan
         assert life is not None
-        terms = replace(plan.terms, stake=plan.terms.stake + Decimal("0.01"))
+        field, bot, terms = self._otherwise()
         await asyncio.sleep(0.01)
         if life.room.desk.find(plan.order_id) is None:
             return
         deadline_ns = self._world.timeline.now_ns + round(DEADLINE_S * 1e9)
         try:
-            await life.room.desk.buy(plan.bot, plan.order_id, terms, deadline_ns, "", LEASE.get())
-        except DifferentOrderError:
+            await life.room.desk.buy(bot, plan.order_id, terms, deadline_ns, "", LEASE.get())
+        except DifferentOrderError as error:
+            self.wrongly_accepted = self.wrongly_accepted or error.field != field
             return
         except (TurnRefusedError, LeaseLostError, OrderDoubtfulError, DeskClosedError, JournalError):
             return
         self.wrongly_accepted = True
         self._world.note(f"another body was taken for {plan.order_id}")
+
+    def _otherwise(self) -> tuple[str, str, OrderTerms]:
+        """The field that differs, the bot that asks, and for what."""
+        bot, terms = self.plan.bot, self.plan.terms
+        match self.plan.number % 6:
+            case 0:
+                return "bot", next(one for one in BOTS if one != bot), terms
+            case 1:
+                return "symbol", bot, replace(terms, symbol=next(one for one in SYMBOLS if one != terms.symbol))
+            case 2:
+                return "duration", bot, replace(terms, duration=terms.duration + 1)
+            case 3:
+                return "barrier", bot, replace(terms, barrier=f"{terms.barrier}0")
+            case 4:
+                sort = ("CALL", "PUT", "CALL") if not terms.barrier else ("DIGITOVER", "DIGITUNDER", "DIGITOVER")
+                other = sort[sort.index(terms.contract_type) + 1] if terms.contract_type in sort else sort[0]
+                return "contract_type", bot, replace(terms, contract_type=other)
+            case _:
+                return "stake", bot, replace(terms, stake=terms.stake + Decimal("0.01"))
 
     def _sell(self) -> None:
         """Ask for a sale: for the same one again as long as it is not known to have failed, and sometimes then too."""
@@ -190,10 +219,14 @@ class Asker:
         try:
             _, told = await exits.carry_out(order, exit_id, terms, deadline_ns, "")
         except (TurnRefusedError, ExitRefusedError, DeskClosedError, JournalError) as error:
-            self._world.note(f"bot hears {type(error).__name__} about selling {order.order_id}")
+            what = f"{type(error).__name__} about selling {order.order_id}"
+            self._world.note(f"bot hears {what}")
+            if exit_of(self._world.orders[order.order_id], exit_id) is not None:
+                self._world.violations.append(f"two_answers: sale {exit_id} is known, and its bot hears {what}")
             return
         self._world.note(f"bot is told that sale {exit_id} of {order.order_id} is {told.state}")
         self.told_exits[exit_id] = told.state
+        self._world.watch.told_of_sale(order.order_id, told)
         if self.plan.asks_otherwise:
             await self._sold_otherwise(order, exit_id, deadline_ns)
 

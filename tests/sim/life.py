@@ -12,9 +12,11 @@ from derivfleet.gateway.accounts import AccountRoom
 from derivfleet.gateway.core.orders import State
 from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.journal.journal import Journal
+from derivfleet.gateway.journal.sqlite import SqliteStore
+from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.settings import GatewaySettings
 from tests.sim.plan import BOTS, SYMBOLS, TIGHT_BUYS_A_MINUTE
-from tests.sim.virtual import Loop
+from tests.sim.virtual import NS_PER_S, Loop
 from tests.sim.wire import Door
 
 if TYPE_CHECKING:
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 
     from derivfleet.gateway.core.blocks import Block
     from derivfleet.gateway.core.orders import Order
+    from derivfleet.gateway.journal.store import Step
     from tests.sim.plan import CrashPlan
+    from tests.sim.virtual import Timeline
     from tests.sim.world import World
 
 __all__ = ["Crash", "Life"]
@@ -71,11 +75,36 @@ class Crash(SystemExit):
     """The process is gone. It is of this kind because asyncio lets only such pass through tasks and callbacks."""
 
 
+class Disk(SqliteStore):
+    """The journal's file, on a disk that may be full for a while."""
+
+    def __init__(self, path: Path, timeline: Timeline) -> None:
+        super().__init__(path, "JOURNAL")
+        self._timeline = timeline
+        self._full_until_ns = 0
+        self._full_for_s = 0.0
+        self._room = -1
+
+    def fill(self, room: int, for_s: float) -> None:
+        """Let it take so many more commits, and none after these for a while."""
+        self._room, self._full_for_s = room, for_s
+
+    def commit(self, steps: Iterable[Step], *, durable: bool) -> None:
+        if self._room == 0:
+            self._full_until_ns = self._timeline.now_ns + round(self._full_for_s * NS_PER_S)
+        if self._room >= 0:
+            self._room -= 1
+        if self._timeline.now_ns < self._full_until_ns:
+            raise JournalError("the order journal cannot be written: the disk is full")
+        super().commit(steps, durable=durable)
+
+
 class WatchedJournal(Journal):
     """The journal, with places to die at around every commit."""
 
     def __init__(self, path: Path, life: Life) -> None:
-        super().__init__(path, "JOURNAL")
+        self.disk = Disk(path, life.world.timeline)
+        super().__init__(path, "JOURNAL", store=self.disk)
         self._life = life
         self._written: list[Order] = []
 
@@ -122,12 +151,14 @@ class Life:
         self.journal = WatchedJournal(path, self)
         door = Door(self, world.network, clock)
         fleet = FLEETS[world.plan.is_tight]
-        self.room = AccountRoom(fleet.accounts[0], fleet, SETTINGS, clock, world.telemetry, Feed(self.journal), door)
+        self.feed = Feed(self.journal)
+        self.room = AccountRoom(fleet.accounts[0], fleet, SETTINGS, clock, world.telemetry, self.feed, door)
 
     def run(self) -> None:
         """Live until the world ends. Raises Crash as planned, ConfigurationError if Deriv refuses the token."""
         self.room.recover()
         self.world.watch.recovered(self.room.desk)
+        self.world.readers.begin(self)
         start = self.loop.create_task(self._start())
         start.add_done_callback(self._started)
         self.loop.run_forever()
@@ -143,14 +174,29 @@ class Life:
             self.loop.stop()
 
     def point(self, name: str) -> None:
-        """The gateway has come to a point where it may die."""
+        """The gateway has come to a point where it may die, if the journal holds what it has told."""
         self.check_alive()
-        if self._death is not None and self._death.point == name and self.world.ms >= self._death.from_ms:
+        if (
+            not self.journal.unwritten
+            and self._death is not None
+            and self._death.point == name
+            and self.world.ms >= self._death.from_ms
+        ):
             self._left -= 1
             if self._left == 0:
                 self.die()
                 self.world.crashed(name)
                 raise Crash(name)
+
+    def fill_disk(self, room: int, for_s: float) -> None:
+        """Soon nothing can be written down, for a while."""
+        self.world.note(f"the disk is full after {room} commits, for {for_s:.3f} s")
+        self.journal.disk.fill(room, for_s)
+
+    def keep_journal(self) -> None:
+        """As the journal's keeper does each second."""
+        with suppress(JournalError):
+            self.journal.retry()
 
     def check_alive(self) -> None:
         """Raise Crash in what is left of a dead gateway: it has no effects any more."""

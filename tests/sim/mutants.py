@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 
 from derivfleet.gateway import desk as desks
-from derivfleet.gateway import evidence, exits, resolutions
+from derivfleet.gateway import evidence, exits, lists, resolutions
 from derivfleet.gateway import reconciler as reconcilers
 from derivfleet.gateway.core import orders, reconcile
 from derivfleet.gateway.core.leases import Leases
@@ -26,13 +26,14 @@ from derivfleet.gateway.core.skew import Skew
 from derivfleet.gateway.desk import Desk
 from derivfleet.gateway.evidence import Evidence
 from derivfleet.gateway.exits import Exits
+from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.journal.journal import Journal
 from derivfleet.gateway.reconciler import Reconciler
 from derivfleet.gateway.settlements import Settlements
 from derivfleet.gateway.upstream import pool
 from derivfleet.gateway.upstream.connection import Connection
-from derivfleet.gateway.upstream.line import Line
-from tests.sim import exit_mistakes, mistakes, record_mistakes
+from derivfleet.gateway.upstream.line import Line, Standing
+from tests.sim import exit_mistakes, mistakes, record_mistakes, telling_mistakes
 from tests.sim.mistakes import always, nothing, nothing_awaited
 from tests.sim.plan import Plan
 from tests.sim.runs import play
@@ -81,6 +82,12 @@ def _one(rule: int, name: str, owner: Any, what: str, change: Callable[[Any], An
 
 MUTANTS = (
     _one(1, "sent is written down after the sending", Desk, "_move", mistakes.sent_in_memory),
+    _one(1, "a purchase that cannot be written down is sent", Desk, "_move", telling_mistakes.written_or_not),
+    _one(2, "a known id is answered to the symbol's holder alone", Desk, "buy", telling_mistakes.to_the_holder),
+    _one(2, "the first answer is given for ever", Desk, "buy", telling_mistakes.as_before),
+    _one(2, "who follows one bot's orders is not woken", Feed, "_take", telling_mistakes.to_nobody_alone),
+    _one(2, "of transitions at once the last is told", Feed, "_after", telling_mistakes.only_the_last),
+    _one(2, "only the stake of a known id is compared", desks, "differing_field", telling_mistakes.only_the_stake),
     _one(2, "the body of a known id is not compared", desks, "differing_field", nothing),
     _one(2, "ids are known only while their orders are open", Desk, "find", mistakes.in_memory_only),
     _one(3, "a purchase is sent again after a timeout", Line, "call", mistakes.sent_again("buy", "Timeout")),
@@ -90,6 +97,12 @@ MUTANTS = (
     ),
     _one(3, "an unknown order is sent again when it is asked for again", Desk, "buy", mistakes.bought_anew),
     _one(4, "an unknown error code is a rejection", desks, "outcome_of", mistakes.always_telling),
+    _one(
+        *(4, "codes are believed only if asking for something else helps"),
+        *(desks, "outcome_of", telling_mistakes.only_if_something_else_helps),
+    ),
+    _one(4, "an answer without a type was never asked for", Connection, "_judge", telling_mistakes.unsent_if_malformed),
+    _one(4, "what the socket failed on was not sent", Connection, "transmit", telling_mistakes.handed_over_if_sent),
     _one(4, "an unreadable receipt is a rejection", Desk, "_received", mistakes.unreadable_is_rejected),
     _one(4, "a lost answer counts as never sent", Desk, "_lose", mistakes.lost_is_denied),
     _one(4, "a late answer is ignored", Desk, "_late", nothing),
@@ -98,6 +111,7 @@ MUTANTS = (
     _one(5, "what was sent is denied at a restart", Desk, "_take_up", mistakes.never_sent),
     _one(6, "a lease is not looked at again before the sending", Desk, "buy", mistakes.once_allowed),
     _one(6, "a lease that has changed hands and come back is taken", Leases, "allows", record_mistakes.any_epoch),
+    _one(6, "epochs begin again at a restart", Leases, "_divide", telling_mistakes.counted_from_one),
     _one(6, "a lease is never lost", Leases, "allows", record_mistakes.once_held),
     *(
         _one(7, f"the {what} is not compared with the records", reconcile, "differing_term", change)
@@ -110,6 +124,8 @@ MUTANTS = (
         )
     ),
     _one(7, "the time is not compared with the records", reconcile, "_in_time", always(True)),
+    _one(7, "an order was sent when it was intended", desks, "advance", telling_mistakes.sent_when_intended),
+    _one(7, "an answer is lost anew with each restart", Desk, "recover", telling_mistakes.lost_anew),
     Mutant(
         8,
         "a contract may be claimed twice",
@@ -137,6 +153,12 @@ MUTANTS = (
         *(12, "absence is counted from the sending"),
         *(reconcile, "is_proven_absent", record_mistakes.since_the_sending),
     ),
+    _one(12, "an answer was lost when its order was sent", desks, "advance", telling_mistakes.lost_at_the_sending),
+    Mutant(
+        12,
+        "the first page of a statement is all of it",
+        ((lists, "statement", telling_mistakes.always_whole), (lists, "MOST_PAGES", lambda _: 1)),
+    ),
     _one(12, "what was not read counts as read", Reconciler, "_take_stock", record_mistakes.whether_or_not_read),
     Mutant(
         13,
@@ -153,6 +175,8 @@ MUTANTS = (
     ),
     _one(13, "the watch ends with a restart", Desk, "recover", record_mistakes.without_watched),
     _one(14, "a bot may buy again what is in doubt", Desk, "_check_doubts", nothing),
+    _one(14, "an order in doubt holds up itself", Desk, "buy", telling_mistakes.after_its_own_doubt),
+    _one(14, "a doubt stays when the order is found", desks, "advance", telling_mistakes.in_doubt_still),
     _one(14, "one order in doubt holds up all others", Desk, "_check_doubts", mistakes.whoever_asks),
     _one(14, "doubts are forgotten at a restart", Desk, "recover", mistakes.without_doubts),
     _one(15, "a stranger's trades are not told", Evidence, "is_foreign", nothing),
@@ -162,6 +186,8 @@ MUTANTS = (
     _one(16, "an account without any socket is in no hurry", pool, "BEREFT_S", lambda _: 30.0),
     _one(16, "the statement is read each minute, and not before", reconcile, "PLAN", record_mistakes.each_minute),
     _one(17, "given up when the statement cannot be read", Reconciler, "_read_lists", mistakes.given_up),
+    _one(17, "that nothing can be read is not told", reconcilers, "is_unreadable", always(False)),
+    _one(17, "what cannot be read is in doubt too soon", reconcile, "UNREADABLE_AFTER_S", lambda _: 15.0),
     _one(17, "a doubt never ends", Reconciler, "_take_stock", mistakes.doubt_is_final),
     _one(18, "a sale is sent before it is written down", Exits, "_move", exit_mistakes.sent_in_memory),
     _one(
@@ -173,6 +199,10 @@ MUTANTS = (
     _one(18, "a decided exit's id is forgotten", Exits, "carry_out", exit_mistakes.forgotten_once_decided),
     _one(18, "a sale that was sent is denied at a restart", Exits, "_abandon", exit_mistakes.never_sent),
     _one(19, "a lost sale is taken for not done at once", exits, "is_late_enough", always(True)),
+    _one(
+        *(19, "the answer to a sale was lost when it was sent"),
+        *(orders, "advance_exit", telling_mistakes.exit_lost_at_the_sending),
+    ),
     _one(19, "the contract of a lost sale is not looked at", Exits, "due", mistakes.none_of_them),
     _one(19, "a lost sale counts as never sent", exits, "_lost", exit_mistakes.lost_is_denied),
     _one(19, "a lost sale counts as done", exits, "_lost", exit_mistakes.lost_is_done),
@@ -185,6 +215,8 @@ MUTANTS = (
         *(orders, "after_the_end", exit_mistakes.whichever_way_it_ended),
     ),
     _one(21, "lost orders are not looked for", Reconciler, "_conclude", nothing_awaited),
+    _one(21, "the transactions are listened to once", Standing, "_open", telling_mistakes.opened_once),
+    _one(21, "overdue contracts are asked about a minute later", reconcilers, "OVERDUE_AFTER_S", lambda _: 60.0),
     _one(21, "overdue contracts are not asked about", Reconciler, "_check_overdue", nothing_awaited),
     _one(21, "a sale before the receipt is dropped", Settlements, "settle", mistakes.no_early_sales),
     _one(21, "settled with the payout", Settlements, "settle", mistakes.for_the_payout),
@@ -193,6 +225,7 @@ MUTANTS = (
         "settled twice",
         ((Settlements, "settle", mistakes.settled_again), (orders, "_ALLOWED", mistakes.final_no_more)),
     ),
+    _one(22, "whose word it was is not written down", desks, "advance", telling_mistakes.by_nobody),
     _one(22, "an operator may name what was not ordered", resolutions, "differing_term", nothing),
     _one(23, "a receipt for nothing is never doubted", Reconciler, "_look_for_purchases", nothing_awaited),
     _one(
@@ -213,6 +246,7 @@ MUTANTS = (
 
 SHOWN_BY = {
     "the clocks are taken for the same": 1527,
+    "a purchase that cannot be written down is sent": 10,
     "a bot may buy again what is in doubt": 12,
     "a contract may be claimed twice": 3,
     "a decided exit's id is forgotten": 11,

@@ -318,7 +318,7 @@ def _call_fault(random_: random.Random, kinds: tuple[str, ...] = tuple(CALL_FAUL
     rule = CALL_FAULTS[kind]
     match kind:
         case "delay":
-            rule = replace(rule, delay_s=random_.choice((0.3, 14.0, 15.1, 15.2, 16.0, 20.0)))
+            rule = replace(rule, delay_s=random_.choice((0.3, 14.0, 15.1, 16.0, 20.0, 50.0)))
         case "slow":
             rule = replace(rule, delay_s=random_.uniform(0.5, 3.0))
         case "stuck":

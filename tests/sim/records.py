@@ -49,6 +49,11 @@ class _Read:
     answered_ns: int = 0
     is_denied: bool = False
     """Whether it says that there is no such contract."""
+    rows: int = 0
+    """As many as a page has at most."""
+    offset: int = 0
+    is_whole: bool = False
+    """Whether it is the first page of a statement whose last one was read too."""
 
     @property
     def is_answered(self) -> bool:
@@ -106,7 +111,7 @@ class Records:
         def check(step_s: int) -> None:
             now = self._world.orders[order.order_id]
             due_ns = order.lost_time_ns + step_s * NS_PER_S
-            if now.state is not State.UNKNOWN or self._world.life is not life or not self._is_easy(order.lost_time_ns):
+            if now.state is not State.UNKNOWN or self._world.life is not life or not self.is_easy(order.lost_time_ns):
                 return
             if not any(read.serves(order) and read.asked_ns >= due_ns - NS_PER_S for read in self._statements):
                 what = f"no statement was read for {order.order_id} {step_s} s after its loss"
@@ -121,11 +126,7 @@ class Records:
 
         def check() -> None:
             now = self._world.orders[order.order_id]
-            if (
-                now.state is not State.CONFIRMED
-                or self._world.life is not life
-                or not self._is_easy(exit_.lost_time_ns)
-            ):
+            if now.state is not State.CONFIRMED or self._world.life is not life or not self.is_easy(exit_.lost_time_ns):
                 return
             if any(one.exit_id == exit_.exit_id and one.state is ExitState.UNKNOWN for one in now.exits) and not any(
                 read.contract_id == order.contract_id and read.asked_ns >= exit_.lost_time_ns
@@ -136,7 +137,7 @@ class Records:
 
         self._world.timeline.after(DONE_BY_S, check)
 
-    def _is_easy(self, since_ns: int) -> bool:
+    def is_easy(self, since_ns: int) -> bool:
         """Whether nothing has kept reads from being made since then."""
         world = self._world
         is_alone = not world.plan.is_tight and since_ns - self._exceeded_ns > RESTS_S * NS_PER_S
@@ -152,7 +153,8 @@ class Records:
             if frame.get("action_type") != "buy":
                 return
             read = _Read(self._world.timeline.now_ns, "statement", frame["date_from"], frame["date_to"])
-            if not frame.get("offset"):
+            read.rows, read.offset = frame["limit"], frame.get("offset", 0)
+            if not read.offset:
                 self._judge_need(read)
             self._statements.append(read)
             self._asked[number, frame["req_id"]] = read
@@ -176,20 +178,49 @@ class Records:
             self.exceeded()
         if read is not None:
             read.answered_ns = 0 if "error" in frame else self._world.timeline.now_ns
+            self._turn_page(read, frame)
             read.is_denied = frame.get("error", {}).get("code") == "ContractNotFound"
         if frame.get("msg_type") in READS:
             self._world.note(f"{frame['msg_type']} on {number} is read: {frame.get('error', 'an answer')}")
         if frame.get("msg_type") == "sell" and frame.get("sell") and key in self._sales:
             self.receipted.add(self._sales[key])
 
+    def _turn_page(self, read: _Read, frame: dict[str, Any]) -> None:
+        """What was read of a statement: it is whole with a page that is not full, if each before it was read."""
+        listed: list[object] | None = frame.get("statement", {}).get("transactions")
+        if read.kind != "statement" or listed is None or len(listed) >= read.rows:
+            return
+        pages: list[_Read] = []
+        for one in reversed(self._statements):
+            if (one.since_s, one.until_s) == (read.since_s, read.until_s) and one.offset == read.offset - sum(
+                page.rows for page in pages
+            ):
+                pages.append(one)
+                if not one.offset:
+                    one.is_whole = all(page.is_answered for page in pages)
+                    return
+
     def has_shown(self, contract_id: int) -> bool:
         """Whether a contract was read, a moment ago at least."""
         by_ns = self._world.timeline.now_ns - NS_PER_S
         return any(0 < read.answered_ns <= by_ns for read in self._contracts if read.contract_id == contract_id)
 
+    def has_looked(self, contract_id: int, since_ns: int) -> bool:
+        """Whether a contract was asked for, since an instant."""
+        return any(read.contract_id == contract_id and read.asked_ns >= since_ns for read in self._contracts)
+
+    def read_for(self, order: Order, since_ns: int) -> tuple[list[int], list[int]]:
+        """When portfolios, and statements that serve an order, were asked for since an instant."""
+        portfolios = [read.asked_ns for read in self._portfolios if read.asked_ns >= since_ns]
+        return portfolios, [read.asked_ns for read in self._statements if read.serves(order)]
+
+    def is_answered(self, order: Order) -> bool:
+        """Whether a statement that serves an order was read."""
+        return any(read.is_answered and read.serves(order) for read in self._statements)
+
     def judge_absence(self, order: Order) -> None:
         """Rule 12: an order was taken for not bought."""
-        reads = [read for read in self._statements if read.is_answered and read.serves(order)]
+        reads = [read for read in self._statements if read.is_whole and read.serves(order)]
         late_ns = order.lost_time_ns + ABSENT_AFTER_S * NS_PER_S
         if len(reads) < 2 or reads[-1].asked_ns < late_ns:
             after = [round((read.asked_ns - order.lost_time_ns) / NS_PER_S, 3) for read in reads]
@@ -218,7 +249,11 @@ class Records:
         lists = [
             [one.asked_ns for one in reads if one.is_answered and one.asked_ns >= over_ns]
             for reads in (
-                [one for one in self._statements if one.since_s <= times[0] and times[1] <= one.until_s],
+                [
+                    one
+                    for one in self._statements
+                    if one.is_whole and one.since_s <= times[0] <= times[1] <= one.until_s
+                ],
                 self._portfolios,
             )
         ]

@@ -44,6 +44,8 @@ class Replicas:
         """Once a second."""
         life, now_ns = self._world.life, self._world.timeline.now_ns
         if life is None or not life.serving:
+            for (bot, name), held in self._epochs.items():
+                self._once |= {(bot, symbol): (name, epoch) for symbol, epoch in held.items()}
             self._epochs.clear()
             self._newest.clear()
             self._renewed_ns.clear()
@@ -72,13 +74,15 @@ class Replicas:
         leases = life.room.leases[bot]
         holding = [(name, epochs[symbol]) for name in NAMES if symbol in (epochs := self._epochs.get((bot, name), {}))]
         name, epoch = self._random.choice(holding) if holding else (NAMES[0], 0)
-        if self._random.random() < SLOW_TO_ASK:
-            name, epoch = self._once.get((bot, symbol), (name, epoch))
+        is_lost = False
+        if self._random.random() < SLOW_TO_ASK and (bot, symbol) in self._once:
+            is_lost = True
+            name, epoch = self._once[bot, symbol]
         lasts_ns = round(LEASE_LASTS_S * 1e9)
 
         def may_buy() -> bool:
             since_ns = self._renewed_ns.get((bot, name), 0)
             is_late = self._world.timeline.now_ns >= since_ns + lasts_ns
-            return not is_late and epoch == self._newest.get((bot, symbol))
+            return not (is_late or is_lost) and epoch == self._newest.get((bot, symbol))
 
         return lambda: leases.allows(name, symbol, epoch, self._world.timeline.now_ns), may_buy

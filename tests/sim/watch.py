@@ -6,10 +6,11 @@ import json
 from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.exits import ExitState
-from derivfleet.gateway.core.orders import FINAL, Attribution, Doubt, State
+from derivfleet.gateway.core.orders import FINAL, Attribution, Doubt, State, exit_of
 from tests.sim.beside import STRANGER
 
 if TYPE_CHECKING:
+    from derivfleet.gateway.core.exits import Exit
     from derivfleet.gateway.core.orders import Order
     from derivfleet.gateway.desk import Desk
     from tests.sim.plan import OrderPlan
@@ -36,10 +37,16 @@ class Watch:
         self._world.violations.append(f"{kind}: {text}")
 
     def frame_left(self, text: str, order_id: str, exit_id: str) -> None:
-        """A frame for an order was handed to a socket: a sale once, and alone."""
+        """A frame for an order was handed to a socket: written down before, and a sale once, and alone."""
+        order = self._world.orders.get(order_id)
+        if text.startswith('{"buy"') and (order is None or order.state is not State.SENT):
+            self._wrong("unwritten", f"{order_id} was sent, and in the journal it is {order and order.state}")
         if not text.startswith('{"sell"'):
             return
         key = (order_id, exit_id)
+        known = None if order is None else exit_of(order, exit_id)
+        if known is None or known.state is not ExitState.SENT:
+            self._wrong("unwritten", f"sale {exit_id} of {order_id} was sent, and in the journal it is {known}")
         if key in self._sales_left:
             self._wrong("sold_twice", f"sale {exit_id} of {order_id} was sent twice")
         self._sales_left.add(key)
@@ -66,6 +73,8 @@ class Watch:
             self._world.records.judge_disproved(before, order)
         elif order.state is State.UNKNOWN and (before is None or before.state is not State.UNKNOWN):
             self._world.records.lost(order)
+            self._world.duties.lost(order)
+        self._stated(before, order)
         if before is None:
             self._taken(order)
         elif before.doubt is Doubt.NO_CONTRACT is not order.doubt:
@@ -78,6 +87,29 @@ class Watch:
             self._exits_moved(before, order)
         if order.contract_id and (before is None or not before.contract_id):
             self._tied(order)
+
+    def _stated(self, before: Order | None, order: Order) -> None:
+        """What is written down is so: times by which reads and purchases are judged, doubts, and whose word it was."""
+        now_ns, name = self._world.timeline.now_ns, order.order_id
+        was = None if before is None else before.state
+        if was is State.INTENDED and order.state is State.SENT and order.sent_time_ns != now_ns:
+            self._wrong("misstated", f"{name} was not sent at {order.sent_time_ns}")
+        if was is State.SENT and order.state is State.UNKNOWN and order.lost_time_ns != now_ns:
+            self._wrong("misstated", f"the answer to {name} was not lost at {order.lost_time_ns}")
+        if was is not order.state is not State.UNKNOWN and (order.doubt is not Doubt.NONE or order.candidates):
+            self._wrong("misstated", f"{name} is {order.state}, and in doubt still")
+        if was is not order.state is State.CONFIRMED:
+            if bool(order.resolved_by) != (order.attribution is Attribution.OPERATOR):
+                self._wrong("misstated", f"{name} has its contract by {order.attribution}, as {order.resolved_by} says")
+        elif order.doubt is Doubt.UNREADABLE and (before is None or before.doubt is not Doubt.UNREADABLE):
+            self._world.duties.judge_unreadable(order)
+        exits = {one.exit_id: one.state for one in (() if before is None else before.exits)}
+        for one in order.exits:
+            is_news = exits.get(one.exit_id) is not one.state
+            if is_news and one.state is ExitState.SENT and one.sent_time_ns != now_ns:
+                self._wrong("misstated", f"sale {one.exit_id} of {name} was not sent at {one.sent_time_ns}")
+            if is_news and one.state is ExitState.UNKNOWN and one.lost_time_ns != now_ns:
+                self._wrong("misstated", f"the answer to {one.exit_id} of {name} was not lost at {one.lost_time_ns}")
 
     def _exits_moved(self, before: Order, order: Order) -> None:
         """A contract that is open shows late enough that a sale was not done."""
@@ -116,10 +148,26 @@ class Watch:
         if order.found_late and self._world.plan.lag_s < LAG_S:
             self._wrong("believed_early", f"{name} was taken for not bought, though the statement told soon")
 
+    def told(self, order: Order) -> None:
+        """A bot is told where its order stands: there, and not where it stood."""
+        now = self._world.orders[order.order_id]
+        is_news = self._world.moved_ns[order.order_id] == self._world.timeline.now_ns
+        if (order.state, order.contract_id) != (now.state, now.contract_id) and not is_news:
+            self._wrong("two_answers", f"{order.order_id} is {now.state}, and its bot is told that it is {order.state}")
+
+    def told_of_sale(self, order_id: str, told: Exit) -> None:
+        """The same about a sale."""
+        now = exit_of(self._world.orders[order_id], told.exit_id)
+        is_news = self._world.moved_ns[order_id] == self._world.timeline.now_ns
+        if now is not None and now.state is not told.state and not is_news:
+            self._wrong("two_answers", f"{told.exit_id} of {order_id} is {now.state}, and is told to be {told.state}")
+
     def recovered(self, desk: Desk) -> None:
         """A gateway has taken up what the journal holds: it knows of each open order what was known before."""
         for order in self._world.orders.values():
             found = None if order.state in FINAL else desk.find(order.order_id)
+            if found is not None and order.state is State.UNKNOWN and order.doubt is not Doubt.NO_CONTRACT:
+                self._world.duties.lost(order)
             if order.state not in FINAL and (found is None or _known(found) != _known(order)):
                 self._wrong("forgotten", f"{order.order_id} is {found and _known(found)} after a restart")
 
@@ -132,4 +180,5 @@ class Watch:
 
 
 def _known(order: Order) -> tuple[object, ...]:
-    return order.state, order.doubt, order.candidates, order.contract_id, order.exits
+    times = (order.sent_time_ns, order.lost_time_ns)
+    return order.state, order.doubt, order.candidates, order.contract_id, order.exits, times

@@ -84,9 +84,11 @@ class Wire:
         order_id = ASKED_FOR.get()
         if order_id:
             self._life.point("before a frame is handed over")
-        self._network.hand_over(self, text, order_id)
+        is_cut = self._network.hand_over(self, text, order_id)
         if order_id:
             self._life.point("after a frame is handed over")
+        if is_cut:
+            raise ConnectionClosedError(None, None)
 
     async def close(self) -> None:
         """Say goodbye: what the other side has sent before it hears of that still comes."""
@@ -174,17 +176,20 @@ class Network:
         """Whether a socket is silent that its client holds on to."""
         return any(wire.frozen and wire.close_code is None for wire in self._wires.values())
 
-    def hand_over(self, wire: Wire, text: str, order_id: str) -> None:
-        """A frame has left the gateway."""
+    def hand_over(self, wire: Wire, text: str, order_id: str) -> bool:
+        """A frame has left the gateway; returns whether the gateway is told that it could not be sent."""
         exit_id = EXIT.get()
         if not wire.frozen:
             if order_id:
                 self._world.frame_left(text, order_id, exit_id)
             self._world.records.asked(wire.number, text, order_id, exit_id)
+            self._world.duties.asked(wire.number, text, order_id)
         wire.upward(text, order_id, exit_id, self._world.detour_s(text, order_id))
         if order_id and self._world.is_planned(SEVERED, text, order_id):
             self._world.hit(order_id, SEVERED)
             wire.sever()
+            return self._world.plans[order_id].number % 2 == 0
+        return False
 
     def arrive(self, wire: Wire, text: str, order_id: str, exit_id: str) -> None:
         """A frame has come to the exchange."""
@@ -193,7 +198,7 @@ class Network:
         with self._world.fault_for(wire, text, order_id) as kind:
             effects = self.exchange.receive(wire.number, text, self.timeline.now_ns)
         if kind == HOLLOW:
-            effects = [_hollow(effect) for effect in effects]
+            effects = [_hollow(effect, self._world.plans[order_id].number) for effect in effects]
         if kind in WRONG_RECEIPTS:
             effects = [self._misnamed(effect, text, order_id) for effect in effects]
         self._world.executed(text, order_id, exit_id)
@@ -253,13 +258,22 @@ class Network:
                 self.timeline.at(wire.upward_ns(), lambda wire=wire: self.gone(wire))
 
 
-def _hollow(effect: Effect) -> Effect:
-    """A receipt with nothing in it."""
+def _hollow(effect: Effect, number: int) -> Effect:
+    """A receipt with nothing in it, or of no type, or with an error that nobody can read."""
     if not isinstance(effect, Send):
         return effect
     frame: dict[str, Any] = json.loads(effect.text)
     name: str = frame.get("msg_type", "")
-    return replace(effect, text=json.dumps({**frame, name: {}})) if name in ("buy", "sell") else effect
+    if name not in ("buy", "sell"):
+        return effect
+    match number % 3:
+        case 0:
+            frame |= {name: {}}
+        case 1:
+            frame = {**frame, "msg_type": None, name: {}}
+        case _:
+            frame = {**frame, "error": "what?", name: {}}
+    return replace(effect, text=json.dumps(frame))
 
 
 class Door:

@@ -10,17 +10,21 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.telemetry import Telemetry
+from derivfleet.gateway import lists
 from derivfleet.gateway.core.orders import FINAL, State
 from derivfleet.gateway.journal.journal import Journal
 from derivfleet.simulator.core.exchange import Credentials, Exchange
 from derivfleet.simulator.core.settings import SimulatorSettings
 from tests.sim.beside import STRANGER, Operator, Stranger
 from tests.sim.bots import Asker
+from tests.sim.duties import Duties
 from tests.sim.life import Crash, Life
 from tests.sim.plan import CLOCK_SKEW, DETOUR, HIDDEN, IDLE_CLOSE, SEVERED, STANDSTILL
+from tests.sim.readers import Readers
 from tests.sim.records import Records
 from tests.sim.replicas import Replicas
 from tests.sim.virtual import NS_PER_S, START_NS, Timeline, VirtualClock
@@ -42,6 +46,10 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of a name that nobody can gue
 RESTART_S = 1.0
 SOON_S = 0.25
 """What the gateway has read it acts upon in the same moment; this is more than that."""
+SMALL_DISKS, FULL_DISK = 0.2, 0.05
+"""Runs whose disk is full now and then, and how often each second that begins."""
+SHORT_PAGES, SHORT_PAGE = 0.2, 16
+"""Runs in which a statement often has more than one page, and the rows of one."""
 IDLE_S, USUAL_IDLE_S = 2.0, 120.0
 PLENTY = {"trade": {60: 1_000_000, 3600: 1_000_000}, "money": {60: 1_000_000, 3600: 1_000_000}}
 
@@ -67,6 +75,8 @@ class World:
         self.askers = {order.order_id: Asker(order, self) for order in plan.orders}
         self.orders: dict[str, Order] = {}
         """Each order as it was committed last."""
+        self.moved_ns: dict[str, int] = {}
+        """When that was."""
         self.bought: dict[int, str] = {}
         """For whose order each contract was bought."""
         self.misnamed: dict[int, str] = {}
@@ -77,6 +87,7 @@ class World:
         self.pairs: Counter[str] = Counter()
         self.violations: list[str] = []
         self.watch, self.records, self.replicas = Watch(self), Records(self), Replicas(self)
+        self.duties, self.readers = Duties(self), Readers(self)
         self.stranger, self.operator = Stranger(self), Operator(self)
         self.story: list[str] | None = [] if with_story else None
         self.is_over = False
@@ -86,6 +97,8 @@ class World:
         self._running: set[str] = set()
         self._end_ns = START_NS
         self._random = random.Random(f"world/{plan.seed}")
+        disk = random.Random(f"disk/{plan.seed}")
+        self._disk_random = disk if disk.random() < SMALL_DISKS else None
         self._hidden_until_ns = 0
         self._sales_heard: set[int] = set()
         """By the gateway that lives."""
@@ -106,7 +119,9 @@ class World:
         patience_s = PATIENCE_S + self.plan.lag_s
         self._end_ns = START_NS + last_ms * 1_000_000 + round(patience_s * NS_PER_S)
         self._every_second()
-        with tempfile.TemporaryDirectory(prefix="sim", dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        rows = SHORT_PAGE if random.Random(f"pages/{self.plan.seed}").random() < SHORT_PAGES else lists.STATEMENT_ROWS
+        where = tempfile.TemporaryDirectory(prefix="sim", dir=MEMORY if MEMORY.is_dir() else None)
+        with where as folder, patch.object(lists, "STATEMENT_ROWS", rows):
             self._path = Path(folder) / "journal.sqlite"
             self._live()
         return self
@@ -117,6 +132,7 @@ class World:
             life = self.life = Life(self, self._path, death)
             self.note("a gateway starts")
             self.records.disturbed()
+            self.duties.begin()
             down_s = RESTART_S if death is None else death.down_s
             try:
                 life.run()
@@ -129,6 +145,7 @@ class World:
                 if death is not None:
                     self._deaths.insert(0, death)
             else:
+                self.readers.judge()
                 life.end()
                 return
             self.life = None
@@ -150,14 +167,21 @@ class World:
         now_ns = self.timeline.now_ns
         self.network.carry_out(self.exchange.advance(now_ns // NS_PER_S))
         self.replicas.renew()
+        self.duties.look()
         if self.life is not None and self.life.serving:
             self.operator.look(self.life)
+            self._look_after_disk(self.life)
         if now_ns >= self._end_ns or self._all_ended():
             self.is_over = True
             if self.life is not None:
                 self.life.loop.stop()
             return
         self.timeline.at((now_ns // NS_PER_S + 1) * NS_PER_S, self._every_second)
+
+    def _look_after_disk(self, life: Life) -> None:
+        if self._disk_random is not None and self._disk_random.random() < FULL_DISK:
+            life.fill_disk(self._disk_random.randint(0, 3), self._disk_random.uniform(0.2, 3))
+        life.keep_journal()
 
     def _all_ended(self) -> bool:
         return (
@@ -298,7 +322,9 @@ class World:
         if before is not None and before.state is State.SETTLED and _exits_of(before) == _exits_of(order):
             self.violations.append(f"wrong_profit: {order.order_id} is {order.state} after it was settled")
         self.watch.committed(before, order)
+        self.readers.committed(order)
         self.orders[order.order_id] = order
+        self.moved_ns[order.order_id] = self.timeline.now_ns
         if order.contract_id:
             self.claims[order.contract_id] = order.order_id
         if order.state is State.CONFIRMED and order.contract_id in self._sales_heard and self.life is not None:
@@ -307,7 +333,10 @@ class World:
     def heard(self, life: Life, number: int, text: str) -> None:
         """The gateway has read a frame: a receipt must be believed, and a sale settle its order."""
         frame: dict[str, Any] = json.loads(text) if text.startswith("{") else {}
+        if not isinstance(frame.get("error", {}), dict):
+            frame["error"] = {}
         self.records.heard(number, frame)
+        self.duties.heard(life, number, frame)
         if frame.get("msg_type") == "buy" and frame.get("buy"):
             contract_id: int = frame["buy"]["contract_id"]
             self.timeline.after(

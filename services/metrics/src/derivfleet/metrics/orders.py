@@ -51,8 +51,8 @@ class OrderRecord:
     """The latest state of one order.
 
     Money is None until known. ``bought_ns`` and ``settled_ns`` say in which period the purchase and the money belong;
-    0 while there is none. ``doubt`` is why a person has to decide about an order that is unknown or was not found, as a code;
-    empty for others.
+    0 while there is none. ``doubt`` is why a person has to decide about an order that is unknown or was not found, as a
+    code; empty for others.
     """
 
     account: str
