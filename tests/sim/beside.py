@@ -18,6 +18,7 @@ from derivfleet.gateway.upstream.line import TurnRefusedError
 from tests.sim.plan import MISNAMED
 
 if TYPE_CHECKING:
+    from derivfleet.gateway.core.foreign import ForeignTrade
     from derivfleet.gateway.core.orders import Order, OrderTerms
     from tests.sim.life import Life
     from tests.sim.world import World
@@ -47,6 +48,7 @@ class Stranger:
         self._world = world
         self.terms: dict[int, OrderTerms] = {}
         """What each contract is."""
+        self._told: dict[int, ForeignTrade] = {}
 
     def buy(self, terms: OrderTerms) -> None:
         """Buy something."""
@@ -61,14 +63,22 @@ class Stranger:
         world.network.carry_out(effects)
         exchange.disconnect(connection.number)
 
+    def remember(self, life: Life) -> None:
+        """What a gateway has told of so far; but not what it could not write down."""
+        evidence = life.room.desk.evidence
+        unwritten = {trade.contract_id for trade in evidence.unwritten}
+        self._told |= {
+            trade.contract_id: trade for trade in evidence.newest_foreign(1_000) if trade.contract_id not in unwritten
+        }
+
     def is_near(self, order: Order) -> bool:
-        """Whether the gateway that lives has told of a stranger's purchase that looks like an order."""
-        life = self._world.life
-        told = () if life is None else life.room.desk.evidence.newest_foreign(1_000)
+        """Whether a gateway, the living one or an earlier, has told of a stranger's purchase like an order."""
+        if (life := self._world.life) is not None:
+            self.remember(life)
         return any(
             (one.stake, one.symbol) == (order.terms.stake, order.terms.symbol)
             and abs(trade.epoch_s - order.sent_time_ns // 10**9) <= COUNTS_S
-            for trade in told
+            for trade in self._told.values()
             if trade.price is not None  # of what it was told of by its sale alone, nobody knows what it was
             and (one := self.terms.get(trade.contract_id)) is not None
         )

@@ -9,8 +9,8 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.exits import DECIDED, ExitKind, ExitState, ExitTerms
-from derivfleet.gateway.core.orders import FINAL, State, exit_of
+from derivfleet.gateway.core.exits import DECIDED, ExitKind, ExitState, ExitTerms, exit_of
+from derivfleet.gateway.core.orders import FINAL, State
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.refusals import (
     DeskClosedError,
@@ -221,7 +221,7 @@ class Asker:
         except (TurnRefusedError, ExitRefusedError, DeskClosedError, JournalError) as error:
             what = f"{type(error).__name__} about selling {order.order_id}"
             self._world.note(f"bot hears {what}")
-            if exit_of(self._world.orders[order.order_id], exit_id) is not None:
+            if exit_of(self._world.orders[order.order_id].exits, exit_id) is not None:
                 self._world.violations.append(f"two_answers: sale {exit_id} is known, and its bot hears {what}")
             return
         self._world.note(f"bot is told that sale {exit_id} of {order.order_id} is {told.state}")

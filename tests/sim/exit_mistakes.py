@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from derivfleet.gateway.core.exits import DECIDED, Ending, ExitDenied, ExitDone, ExitSent, ExitState
-from derivfleet.gateway.core.orders import ExitMoved, State, advance, exit_of
+from derivfleet.gateway.core.exits import DECIDED, Ending, ExitDenied, ExitDone, ExitSent, ExitState, exit_of
+from derivfleet.gateway.core.orders import ExitMoved, State, advance
 
 if TYPE_CHECKING:
     from derivfleet.gateway.exits import Exits
@@ -29,7 +29,7 @@ def sent_in_memory(move: Any) -> Any:
 def forgotten_once_decided(carry_out: Any) -> Any:
     async def mutated(self: Exits, order: Any, exit_id: str, *rest: Any) -> Any:
         order = self._desk.find(order.order_id) or order
-        known = exit_of(order, exit_id)
+        known = exit_of(order.exits, exit_id)
         if known is not None and known.state in DECIDED and order.state is State.CONFIRMED:
             left = tuple(one for one in order.exits if one is not known)
             order = self._desk.open[order.order_id] = replace(order, exits=left)

@@ -141,9 +141,11 @@ MUTANTS = (
         *(9, "what the stream shows goes to the first order like it"),
         *(Reconciler, "_look_at_sightings", mistakes.seen_is_matched),
     ),
-    _one(9, "orders that are judged together are written one by one", Journal, "together", record_mistakes.apart),
+    _one(
+        9, "of orders judged together the first is written alone", reconcilers, "judge", record_mistakes.the_first_alone
+    ),
     _one(10, "fewer purchases than orders are given out at once", reconcilers, "judge", mistakes.at_once_if_fewer),
-    _one(10, "the clocks are taken for the same", Skew, "see", record_mistakes.the_same_clock),
+    _one(7, "the clocks are taken to be far apart", Skew, "ahead_ns", record_mistakes.far_apart),
     _one(10, "purchases go to whose time ends first", reconcile, "_paired", record_mistakes.to_the_first),
     _one(10, "fewer purchases than orders are never given out", reconcilers, "judge", mistakes.never_if_fewer),
     _one(11, "purchases of orders in flight are taken", Desk, "in_flight", mistakes.none_of_them),
@@ -181,6 +183,7 @@ MUTANTS = (
     _one(14, "doubts are forgotten at a restart", Desk, "recover", mistakes.without_doubts),
     _one(15, "a stranger's trades are not told", Evidence, "is_foreign", nothing),
     _one(15, "what waits for its answer is called a stranger's", evidence, "looks_like", always(False)),
+    _one(15, "a stranger's trades are forgotten on restart", Evidence, "recall", nothing),
     _one(15, "what a stranger buys as well is matched blindly", Evidence, "is_foreign_like", always(False)),
     _one(16, "each lost order has a statement of its own", Reconciler, "_serve", record_mistakes.for_the_first),
     _one(16, "an account without any socket is in no hurry", pool, "BEREFT_S", lambda _: 30.0),
@@ -245,7 +248,6 @@ MUTANTS = (
 
 
 SHOWN_BY = {
-    "the clocks are taken for the same": 1527,
     "a purchase that cannot be written down is sent": 10,
     "a bot may buy again what is in doubt": 12,
     "a contract may be claimed twice": 3,
@@ -282,7 +284,6 @@ SHOWN_BY = {
     "nobody is shown what was bought instead": 5,
     "one order in doubt holds up all others": 4,
     "orders that are alike are never matched": 3,
-    "orders that are judged together are written one by one": 10_028,
     "purchases of orders in flight are taken": 5,
     "sent is written down after the sending": 2,
     "purchases go to whose time ends first": 3872,

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +14,8 @@ from derivfleet.gateway.core.reconcile import fits, is_proven_absent
 
 if TYPE_CHECKING:
     from derivfleet.gateway.core.leases import Leases
-    from derivfleet.gateway.core.orders import Order
     from derivfleet.gateway.core.skew import Skew
     from derivfleet.gateway.desk import Desk
-    from derivfleet.gateway.journal.journal import Journal
     from derivfleet.gateway.reconciler import Reconciler
 
 
@@ -52,9 +49,9 @@ def since_the_sending(_proven: Any) -> Any:
     return mutated
 
 
-def apart(_together: Any) -> Any:
-    def mutated(_self: Journal) -> Any:
-        return nullcontext()
+def the_first_alone(judge: Any) -> Any:
+    def mutated(*asked: Any) -> Any:
+        return judge(*asked)[:1]
 
     return mutated
 
@@ -73,9 +70,9 @@ def to_the_first(_paired: Any) -> Any:
     return mutated
 
 
-def the_same_clock(_see: Any) -> Any:
-    def mutated(_self: Skew, _order: Order) -> None:
-        pass
+def far_apart(_ahead_ns: Any) -> Any:
+    def mutated(_self: Skew, _at_ns: int) -> int:
+        return 20 * 10**9
 
     return mutated
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.exits import ExitState
-from derivfleet.gateway.core.orders import FINAL, Attribution, Doubt, State, exit_of
+from derivfleet.gateway.core.exits import ExitState, exit_of
+from derivfleet.gateway.core.orders import FINAL, Attribution, Doubt, State
 from tests.sim.beside import STRANGER
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Watch:
         if not text.startswith('{"sell"'):
             return
         key = (order_id, exit_id)
-        known = None if order is None else exit_of(order, exit_id)
+        known = None if order is None else exit_of(order.exits, exit_id)
         if known is None or known.state is not ExitState.SENT:
             self._wrong("unwritten", f"sale {exit_id} of {order_id} was sent, and in the journal it is {known}")
         if key in self._sales_left:
@@ -157,7 +157,7 @@ class Watch:
 
     def told_of_sale(self, order_id: str, told: Exit) -> None:
         """The same about a sale."""
-        now = exit_of(self._world.orders[order_id], told.exit_id)
+        now = exit_of(self._world.orders[order_id].exits, told.exit_id)
         is_news = self._world.moved_ns[order_id] == self._world.timeline.now_ns
         if now is not None and now.state is not told.state and not is_news:
             self._wrong("two_answers", f"{told.exit_id} of {order_id} is {now.state}, and is told to be {told.state}")

@@ -137,6 +137,7 @@ class World:
             try:
                 life.run()
             except Crash:
+                self.stranger.remember(life)
                 life.bury()
             except ConfigurationError as error:
                 self.note(f"the gateway ends: {error}")

@@ -21,6 +21,7 @@ from derivfleet.gateway.core.exits import (
     ExitState,
     ExitTerms,
     ExitTransitionError,
+    exit_of,
 )
 from derivfleet.gateway.core.orders import (
     FINAL,
@@ -45,7 +46,6 @@ from derivfleet.gateway.core.orders import (
     TransitionError,
     advance,
     differing_field,
-    exit_of,
 )
 
 if TYPE_CHECKING:
@@ -233,14 +233,14 @@ def test_a_settled_order_has_no_exit_in_doubt(events: Sequence[ExitEvent], endin
 def test_news_of_a_sale_that_overtake_its_receipt_lose_nothing() -> None:
     order = after(Sent(), RECEIPT, ExitAsked("s", ExitTerms(ExitKind.SELL)), ExitMoved("s", ExitSent()))
     order = advance(order, Settled(Decimal("0.50"), 5, Ending.EXPIRED), 9)
-    one = exit_of(order, "s")
+    one = exit_of(order.exits, "s")
     assert one is not None
     assert one.state is ExitState.NOT_DONE
     order = advance(order, ExitMoved("s", ExitDone(Decimal("0.50"), 77)), 10)
-    one = exit_of(order, "s")
+    one = exit_of(order.exits, "s")
     assert one is not None
     assert (order.ending, one.state, one.transaction_id) == (Ending.SOLD, ExitState.DONE, 77)
-    assert exit_of(order, "t") is None
+    assert exit_of(order.exits, "t") is None
 
 
 def test_an_order_with_all_that_it_knows_survives_the_journal_and_old_ones_can_be_read() -> None:

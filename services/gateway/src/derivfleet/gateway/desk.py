@@ -103,7 +103,11 @@ class Desk:
         self._currency = currency
         self._purchases: dict[str, _Purchase] = {}
         self.is_closing = False
-        self.evidence = Evidence(line.account, lambda ids: feed.journal.claimed(line.account, ids))
+        self.evidence = Evidence(
+            line.account,
+            partial(feed.journal.claimed, line.account),
+            partial(feed.journal.write_foreign, line.account),
+        )
         self.skew = Skew()
         self.exits = Exits(self)
         self.settlements = Settlements(self, telemetry)
@@ -115,6 +119,7 @@ class Desk:
         self.tallies.replay(journal.tallies(self._account))
         for order in reversed(journal.page(self._account, "", "", 0, KEPT)[0]):
             self.skew.see(order)
+        self.evidence.recall(journal.foreign(self._account))
         for bot in journal.sent_since(self._account, now_ns - RECALLED_NS):
             self.line.schedule.recall(bot, Call.BUY, now_ns)
         for order in journal.open_orders(self._account):

@@ -7,13 +7,16 @@ match of what they both buy a guess.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
 
+from derivfleet.gateway.core.foreign import COUNTS_S, ForeignTrade
 from derivfleet.gateway.core.reconcile import Purchase, fits, looks_like
+from derivfleet.gateway.journal.store import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -21,14 +24,12 @@ if TYPE_CHECKING:
 
     from derivfleet.gateway.core.orders import Order
 
-__all__ = ["Evidence", "ForeignTrade", "Row", "Sighting"]
+__all__ = ["Evidence", "Row", "Sighting"]
 
 _log = structlog.get_logger()
 
 FOREIGN_AFTER_NS = 5 * 10**9
 """A purchase of ours has an order that waits for its answer, or lost it; nobody else's has so long after it."""
-FOREIGN_COUNTS_S = 600
-"""How long before and after a foreign trade the like of it is not matched blindly."""
 KEPT = 1_000
 
 
@@ -55,21 +56,18 @@ class Row:
     purchase: Purchase | None
 
 
-@dataclass(frozen=True, slots=True)
-class ForeignTrade:
-    """A contract that no order of the fleet is about. ``symbol`` is empty, ``price`` None if that was not told."""
-
-    contract_id: int
-    symbol: str
-    price: Decimal | None
-    epoch_s: int
-
-
 class Evidence:
     """One account's purchases that are not tied to an order."""
 
-    def __init__(self, account: str, claimed: Callable[[Iterable[int]], Collection[int]]) -> None:
-        """``claimed`` tells which of some contracts belong to orders."""
+    def __init__(
+        self,
+        account: str,
+        claimed: Callable[[Iterable[int]], Collection[int]],
+        write_down: Callable[[ForeignTrade], None],
+    ) -> None:
+        """``claimed`` tells which of some contracts belong to orders; ``write_down`` keeps a foreign trade for whoever
+        starts anew, and raises JournalError if that cannot be.
+        """
         self.purchases: dict[int, Purchase] = {}
         """Those that fit an order without an answer, or were looked at because they seemed to."""
         self.foreign: OrderedDict[int, ForeignTrade] = OrderedDict()
@@ -78,7 +76,16 @@ class Evidence:
         """The gateway's, where records tell whose purchase a row is; None where they do not."""
         self._account = account
         self._claimed = claimed
+        self._write_down = write_down
         self._sightings: OrderedDict[int, Sighting] = OrderedDict()
+        self.unwritten: deque[ForeignTrade] = deque(maxlen=KEPT)
+        """Foreign trades that wait for the journal."""
+
+    def recall(self, trades: Iterable[ForeignTrade]) -> None:
+        """Take up the foreign trades that an earlier gateway wrote down, oldest first."""
+        found = {trade.contract_id: trade for trade in trades}
+        for contract_id in set(found) - set(self._claimed(found)):
+            self._keep(found[contract_id])
 
     def see(self, sighting: Sighting) -> None:
         """The stream told of a purchase that has no order yet."""
@@ -100,6 +107,7 @@ class Evidence:
 
         What is nobody's is foreign from now on.
         """
+        self._write()
         for contract_id in self._claimed([*self._sightings, *self.purchases]):
             self.tied(contract_id)
         for purchase in list(self.purchases.values()):
@@ -165,10 +173,9 @@ class Evidence:
         self.purchases.pop(trade.contract_id, None)
         if trade.contract_id in self.foreign:
             return
-        self.foreign[trade.contract_id] = trade
-        self.foreign_count += 1
-        if len(self.foreign) > KEPT:
-            self.foreign.popitem(last=False)
+        self._keep(trade)
+        self.unwritten.append(trade)
+        self._write()
         _log.warning(
             "a trade on the account is not the fleet's",
             account=self._account,
@@ -176,6 +183,18 @@ class Evidence:
             symbol=trade.symbol or None,
             price=None if trade.price is None else str(trade.price),
         )
+
+    def _keep(self, trade: ForeignTrade) -> None:
+        self.foreign[trade.contract_id] = trade
+        self.foreign_count += 1
+        if len(self.foreign) > KEPT:
+            self.foreign.popitem(last=False)
+
+    def _write(self) -> None:
+        with suppress(JournalError):  # it has been logged, and is tried again
+            while self.unwritten:
+                self._write_down(self.unwritten[0])
+                self.unwritten.popleft()
 
     def newest_foreign(self, count: int) -> list[ForeignTrade]:
         """The last of the trades that are not the fleet's, newest last."""
@@ -189,6 +208,6 @@ class Evidence:
         return any(
             trade.price == order.terms.stake
             and trade.symbol in ("", order.terms.symbol)
-            and abs(trade.epoch_s - order.sent_time_ns // 10**9) <= FOREIGN_COUNTS_S
+            and abs(trade.epoch_s - order.sent_time_ns // 10**9) <= COUNTS_S
             for trade in self.foreign.values()
         )

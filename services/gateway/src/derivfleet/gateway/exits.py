@@ -31,12 +31,13 @@ from derivfleet.gateway.core.exits import (
     ExitState,
     ExitTerms,
     differing_exit_field,
+    exit_of,
     fresh_id,
     in_the_way,
     is_late_enough,
     look_ns,
 )
-from derivfleet.gateway.core.orders import ExitAsked, ExitMoved, Order, Settled, State, exit_of
+from derivfleet.gateway.core.orders import ExitAsked, ExitMoved, Order, Settled, State
 from derivfleet.gateway.refusals import DeskClosedError, DifferentOrderError, ExitRefusedError
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
 from derivfleet.gateway.upstream.line import NotConnectedError, TurnRefusedError
@@ -88,7 +89,7 @@ class Exits:
         order_id = order.order_id
         order = self._desk.find(order_id) or order
         blocking = in_the_way(order.exits, terms.kind)
-        known = exit_of(order, exit_id) if exit_id else blocking
+        known = exit_of(order.exits, exit_id) if exit_id else blocking
         if known is not None and (field := differing_exit_field(known, terms)) is not None:
             if exit_id:
                 raise DifferentOrderError(exit_id, field)
@@ -117,7 +118,7 @@ class Exits:
         if task is not None:
             await asyncio.shield(task)
         order = self._desk.find(order_id) or order
-        return order, exit_of(order, known.exit_id) or known
+        return order, exit_of(order.exits, known.exit_id) or known
 
     async def _carried_through(
         self, order: Order, exit_id: str, terms: ExitTerms, deadline_ns: int, traceparent: str, ticket: Ticket
@@ -238,13 +239,13 @@ class Exits:
 
     def _state(self, order_id: str, exit_id: str) -> ExitState | None:
         order = self._desk.find(order_id)
-        known = None if order is None else exit_of(order, exit_id)
+        known = None if order is None else exit_of(order.exits, exit_id)
         return None if known is None else known.state
 
     def _move(self, order_id: str, exit_id: str, event: ExitEvent) -> None:
         order = self._desk.find(order_id)
         # What comes late for a contract that does not exist is no news.
-        if order is not None and order.state is not State.UNKNOWN and exit_of(order, exit_id) is not None:
+        if order is not None and order.state is not State.UNKNOWN and exit_of(order.exits, exit_id) is not None:
             self._desk.conclude(order, ExitMoved(exit_id, event))
 
     def _move_from(self, state: ExitState, order_id: str, exit_id: str, event: ExitEvent) -> None:

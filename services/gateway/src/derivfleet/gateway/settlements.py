@@ -13,9 +13,10 @@ from derivfleet.common.telemetry import context_from
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.gateway import wording
 from derivfleet.gateway.core.exits import Ending
+from derivfleet.gateway.core.foreign import ForeignTrade
 from derivfleet.gateway.core.orders import Order, Settled, State
 from derivfleet.gateway.core.reconcile import ending_of
-from derivfleet.gateway.evidence import ForeignTrade, Sighting
+from derivfleet.gateway.evidence import Sighting
 
 if TYPE_CHECKING:
     from derivfleet.common.telemetry import OpenSpan, Telemetry

@@ -42,6 +42,7 @@ __all__ = [
     "advance_exit",
     "after_the_end",
     "differing_exit_field",
+    "exit_of",
     "fresh_id",
     "in_the_way",
     "is_late_enough",
@@ -258,3 +259,8 @@ def look_ns(exit_: Exit, looks: int) -> int:
 def is_late_enough(exit_: Exit, read_ns: int) -> bool:
     """Whether a contract that is open still, read from then on, proves that the exit was not done."""
     return read_ns - exit_.lost_time_ns >= ARRIVED_AFTER_S * 10**9
+
+
+def exit_of(exits: tuple[Exit, ...], exit_id: str) -> Exit | None:
+    """One of an order's exits, if it is remembered."""
+    return next((one for one in exits if one.exit_id == exit_id), None)

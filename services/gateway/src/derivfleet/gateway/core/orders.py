@@ -12,9 +12,8 @@
                    │└───▶ not_found ──▶ confirmed (a late record: an incident)
                    └◀──── confirmed (no record knows its contract)
 
-Unknown means that the purchase may have happened; it is never resent. ``doubt`` says that the records alone will not
-tell what became of it, and hands it to an operator; it is a mark on the state and not a state of its own, for a later
-record can still decide.
+Unknown means that the purchase may have happened; it is never resent. ``doubt`` is a mark on it and hands it to an
+operator: the records alone will not tell what became of it, though a later one can still decide.
 """
 
 from __future__ import annotations
@@ -60,7 +59,6 @@ __all__ = [
     "TransitionError",
     "advance",
     "differing_field",
-    "exit_of",
 ]
 
 
@@ -194,10 +192,7 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """It is about to be handed to a socket; written down before that.
-
-    ``ahead_ns`` is how far Deriv's clock is ahead of ours, as far as is known by then.
-    """
+    """It is about to be handed to a socket; written down before that. ``ahead_ns`` is as in ``Order``."""
 
     ahead_ns: int = 0
 
@@ -347,8 +342,8 @@ def _purchase_moved(
                 resolved_by=event.by,
             )
         case Rejected(code, message):
-            ended = replace(order, state=State.REJECTED, error_code=code, error_message=message)
-            return replace(ended, answered_time_ns=now_ns, doubt=Doubt.NONE, candidates=())
+            ended = replace(order, state=State.REJECTED, answered_time_ns=now_ns, doubt=Doubt.NONE, candidates=())
+            return replace(ended, error_code=code, error_message=message)
         case Lost(code, message):
             return replace(order, state=State.UNKNOWN, error_code=code, error_message=message, lost_time_ns=now_ns)
         case NotFound(by):
@@ -364,10 +359,10 @@ def _purchase_moved(
             asked = (order.account, order.order_id, order.bot, order.terms)
             sent = Order(*asked, State.UNKNOWN, order.intended_time_ns, order.traceparent, order.sent_time_ns)
             lost_ns = order.lost_time_ns or order.answered_time_ns
-            sent = replace(sent, ahead_ns=order.ahead_ns)
             lost = replace(sent, error_code="NO_SUCH_CONTRACT", error_message=message, lost_time_ns=lost_ns)
             exits = tuple(after_the_end(one, Ending.NONE, Decimal(0), 0, now_ns) for one in order.exits)
-            return replace(lost, doubt=Doubt.NO_CONTRACT, candidates=candidates, exits=exits)
+            doubt = Doubt.NO_CONTRACT
+            return replace(lost, doubt=doubt, candidates=candidates, exits=exits, ahead_ns=order.ahead_ns)
         case _:
             assert_never(event)
 
@@ -395,11 +390,6 @@ def _exit_moved(order: Order, exit_id: str, event: ExitEvent, now_ns: int) -> Or
         kind = next(one.terms.kind for one in order.exits if one.exit_id == exit_id)
         return replace(moved, ending=ENDINGS.get(kind, order.ending))
     return moved
-
-
-def exit_of(order: Order, exit_id: str) -> Exit | None:
-    """One of the order's exits, if it is remembered."""
-    return next((one for one in order.exits if one.exit_id == exit_id), None)
 
 
 def differing_field(order: Order, bot: str, terms: OrderTerms) -> str | None:

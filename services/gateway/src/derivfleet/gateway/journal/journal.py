@@ -19,7 +19,7 @@ from derivfleet.common.errors import ConfigurationError
 from derivfleet.gateway.core.blocks import Block
 from derivfleet.gateway.core.orders import Denied, Order, State, advance
 from derivfleet.gateway.core.tally import kind
-from derivfleet.gateway.journal import archive, queries
+from derivfleet.gateway.journal import archive, queries, strangers
 from derivfleet.gateway.journal.records import ORDER, JournalEvent, ended_ns_of, profit_of
 from derivfleet.gateway.journal.schema import NewerJournalError, prepare
 from derivfleet.gateway.journal.sqlite import SqliteStore
@@ -28,6 +28,7 @@ from derivfleet.gateway.journal.store import ContractTakenError, FencedError, Jo
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
+    from derivfleet.gateway.core.foreign import ForeignTrade
     from derivfleet.gateway.core.tally import Past
     from derivfleet.gateway.journal.store import Step, Store
 
@@ -366,6 +367,14 @@ class Journal:
             (account, after_ns),
         )
         return [Block(*row) for row in rows]
+
+    def write_foreign(self, account: str, trade: ForeignTrade) -> None:
+        """Write down a trade that is not the fleet's. Raises JournalError."""
+        self._commit(strangers.noting(account, trade), durable=self._sync == "all")
+
+    def foreign(self, account: str) -> list[ForeignTrade]:
+        """The trades written down in the last day, oldest first. Raises JournalError."""
+        return strangers.trades(self._store, account)
 
     def close(self) -> None:
         """Write what is unwritten, if that can be done, and let go of the database."""

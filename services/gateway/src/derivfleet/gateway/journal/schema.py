@@ -85,6 +85,16 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (account, bot, kind)
         )""",
     ),
+    (
+        """CREATE TABLE foreign_trades (
+            account TEXT NOT NULL,
+            contract_id {int} NOT NULL,
+            symbol TEXT NOT NULL,
+            price TEXT NOT NULL,
+            epoch_s {int} NOT NULL,
+            PRIMARY KEY (account, contract_id)
+        )""",
+    ),
 )
 """Each brings a journal from the version of its index to the next one. Never edit one that was released."""
 VERSION = len(_MIGRATIONS)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from derivfleet.deriv.answers import ContractState
     from derivfleet.deriv.candles import Candle
     from derivfleet.deriv.ticks import Tick
-    from derivfleet.gateway.evidence import ForeignTrade
+    from derivfleet.gateway.core.foreign import ForeignTrade
     from derivfleet.gateway.journal.records import JournalEvent
 
 __all__ = [
