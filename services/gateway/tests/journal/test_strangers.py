@@ -56,9 +56,10 @@ def test_it_counts_for_those_who_start_anew() -> None:
     paper = Paper()
     evidence = Evidence("demo", of_18, paper.write_down)
     assert not evidence.is_foreign_like(ORDER)
-    evidence.recall([KNOWN, BARE])  # the second has found its order since
+    later = [KNOWN._replace(contract_id=contract_id) for contract_id in (4008, 28, 1038)]
+    evidence.recall([KNOWN, BARE, *later])  # the second has found its order since
     assert evidence.is_foreign_like(ORDER)
-    assert (evidence.newest_foreign(9), evidence.foreign_count, paper.written) == ([KNOWN], 1, [])
+    assert (evidence.newest_foreign(9), evidence.foreign_count, paper.written) == ([KNOWN, *later], 4, [])
 
 
 def test_what_could_not_be_written_down_is_once_that_works() -> None:

@@ -81,11 +81,12 @@ class Evidence:
         self.unwritten: deque[ForeignTrade] = deque(maxlen=KEPT)
         """Foreign trades that wait for the journal."""
 
-    def recall(self, trades: Iterable[ForeignTrade]) -> None:
+    def recall(self, trades: Sequence[ForeignTrade]) -> None:
         """Take up the foreign trades that an earlier gateway wrote down, oldest first."""
-        found = {trade.contract_id: trade for trade in trades}
-        for contract_id in set(found) - set(self._claimed(found)):
-            self._keep(found[contract_id])
+        claimed = self._claimed(trade.contract_id for trade in trades)
+        for trade in trades:
+            if trade.contract_id not in claimed:
+                self._keep(trade)
 
     def see(self, sighting: Sighting) -> None:
         """The stream told of a purchase that has no order yet."""
