@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from derivfleet.gateway.desk import Desk
 from tests.sim.judge import COUNTS, judge
-from tests.sim.mutants import MUTANTS, hunt
+from tests.sim.mutants import MUTANTS, Catch, Mutant, hunt
 from tests.sim.plan import KINDS, POINTS, CrashPlan, Plan
 from tests.sim.runs import play, quiet
 from tests.sim.shrink import Part, part_of, shrunk
@@ -144,14 +145,20 @@ def test_twenty_thousand_orders_end_as_the_ledger_says(tmp_path: Path) -> None:
     assert never == []
 
 
-@pytest.mark.timeout(600)  # half a minute
 def test_mistakes_are_caught(tmp_path: Path) -> None:
     target = tmp_path / "mutants.json"
-    ended = run("tests.sim.mutants", "--target", str(target))
+    ended = run("tests.sim.mutants", "--rule", "1", "--rule", "4", "--rule", "21", "--target", str(target))
     assert ended.returncode == 0, ended.stdout + ended.stderr
     found: dict[str, Any] = json.loads(target.read_text())
-    assert found["caught"] == found["total"] == len(MUTANTS)
+    assert set(found["names"]) == {mutant.name for mutant in MUTANTS if mutant.rule in (1, 4, 21)}
+    assert found["caught"] == found["total"] == len(found["names"])
     assert {mutant.rule for mutant in MUTANTS} == set(range(1, 24))
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
+
+
+def test_a_mistake_that_is_none_is_not_caught() -> None:
+    same = Mutant(1, "none", ((Desk, "_move", lambda move: move),))
+    assert hunt(same, most_orders=300) == Catch(False, 300, "")
 
 
 def test_a_failure_is_told_as_a_short_story_that_can_be_told_again() -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from unittest.mock import patch
@@ -39,7 +41,7 @@ from tests.sim.plan import Plan
 from tests.sim.runs import play
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
 
 __all__ = ["MUTANTS", "Catch", "Mutant", "hunt"]
 
@@ -67,9 +69,8 @@ class Mutant:
 
 @dataclass(frozen=True, slots=True)
 class Catch:
-    """Whether a mutant was caught, by what, and after how many orders."""
+    """Whether a mistake was caught, after how many orders, by what, and in which seed."""
 
-    mutant: Mutant
     caught: bool
     orders: int
     by: str
@@ -320,34 +321,43 @@ def hunt(mutant: Mutant, most_orders: int = MOST_ORDERS) -> Catch:
             seed = SHOWN_BY.get(mutant.name, 1) + played
             problems = play(Plan.of_seed(seed, ORDERS_A_SEED)).problems
             if problems:
-                return Catch(mutant, True, (played + 1) * ORDERS_A_SEED, problems[0], seed)
-    return Catch(mutant, False, most_orders, "")
+                return Catch(True, (played + 1) * ORDERS_A_SEED, problems[0], seed)
+    return Catch(False, most_orders, "")
+
+
+def _hunt_number(number: int) -> Catch:
+    return hunt(MUTANTS[number])
+
+
+def _hunted(numbers: list[int], jobs: int) -> Iterator[Catch]:
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        yield from pool.map(_hunt_number, numbers)
 
 
 def main(
+    rules: Annotated[list[int] | None, typer.Option("--rule", help="only the mistakes against this rule")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="processes")] = 2,
     target: Annotated[Path, typer.Option(help="where the result goes")] = TARGET,
 ) -> None:
     """Put one fault after the other into the gateway and see that the simulation of orders catches each."""
     console, began = Console(), time.monotonic()
-    catches = [hunt(mutant) for mutant in track(MUTANTS, "mutants", console=console)]
-    for catch in catches:
+    numbers = [number for number, mutant in enumerate(MUTANTS) if not rules or mutant.rule in rules]
+    if not numbers:
+        raise typer.BadParameter("no mistake breaks such a rule", param_hint="--rule")
+    catches = list(track(_hunted(numbers, jobs), "mutants", len(numbers), console=console))
+    for number, catch in zip(numbers, catches, strict=True):
+        mutant = MUTANTS[number]
         console.print(
             f"{'caught' if catch.caught else 'MISSED'} after {catch.orders:5} orders  "
-            f"{catch.mutant.rule:2} {catch.mutant.name}: {catch.by}"
+            f"{mutant.rule:2} {mutant.name}: {catch.by}"
         )
     found = {
         "caught": sum(catch.caught for catch in catches),
         "total": len(catches),
         "seconds": round(time.monotonic() - began, 1),
         "names": {
-            catch.mutant.name: {
-                "rule": catch.mutant.rule,
-                "caught": catch.caught,
-                "orders": catch.orders,
-                "seed": catch.seed,
-                "by": catch.by,
-            }
-            for catch in catches
+            MUTANTS[number].name: {"rule": MUTANTS[number].rule, **asdict(catch)}
+            for number, catch in zip(numbers, catches, strict=True)
         },
     }
     target.parent.mkdir(parents=True, exist_ok=True)
