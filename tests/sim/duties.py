@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from derivfleet.gateway.core.orders import Doubt, State
 from tests.sim.beside import STRANGER
-from tests.sim.records import DONE_BY_S
+from tests.sim.records import DONE_BY_S, LISTS, MONEY, OTHER, TRADE
 from tests.sim.virtual import NS_PER_S
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Duties:
             return world.life is life and now.state is State.UNKNOWN and now.doubt is Doubt.NONE
 
         def check_portfolio() -> None:
-            if is_nothing_done() and world.records.is_easy(since_ns):
+            if is_nothing_done() and world.records.is_easy(since_ns, MONEY, LISTS):
                 portfolios, statements = world.records.read_for(order, since_ns)
                 own_ns = order.lost_time_ns + STATEMENT_S * NS_PER_S
                 if not portfolios and not any(asked_ns < own_ns for asked_ns in statements):
@@ -162,7 +162,7 @@ class Duties:
         if world.life is None or not world.life.serving:
             return
         now_ns = world.timeline.now_ns
-        if world.records.is_easy(now_ns - LISTENS_AGAIN_S * NS_PER_S) and not any(
+        if world.records.is_easy(now_ns - LISTENS_AGAIN_S * NS_PER_S, OTHER) and not any(
             connection.streams.get(("transaction",)) for connection in world.exchange.connections.values()
         ):
             self._owes("under_read", "nobody listens to the account's transactions")
@@ -177,7 +177,7 @@ class Duties:
             return
         over_ns = (contract.decided_s + LATE_TICK_S + OVERDUE_S) * NS_PER_S
         due_ns = max(over_ns, self._world.moved_ns[order.order_id], self._born_ns)
-        if now_ns < due_ns + DONE_BY_S * NS_PER_S or not self._world.records.is_easy(due_ns):
+        if now_ns < due_ns + DONE_BY_S * NS_PER_S or not self._world.records.is_easy(due_ns, TRADE, MONEY, LISTS):
             return
         if not self._world.records.has_looked(order.contract_id, due_ns - (LATE_TICK_S + OVERDUE_S) * NS_PER_S):
             self._owes("under_read", f"{order.order_id} should have ended, and nobody looked at its contract")

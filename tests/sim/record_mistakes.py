@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from derivfleet.gateway.core.exits import DECIDED
 from derivfleet.gateway.core.orders import Doubted, NotFound
-from derivfleet.gateway.core.reconcile import fits, is_proven_absent
+from derivfleet.gateway.core.reconcile import Read, fits, is_proven_absent
 
 if TYPE_CHECKING:
     from derivfleet.gateway.core.leases import Leases
@@ -118,6 +118,10 @@ def given_out(judge: Any) -> Any:
 
 def each_minute(plan: Any) -> Any:
     return tuple(step for step in plan if step[0] < 2 or step[0] >= 60)
+
+
+def without_the_portfolio(plan: Any) -> Any:
+    return tuple(step for step in plan if step[1] is not Read.PORTFOLIO)
 
 
 def missing_at_once(look: Any) -> Any:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from derivfleet.gateway.core.orders import Order
     from tests.sim.world import World
 
-__all__ = ["Records"]
+__all__ = ["LISTS", "MONEY", "OTHER", "TRADE", "Records"]
 
 ABSENT_AFTER_S, LOOKED_AFTER_S = 30, 5
 LOOKS = 3
@@ -33,6 +33,17 @@ RESTS_S = 61
 REFUSED_S = 30
 """So long at most a socket that Deriv refuses is not asked for again."""
 READS = ("statement", "portfolio", "proposal_open_contract")
+TRADE, MONEY, LISTS, OTHER = "trade", "money", "lists", "other"
+LIMIT_OF = {
+    "buy": TRADE,
+    "sell": TRADE,
+    "proposal_open_contract": TRADE,
+    "statement": MONEY,
+    "balance": MONEY,
+    "portfolio": LISTS,
+    "transaction": OTHER,
+}
+"""Deriv's page "Limits": which calls are counted together, and so rest together."""
 CATCH_UP_S = 2
 """An order that a person has decided about is looked for by a statement of its own, and not by one for others first."""
 TURN_S = 0.3
@@ -80,7 +91,7 @@ class Records:
         """When a person has decided about an order whose receipt was for nothing: from then on it is looked for."""
         self.calm_ns = 0
         """Since when nothing has gone wrong with sockets."""
-        self._exceeded_ns = 0
+        self._exceeded_ns: dict[str, int] = dict.fromkeys((TRADE, MONEY, LISTS, OTHER), 0)
         self._refused_ns = 0
 
     def forget(self) -> None:
@@ -100,9 +111,10 @@ class Records:
         self.disturbed()
         self._refused_ns = self._world.timeline.now_ns
 
-    def exceeded(self) -> None:
-        """Deriv has refused a call for rate."""
-        self._exceeded_ns = self._world.timeline.now_ns
+    def _exceed(self, call: str) -> None:
+        """Deriv has refused a call for rate; it does not always tell which."""
+        names = [LIMIT_OF[call]] if call in LIMIT_OF else list(self._exceeded_ns)
+        self._exceeded_ns |= dict.fromkeys(names, self._world.timeline.now_ns)
 
     def lost(self, order: Order) -> None:
         """Rule 16: an order's answer was lost. Statements follow at their times, if nothing is in their way."""
@@ -111,7 +123,9 @@ class Records:
         def check(step_s: int) -> None:
             now = self._world.orders[order.order_id]
             due_ns = order.lost_time_ns + step_s * NS_PER_S
-            if now.state is not State.UNKNOWN or self._world.life is not life or not self.is_easy(order.lost_time_ns):
+            if now.state is not State.UNKNOWN or self._world.life is not life:
+                return
+            if not self.is_easy(order.lost_time_ns, MONEY, LISTS):
                 return
             if not any(read.serves(order) and read.asked_ns >= due_ns - NS_PER_S for read in self._statements):
                 what = f"no statement was read for {order.order_id} {step_s} s after its loss"
@@ -126,7 +140,9 @@ class Records:
 
         def check() -> None:
             now = self._world.orders[order.order_id]
-            if now.state is not State.CONFIRMED or self._world.life is not life or not self.is_easy(exit_.lost_time_ns):
+            if now.state is not State.CONFIRMED or self._world.life is not life:
+                return
+            if not self.is_easy(exit_.lost_time_ns, TRADE):
                 return
             if any(one.exit_id == exit_.exit_id and one.state is ExitState.UNKNOWN for one in now.exits) and not any(
                 read.contract_id == order.contract_id and read.asked_ns >= exit_.lost_time_ns
@@ -137,10 +153,11 @@ class Records:
 
         self._world.timeline.after(DONE_BY_S, check)
 
-    def is_easy(self, since_ns: int) -> bool:
-        """Whether nothing has kept reads from being made since then."""
+    def is_easy(self, since_ns: int, *limits: str) -> bool:
+        """Whether nothing has kept calls that count in some limits from being made since then."""
         world = self._world
-        is_alone = not world.plan.is_tight and since_ns - self._exceeded_ns > RESTS_S * NS_PER_S
+        exceeded_ns = max(self._exceeded_ns[limit] for limit in limits)
+        is_alone = not world.plan.is_tight and since_ns - exceeded_ns > RESTS_S * NS_PER_S
         is_let_in = since_ns - self._refused_ns > REFUSED_S * NS_PER_S
         return is_alone and is_let_in and self.calm_ns <= since_ns and not world.network.is_frozen
 
@@ -174,8 +191,8 @@ class Records:
         """The gateway has read a frame."""
         key = (number, frame.get("req_id", 0))
         read = self._asked.pop(key, None)
-        if "error" in frame and "Limit" in frame["error"].get("code", ""):
-            self.exceeded()
+        if "Limit" in frame.get("error", {}).get("code", ""):
+            self._exceed(frame.get("msg_type", ""))
         if read is not None:
             read.answered_ns = 0 if "error" in frame else self._world.timeline.now_ns
             self._turn_page(read, frame)

@@ -45,7 +45,9 @@ class Watch:
             return
         key = (order_id, exit_id)
         known = None if order is None else exit_of(order.exits, exit_id)
-        if known is None or known.state is not ExitState.SENT:
+        # The contract may have ended between the writing and the sending.
+        is_over = order is not None and order.state is State.SETTLED
+        if known is None or not known.sent_time_ns or (known.state is not ExitState.SENT and not is_over):
             self._wrong("unwritten", f"sale {exit_id} of {order_id} was sent, and in the journal it is {known}")
         if key in self._sales_left:
             self._wrong("sold_twice", f"sale {exit_id} of {order_id} was sent twice")

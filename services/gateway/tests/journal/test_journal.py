@@ -273,6 +273,17 @@ PRAGMA user_version=2;
 """
 
 
+def test_whose_orders_they_are_is_written_down_once(place: str) -> None:
+    journal = Journal(place, "JOURNAL")
+    assert journal.login_id("demo") == ""
+    journal.write_login_id("demo", "DOT1")
+    journal.write_login_id("demo", "DOT2")
+    journal.close()
+    journal = Journal(place, "JOURNAL")
+    assert (journal.login_id("demo"), journal.login_id("other")) == ("DOT1", "")
+    journal.close()
+
+
 def test_an_older_journal_is_brought_over(tmp_path: Path) -> None:
     path = tmp_path / "j"
     with sqlite3.connect(path) as old:

@@ -13,9 +13,9 @@ from derivfleet.deriv import requests
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway.core.orders import State
 from derivfleet.gateway.upstream.connection import EXIT_ROOM, MOST_IN_FLIGHT, CallRefusedError
-from derivfleet.gateway.upstream.entrance import EntryError
+from derivfleet.gateway.upstream.entrance import CredentialError, EntryError
 from derivfleet.gateway.upstream.line import NotConnectedError, Standing
-from derivfleet.gateway.upstream.pool import Role, SeatState, StreamsFullError
+from derivfleet.gateway.upstream.pool import Pool, Role, SeatState, StreamsFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -245,3 +245,30 @@ async def test_sockets_given_up_in_silence_count_until_deriv_has_noticed(opened:
         assert seat.state is SeatState.READY
         assert where(account, "ping").count("orders") > 3
         assert Call.PING in account.schedule.table.free
+
+
+async def test_only_the_account_that_the_journal_s_orders_are_about_is_entered(opened: Opened) -> None:
+    async with opened() as account:
+        assert account.pool.login_id == "DOT1"
+        told: list[str] = []
+        again = Pool("demo", account.pool.entrance, account.clock, lambda _: None)
+        again.on_login = told.append
+        again.login_id = "DOT1"
+        await again.start()
+        assert told == []
+        await again.close()
+        other = Pool("demo", account.pool.entrance, account.clock, lambda _: None)
+        other.on_login = told.append
+        other.login_id = "CR7"
+        with pytest.raises(
+            CredentialError, match=r"belongs to DOT1, but the orders of accounts\.demo are those of CR7"
+        ):
+            await other.start()
+        assert account.deriv.sockets[-1].close_code
+        assert (told, other.facts) == ([], None)
+        await other.close()
+        fresh = Pool("demo", account.pool.entrance, account.clock, lambda _: None)
+        fresh.on_login = told.append
+        await fresh.start()
+        assert told == ["DOT1"]
+        await fresh.close()

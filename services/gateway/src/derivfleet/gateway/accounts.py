@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from derivfleet.gateway.core.leases import Leases
 from derivfleet.gateway.core.schedule import GATEWAY, Schedule
 from derivfleet.gateway.desk import Desk
 from derivfleet.gateway.feeds import Feeds
+from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.reads import Reads
 from derivfleet.gateway.reconciler import Reconciler
 from derivfleet.gateway.tables import table_as_told, table_of
@@ -84,6 +86,7 @@ class AccountRoom:
         self.schedule = Schedule(limits, account.limits.headroom, weights, caps, stray_ns, fastest_ns, drift)
         entrance = entrance or _entrance(self.dialect, limits, account, settings, clock)
         self.pool = Pool(account.key, entrance, clock, self._count_entry)
+        self.pool.on_login = self._remember_login
         self._journal = feed.journal
         self._turns = Turns(self.schedule, clock, lambda blocks: self._journal.write_blocks(account.key, blocks))
         self.line = Line(self.pool, self._turns, clock, telemetry)
@@ -124,6 +127,7 @@ class AccountRoom:
     def recover(self) -> None:
         """Take up the orders and count the calls of an earlier run; before any call is served."""
         now_ns = self._clock.now_ns()
+        self.pool.login_id = self._journal.login_id(self.key)
         self.schedule.restore(self._journal.blocks(self.key, now_ns - 2 * HOUR_NS), now_ns)
         self.desk.recover()
 
@@ -181,6 +185,10 @@ class AccountRoom:
         # Entries are not held back: without a connection nothing else goes either, and backoff bounds them.
         for call in calls:
             self.schedule.note(call, self._clock.now_ns())
+
+    def _remember_login(self, login_id: str) -> None:
+        with suppress(JournalError):  # it has been logged; the next start learns it
+            self._journal.write_login_id(self.key, login_id)
 
     def _take_balance(self, frame: Frame) -> None:
         try:

@@ -376,6 +376,16 @@ class Journal:
         """The trades written down in the last day, oldest first. Raises JournalError."""
         return strangers.trades(self._store, account)
 
+    def login_id(self, account: str) -> str:
+        """Which of Deriv's accounts the orders of one of ours are about; empty if that was not written down yet."""
+        rows = self._store.read("SELECT login_id FROM logins WHERE account = ?", (account,))
+        return rows[0][0] if rows else ""
+
+    def write_login_id(self, account: str, login_id: str) -> None:
+        """Write that down, once and for all. Raises JournalError."""
+        insert = "INSERT INTO logins (account, login_id) VALUES (?, ?) ON CONFLICT (account) DO NOTHING"
+        self._commit([(insert, (account, login_id))], durable=False)
+
     def close(self) -> None:
         """Write what is unwritten, if that can be done, and let go of the database."""
         try:

@@ -95,6 +95,12 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (account, contract_id)
         )""",
     ),
+    (
+        """CREATE TABLE logins (
+            account TEXT PRIMARY KEY,
+            login_id TEXT NOT NULL
+        )""",
+    ),
 )
 """Each brings a journal from the version of its index to the next one. Never edit one that was released."""
 VERSION = len(_MIGRATIONS)

@@ -69,6 +69,10 @@ class Pool:
         self._clock = clock
         self.seats = {role: Seat(role, clock.now_ns()) for role in SEATS}
         self.facts: AccountFacts | None = None
+        self.login_id = ""
+        """The only one of Deriv's accounts that may be entered; empty if any may."""
+        self.on_login: Callable[[str], None] | None = None
+        """Hears which one it is, as soon as that is known."""
         self.on_stray: Callable[[Connection, str], None] | None = None
         """Given to every connection."""
         self._tasks: list[asyncio.Task[None]] = []
@@ -187,10 +191,16 @@ class Pool:
     async def _connection_for(self, seat: Seat) -> Connection:
         self._on_entry(self.entrance.entry_calls)
         connection, facts = await self.entrance.enter(f"{self.account}/{seat.role}")
-        if self.facts is not None and facts.login_id != self.facts.login_id:
+        if self.login_id not in ("", facts.login_id):
             await connection.close()
-            raise CredentialError("DERIV_TOKEN", f"now belongs to {facts.login_id}, it was {self.facts.login_id}")
-        self.facts = facts
+            raise CredentialError(
+                "DERIV_TOKEN",
+                f"belongs to {facts.login_id}, but the orders of accounts.{self.account} are those of {self.login_id}:"
+                " give the other account a key of its own, or the gateway another journal",
+            )
+        if not self.login_id and self.on_login is not None:
+            self.on_login(facts.login_id)
+        self.login_id, self.facts = facts.login_id, facts
         _log.info("connected", connection=connection.name, login_id=facts.login_id)
         return connection
 
