@@ -76,7 +76,7 @@ sim: setup ## play orders under faults and crashes, on virtual time (SEEDS=1-100
 	  $(call each,seed,$(SEED)) $(call each,each,$(EACH)) $(call each,only,$(ONLY)) $(if $(STORY),--story)
 
 mutants: setup ## put mistakes into the gateway, one by one, and see that the simulation of orders catches each (RULE="4 21" narrows it)
-	@$(BIN)/python -m tests.sim.mutants $(call each,rule,$(RULE)) $(call each,jobs,$(JOBS))
+	@$(BIN)/python -m tests.sim.mutants $(call each,rule,$(RULE)) $(call each,jobs,$(JOBS)) $(if $(RULE),--target build/mutants.part.json)
 
 bench-quota: setup ## play virtual days against the limits (HOURS=24 BOTS="10 1000" DEMAND=burst CLASS=trade DESIGN=fleet narrow it)
 	@$(BIN)/python -m bench.quota $(call each,hours,$(HOURS)) $(call each,bots,$(BOTS)) $(call each,demand,$(DEMAND)) \

@@ -24,6 +24,14 @@ APART_S = 4
 """Between the second of a purchase and its order's times: the slack of rule 7, a clock that is off, and rounding."""
 
 
+DECIDED_BY_END = frozenset({ExitState.DONE, ExitState.NOT_DONE})
+
+
+def _is_decided_by_end(order: Order, exit_: Exit) -> bool:
+    """Whether an exit was written down as sent, and then its contract has ended: that may come before its sending."""
+    return order.state is State.SETTLED and exit_.sent_time_ns > 0 and exit_.state in DECIDED_BY_END
+
+
 class Watch:
     """The rules at work."""
 
@@ -45,9 +53,7 @@ class Watch:
             return
         key = (order_id, exit_id)
         known = None if order is None else exit_of(order.exits, exit_id)
-        # The contract may have ended between the writing and the sending.
-        is_over = order is not None and order.state is State.SETTLED
-        if known is None or not known.sent_time_ns or (known.state is not ExitState.SENT and not is_over):
+        if known is None or order is None or not (known.state is ExitState.SENT or _is_decided_by_end(order, known)):
             self._wrong("unwritten", f"sale {exit_id} of {order_id} was sent, and in the journal it is {known}")
         if key in self._sales_left:
             self._wrong("sold_twice", f"sale {exit_id} of {order_id} was sent twice")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from derivfleet.gateway.core.orders import Attribution, Doubt, OrderTerms, State
 from derivfleet.gateway.reconciler import Reconciler
 
@@ -162,74 +160,6 @@ async def test_where_rows_name_their_app_only_the_own_ones_count(opened: Opened)
         assert order is not None
         assert (order.state, order.contract_id) == (State.CONFIRMED, row["contract_id"])
         assert account.desk.evidence.foreign_count == 1
-        await reconciler.stop()
-
-
-async def test_where_rows_name_their_app_what_the_stream_tells_is_left_to_them(opened: Opened) -> None:
-    async with opened() as account:
-        account.desk.evidence.own_app_id = 12345
-        account.deriv.on["proposal_open_contract"] = account.shown()
-        reconciler = Reconciler(account.desk)
-        await account.lose("o1", bought=True)
-        (row,) = account.deriv.purchases
-        theirs, ours = {**row, "contract_id": 777, "app_id": 999}, {**row, "app_id": 12345}
-        account.pushed(theirs)
-        account.deriv.purchases = [theirs]  # ours is shown later
-        await account.clock.advance(3)
-        assert account.deriv.calls("proposal_open_contract") == []
-        assert account.state("o1") == State.UNKNOWN
-        account.deriv.purchases = [theirs, ours]
-        await account.clock.advance(3)
-        order = account.desk.find("o1")
-        assert order is not None
-        assert (order.state, order.contract_id) == (State.CONFIRMED, row["contract_id"])
-        await reconciler.stop()
-
-
-@pytest.mark.parametrize("app_id", [None, 12345])
-async def test_what_a_list_does_not_describe_the_contract_does(opened: Opened, app_id: int | None) -> None:
-    async with opened() as account:
-        account.desk.evidence.own_app_id = app_id
-        reconciler = Reconciler(account.desk)
-        await account.lose("o1", bought=True)
-        (row,) = account.deriv.purchases
-        answer = account.shown(shortcode=row["shortcode"])
-        asked: list[Frame] = []
-
-        def contract(socket: Socket, frame: Frame) -> None:
-            asked.append(frame)
-            if len(asked) == 1:
-                account.deriv.refuse(socket, frame, "InternalServerError")
-            else:
-                answer(socket, frame)
-
-        row["shortcode"] = ""
-        account.deriv.on["proposal_open_contract"] = contract
-        await account.clock.advance(6)
-        order = account.desk.find("o1")
-        assert order is not None
-        assert (order.state, order.contract_id, len(asked)) == (State.CONFIRMED, row["contract_id"], 2)
-        assert account.desk.evidence.foreign_count == 0
-        await reconciler.stop()
-
-
-async def test_what_nobody_describes_is_no_proof_that_nothing_was_bought(opened: Opened) -> None:
-    async with opened() as account:
-        reconciler = Reconciler(account.desk)
-        account.deriv.on["proposal_open_contract"] = lambda socket, frame: account.deriv.refuse(
-            socket, frame, "InternalServerError"
-        )
-        await account.lose("o1", bought=True)
-        account.deriv.purchases[0]["shortcode"] = ""
-        await account.lose("o2", bought=False)
-        await account.clock.advance(50)
-        assert [account.state(name) for name in ("o1", "o2")] == [State.UNKNOWN] * 2
-        await account.clock.advance(20)
-        assert account.desk.unknown["o1"].doubt is Doubt.UNREADABLE
-        account.deriv.on["proposal_open_contract"] = account.shown(shortcode="DIGITOVER_1HZ100V_1.00_1_1T_4_0")
-        await account.clock.advance(200)  # two whole statements more
-        # Which of the two it was is a guess, as ever.
-        assert sorted(account.state(name) for name in ("o1", "o2")) == [State.CONFIRMED, State.NOT_FOUND]
         await reconciler.stop()
 
 

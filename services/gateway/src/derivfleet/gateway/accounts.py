@@ -99,6 +99,7 @@ class AccountRoom:
         lasts_ns = round(max(LEASE_LASTS_S, clock.fleet_s(LEASE_LASTS_S)) * 1e9)
         self.leases = {bot.name: Leases(bot.symbols, lasts_ns) for bot in fleet.bots if bot.name in self.bots}
         self.balance: Decimal | None = None
+        self._is_login_written = False
         self._clock = clock
         self._currency = account.currency
         self._account = account
@@ -128,6 +129,7 @@ class AccountRoom:
         """Take up the orders and count the calls of an earlier run; before any call is served."""
         now_ns = self._clock.now_ns()
         self.pool.login_id = self._journal.login_id(self.key)
+        self._is_login_written = bool(self.pool.login_id)
         self.schedule.restore(self._journal.blocks(self.key, now_ns - 2 * HOUR_NS), now_ns)
         self.desk.recover()
 
@@ -187,8 +189,10 @@ class AccountRoom:
             self.schedule.note(call, self._clock.now_ns())
 
     def _remember_login(self, login_id: str) -> None:
-        with suppress(JournalError):  # it has been logged; the next start learns it
-            self._journal.write_login_id(self.key, login_id)
+        if login_id and not self._is_login_written:
+            with suppress(JournalError):  # it has been logged, and is tried again with the next connection
+                self._journal.write_login_id(self.key, login_id)
+                self._is_login_written = True
 
     def _take_balance(self, frame: Frame) -> None:
         try:

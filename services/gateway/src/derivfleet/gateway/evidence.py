@@ -35,30 +35,25 @@ KEPT = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A purchase of which only its price is known: that is what the stream tells, and a row without a shortcode."""
+    """A purchase as the stream tells of it: without saying what was bought."""
 
     contract_id: int
     symbol: str | None
     price: Decimal
     epoch_s: int
     seen_ns: int
-    is_listed: bool = False
-    """Whether a list has shown it, and not as another app's."""
     is_looked_at: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A purchase as a list tells of it. ``purchase`` is None if it is of a kind that the fleet does not buy, and if the
-    row does not tell what it is (``is_blank``).
-    """
+    """A purchase as a list tells of it. ``purchase`` is None if it is of a kind that the fleet does not buy."""
 
     contract_id: int
     price: Decimal
     epoch_s: int
     app_id: int | None
     purchase: Purchase | None
-    is_blank: bool = False
 
 
 class Evidence:
@@ -129,8 +124,7 @@ class Evidence:
             if any(map(like, in_flight)):
                 continue
             if any(like(order) and not self._foreign_near(order) for order in lost):
-                # A contract does not tell whose it is; where lists do, they have to.
-                if len(found) < most and not one.is_looked_at and (self.own_app_id is None or one.is_listed):
+                if len(found) < most and not one.is_looked_at:
                     self._sightings[one.contract_id] = replace(one, is_looked_at=True)
                     found.append(one)
             elif not any(map(like, lost)) and now_ns - one.seen_ns >= FOREIGN_AFTER_NS:
@@ -155,29 +149,12 @@ class Evidence:
             trade = ForeignTrade(row.contract_id, symbol, row.price, row.epoch_s)
             if self.own_app_id is not None and row.app_id not in (None, self.own_app_id):
                 self.is_foreign(trade)
-            elif row.is_blank:
-                if row.contract_id not in self.purchases:
-                    self._see_blank(row, now_ns)
             elif purchase is not None and any(fits(order, purchase, now_ns, slack_s) for order in lost):
                 self.seen_closely(purchase)
             elif purchase is not None and any(fits(order, purchase, now_ns, slack_s) for order in in_flight):
                 continue
             elif now_ns - row.epoch_s * 10**9 >= FOREIGN_AFTER_NS:
                 self.is_foreign(trade)
-
-    def _see_blank(self, row: Row, now_ns: int) -> None:
-        """A list does not tell what was bought: the contract itself has to, and is asked once for each reading."""
-        before = self._sightings.get(row.contract_id)
-        if before is None:
-            before = Sighting(row.contract_id, None, row.price, row.epoch_s, now_ns)
-        self.see(replace(before, is_listed=True, is_looked_at=False))
-
-    def may_be_blank(self, order: Order, now_ns: int, slack_s: float) -> bool:
-        """Whether a list shows something that can be this order, and nobody knows yet what it is."""
-        return any(
-            one.is_listed and looks_like(order, one.symbol, one.price, one.epoch_s, now_ns, slack_s)
-            for one in self._sightings.values()
-        )
 
     def unclaimed(self, lost: Sequence[Order], now_ns: int, slack_s: float) -> list[Purchase]:
         """The purchases that may be these orders."""

@@ -50,7 +50,7 @@ def of_statement(row: StatementRow) -> Row | None:
     if row.contract_id is None:
         return None
     purchase = _purchase(row.shortcode, row.contract_id, row.transaction_id, -row.amount, row.transaction_time_s)
-    return Row(row.contract_id, -row.amount, row.transaction_time_s, row.app_id, purchase, not row.shortcode)
+    return Row(row.contract_id, -row.amount, row.transaction_time_s, row.app_id, purchase)
 
 
 def of_portfolio(codec: Codec, frame: Frame) -> list[Row]:
@@ -62,7 +62,6 @@ def of_portfolio(codec: Codec, frame: Frame) -> list[Row]:
             row.purchase_time_s,
             row.app_id,
             _purchase(row.shortcode, row.contract_id, row.transaction_id, row.buy_price, row.purchase_time_s),
-            not row.shortcode,
         )
         for row in codec.decode_portfolio(frame)
     ]

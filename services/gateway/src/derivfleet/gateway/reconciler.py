@@ -209,8 +209,7 @@ class Reconciler:
         if complete:
             for name in names:
                 entry = self._lost[name]
-                if not self._evidence.may_be_blank(entry.order, self._clock.now_ns(), self._slack_s):
-                    self._lost[name] = LostOrder(entry.order, entry.clean_reads + 1, now_ns)
+                self._lost[name] = LostOrder(entry.order, entry.clean_reads + 1, now_ns)
 
     def _take(self, rows: Sequence[lists.Row]) -> None:
         self._evidence.take(rows, self._orders(), self._desk.in_flight(), self._clock.now_ns(), self._slack_s)

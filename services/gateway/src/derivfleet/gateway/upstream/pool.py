@@ -72,7 +72,7 @@ class Pool:
         self.login_id = ""
         """The only one of Deriv's accounts that may be entered; empty if any may."""
         self.on_login: Callable[[str], None] | None = None
-        """Hears which one it is, as soon as that is known."""
+        """Hears which one it is, with each connection."""
         self.on_stray: Callable[[Connection, str], None] | None = None
         """Given to every connection."""
         self._tasks: list[asyncio.Task[None]] = []
@@ -198,9 +198,9 @@ class Pool:
                 f"belongs to {facts.login_id}, but the orders of accounts.{self.account} are those of {self.login_id}:"
                 " give the other account a key of its own, or the gateway another journal",
             )
-        if not self.login_id and self.on_login is not None:
-            self.on_login(facts.login_id)
         self.login_id, self.facts = facts.login_id, facts
+        if self.on_login is not None:
+            self.on_login(facts.login_id)
         _log.info("connected", connection=connection.name, login_id=facts.login_id)
         return connection
 
