@@ -47,6 +47,7 @@ class Duties:
         self._heard_ns: dict[int, int] = {}
         """When the stream has told of a purchase."""
         self._born_ns = 0
+        self._silent_looks = 0
         self._likes: Counter[tuple[Decimal, str]] = Counter(
             (terms.stake, terms.symbol)
             for terms in (
@@ -162,9 +163,10 @@ class Duties:
         if world.life is None or not world.life.serving:
             return
         now_ns = world.timeline.now_ns
-        if world.records.is_easy(now_ns - LISTENS_AGAIN_S * NS_PER_S, OTHER) and not any(
-            connection.streams.get(("transaction",)) for connection in world.exchange.connections.values()
-        ):
+        listens = any(connection.streams.get(("transaction",)) for connection in world.exchange.connections.values())
+        self._silent_looks = 0 if listens else self._silent_looks + 1
+        # A socket that has just ended there ends here a moment later.
+        if self._silent_looks > 1 and world.records.is_easy(now_ns - LISTENS_AGAIN_S * NS_PER_S, OTHER):
             self._owes("under_read", "nobody listens to the account's transactions")
         for order in world.orders.values():
             if order.state is State.CONFIRMED:
