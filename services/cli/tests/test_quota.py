@@ -102,9 +102,12 @@ async def test_on_a_terminal_it_is_live_until_ctrl_c(fleet: Fleet) -> None:
     master, slave = pty.openpty()
     environment = os.environ | {"COLUMNS": "100", "LINES": "24", "TERM": "xterm"}
     words = [sys.executable, "-m", "derivfleet.cli", "quota", "--watch", "0.2", "--run-dir", str(fleet.folder.path)]
+    # A shell starts its background jobs deaf to Ctrl-C, and so would be what they start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = await asyncio.create_subprocess_exec(
         *words, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
     )
+    signal.signal(signal.SIGINT, before)
     os.close(slave)
     seen = bytearray()
     loop = asyncio.get_running_loop()
