@@ -46,6 +46,8 @@ LIMIT_OF = {
 """Deriv's page "Limits": which calls are counted together, and so rest together."""
 CATCH_UP_S = 2
 """An order that a person has decided about is looked for by a statement of its own, and not by one for others first."""
+WRITTEN_AFTER_S = 0.01
+"""What a gateway has read is written down by then."""
 TURN_S = 0.3
 """Between the moment a read serves from, and its frame."""
 
@@ -86,7 +88,7 @@ class Records:
         self._portfolios: list[_Read] = []
         self._sales: dict[tuple[int, int], tuple[str, str]] = {}
         self.receipted: set[tuple[str, str]] = set()
-        """Exits whose receipts a gateway has read, in whichever life."""
+        """Exits whose receipts a gateway has read and lived to write down."""
         self.decided_ns: dict[str, int] = {}
         """When a person has decided about an order whose receipt was for nothing: from then on it is looked for."""
         self.calm_ns = 0
@@ -200,7 +202,17 @@ class Records:
         if frame.get("msg_type") in READS:
             self._world.note(f"{frame['msg_type']} on {number} is read: {frame.get('error', 'an answer')}")
         if frame.get("msg_type") == "sell" and frame.get("sell") and key in self._sales:
-            self.receipted.add(self._sales[key])
+            self._receipt(self._sales[key])
+
+    def _receipt(self, sale: tuple[str, str]) -> None:
+        """A gateway has read a sale's receipt; it is known from then on if it did not die over it."""
+        life = self._world.life
+
+        def check() -> None:
+            if self._world.life is life:
+                self.receipted.add(sale)
+
+        self._world.timeline.after(WRITTEN_AFTER_S, check)
 
     def _turn_page(self, read: _Read, frame: dict[str, Any]) -> None:
         """What was read of a statement: it is whole with a page that is not full, if each before it was read."""
@@ -297,7 +309,8 @@ class Records:
             is_looked_for = order.state in (State.UNKNOWN, State.NOT_FOUND) and order.doubt is not Doubt.NO_CONTRACT
             if not is_looked_for or not order.lost_time_ns:
                 continue
-            before = next((one for one in reversed(self._statements) if one.serves(order)), None)
+            first_pages = (one for one in reversed(self._statements) if not one.offset)
+            before = next((one for one in first_pages if one.serves(order)), None)
             since_ns = self.decided_ns.get(order.order_id, 0) + CATCH_UP_S * NS_PER_S
             if before is None or not before.is_answered or before.asked_ns < since_ns:
                 return
