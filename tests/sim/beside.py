@@ -99,14 +99,15 @@ class Stranger:
         if not is_strange and self._world.plans[owner].kind == MISNAMED:
             return  # by the receipt it is nobody's
 
-        def check() -> None:
+        def check(might_be_ours: bool = False) -> None:
             if self._world.life is not life or life.loop.stands_until_ns > self._world.timeline.now_ns - round(
                 TOLD_AFTER_S * 1e9
             ):
                 return
             is_told = any(trade.contract_id == contract_id for trade in life.room.desk.evidence.newest_foreign(1_000))
-            if is_strange and not is_told and self._may_be_ours(contract_id):
-                self._world.timeline.after(TOLD_AFTER_S, check)
+            may_be_ours = is_strange and self._may_be_ours(contract_id)
+            if not is_told and (may_be_ours or might_be_ours):
+                self._world.timeline.after(TOLD_AFTER_S, lambda: check(may_be_ours))
             elif is_told != is_strange:
                 what = "a stranger's, and nobody tells" if is_strange else "the fleet's, and called a stranger's"
                 self._world.violations.append(f"mistaken: {contract_id} is {what}")
@@ -121,6 +122,8 @@ class Operator:
         self._world = world
         self._seen_ns: dict[str, int] = {}
         self._tried_ns: dict[str, int] = {}
+        self.asks_about: list[tuple[Life, int]] = []
+        """Contracts that a gateway looks at for a person just now; what it sees there decides about nothing else."""
         self._random = random.Random(f"operator/{world.plan.seed}")
 
     def look(self, life: Life) -> None:
@@ -152,7 +155,7 @@ class Operator:
             await self._say_wrongly(life, order, self._random.choice([wrong[0], wrong[-1], NO_CONTRACT]))
             now = world.orders[order.order_id]
             if now.state is State.UNKNOWN and is_over and self._random.random() < RIGHTLY:
-                await resolve(life.room.desk, now, right[0] if right else 0, "operator")
+                await self._say(life, now, right[0] if right else 0)
         except (ResolveRefusedError, CallRefusedError, AnswerLostError, TurnRefusedError, JournalError) as error:
             world.note(f"the operator hears {type(error).__name__} about {order.order_id}")
 
@@ -165,7 +168,7 @@ class Operator:
             for contract_id in dict.fromkeys(wrong[:1] + wrong[-1:]):
                 await self._say_wrongly(life, order, contract_id)
             world.note(f"the operator says that {order.order_id} is {mine}")
-            await resolve(desk, desk.find(order.order_id) or order, mine[0] if mine else 0, "operator")
+            await self._say(life, desk.find(order.order_id) or order, mine[0] if mine else 0)
         except (ResolveRefusedError, CallRefusedError, AnswerLostError, TurnRefusedError, JournalError) as error:
             world.note(f"the operator hears {type(error).__name__} about {order.order_id}")
 
@@ -184,10 +187,17 @@ class Operator:
         terms = world.stranger.terms[contract_id] if owner == STRANGER else world.plans[owner].terms
         return world.claims.get(contract_id, order.order_id) != order.order_id or terms != order.terms
 
-    async def _say_wrongly(self, life: Life, order: Order, contract_id: int) -> None:
-        desk = life.room.desk
+    async def _say(self, life: Life, order: Order, contract_id: int) -> None:
+        asks = (life, contract_id)
+        self.asks_about.append(asks)
         try:
-            await resolve(desk, desk.find(order.order_id) or order, contract_id, "operator")
+            await resolve(life.room.desk, order, contract_id, "operator")
+        finally:
+            self.asks_about.remove(asks)
+
+    async def _say_wrongly(self, life: Life, order: Order, contract_id: int) -> None:
+        try:
+            await self._say(life, life.room.desk.find(order.order_id) or order, contract_id)
         except ResolveRefusedError:
             return
         self._world.violations.append(f"wrong_word: {contract_id} was taken for {order.order_id}")

@@ -152,7 +152,8 @@ class Duties:
                 what = f"{contract_id} was looked at and can only be {order.order_id}, which is unknown still"
                 self._owes("ignored_news", what)
 
-        if self._open_to_the_stream(contract_id) is not None:
+        is_for_a_person = (life, contract_id) in self._world.operator.asks_about
+        if not is_for_a_person and self._open_to_the_stream(contract_id) is not None:
             self._world.timeline.after(AT_ONCE_S, check)
 
     # All the time
@@ -181,6 +182,8 @@ class Duties:
         due_ns = max(over_ns, self._world.moved_ns[order.order_id], self._born_ns)
         if now_ns < due_ns + DONE_BY_S * NS_PER_S or not self._world.records.is_easy(due_ns, TRADE, MONEY, LISTS):
             return
+        if self._world.records.is_looking():
+            return  # contracts that end together are looked at one after the other
         if not self._world.records.has_looked(order.contract_id, due_ns - (LATE_TICK_S + OVERDUE_S) * NS_PER_S):
             self._owes("under_read", f"{order.order_id} should have ended, and nobody looked at its contract")
 

@@ -238,6 +238,11 @@ class Records:
         """Whether a contract was asked for, since an instant."""
         return any(read.contract_id == contract_id and read.asked_ns >= since_ns for read in self._contracts)
 
+    def is_looking(self) -> bool:
+        """Whether a contract is being read."""
+        since_ns = self._world.timeline.now_ns - DONE_BY_S * NS_PER_S
+        return any(read.contract_id and read.asked_ns >= since_ns for read in self._asked.values())
+
     def read_for(self, order: Order, since_ns: int) -> tuple[list[int], list[int]]:
         """When portfolios, and statements that serve an order, were asked for since an instant."""
         portfolios = [read.asked_ns for read in self._portfolios if read.asked_ns >= since_ns]
