@@ -48,7 +48,7 @@ run: setup ## run ten bots against the built-in simulator (DURATION=60 stops by 
 
 test: setup ## run all tests but those in a browser and print the coverage
 	@mkdir -p build/coverage && rm -f build/coverage/*
-	@$(BIN)/coverage run -m pytest -q -n auto --maxprocesses 4 --dist loadfile --ignore tests/browser
+	@$(BIN)/coverage run -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --ignore tests/browser
 	@echo "the web page was not tried in a browser: make browser does"
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report
 
