@@ -106,6 +106,7 @@ class Stranger:
                 return
             is_told = any(trade.contract_id == contract_id for trade in life.room.desk.evidence.newest_foreign(1_000))
             may_be_ours = is_strange and self._may_be_ours(contract_id)
+            # An order that it might have been has found its own a moment ago: the next round calls this one foreign.
             if not is_told and (may_be_ours or might_be_ours):
                 self._world.timeline.after(TOLD_AFTER_S, lambda: check(may_be_ours))
             elif is_told != is_strange:
