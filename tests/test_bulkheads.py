@@ -46,7 +46,7 @@ async def connected(
 
 async def test_a_flood_is_refused_and_the_others_are_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Leases are not what is tried here, and two thousand calls may take a slow machine longer than one lasts.
-    monkeypatch.setattr("derivfleet.gateway.accounts.LEASE_LASTS_S", 600.0)
+    monkeypatch.setattr("derivfleet.gateway.account.account.LEASE_LASTS_S", 600.0)
     limits = [{"key": "demo", "limits": {"headroom": 0.05}}]
     async with (
         house(tmp_path, bots=[one_bot("one"), one_bot("two")], accounts=limits, speed=1) as fleet,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from derivfleet.gateway.desk import Desk
+from derivfleet.gateway.orders.purchases import Desk
 from tests.sim.judge import COUNTS, judge
 from tests.sim.mutants import MUTANTS, Catch, Mutant, hunt
 from tests.sim.plan import KINDS, POINTS, CrashPlan, Plan

@@ -15,7 +15,7 @@ from bench.gateway.processes import Program, free_port
 from bench.gateway.world import ACCOUNT, APP_ID, EPOCH_S, LIFTED, SYMBOL, TOKEN, bot_name, old_order
 from derivfleet.common.rpc.identity import Role, issue_tokens
 from derivfleet.deriv.limits import OPTIONS_LIMITS
-from derivfleet.gateway.core.orders import State
+from derivfleet.gateway.core.orders.order import State
 from derivfleet.gateway.journal.journal import Journal, open_store
 
 if TYPE_CHECKING:

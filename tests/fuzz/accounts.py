@@ -14,11 +14,11 @@ from derivfleet.common.fleet import Fleet
 from derivfleet.common.telemetry import Telemetry
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.vocabulary import Call, Dialect
-from derivfleet.gateway.accounts import AccountRoom
-from derivfleet.gateway.core.orders import FINAL, OrderTerms
+from derivfleet.gateway.account.account import AccountRoom
+from derivfleet.gateway.core.orders.denials import DerivSickError, OrderDoubtfulError
+from derivfleet.gateway.core.orders.order import FINAL, OrderTerms
 from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.journal.journal import Journal
-from derivfleet.gateway.refusals import DerivSickError, OrderDoubtfulError
 from derivfleet.gateway.settings import GatewaySettings
 from derivfleet.gateway.upstream.connection import Connection
 from derivfleet.gateway.upstream.entrance import AccountFacts

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.vocabulary import Dialect
 from derivfleet.gateway import wording
-from derivfleet.gateway.core.orders import Doubt, State
+from derivfleet.gateway.core.orders.denials import ResolveRefusedError
+from derivfleet.gateway.core.orders.order import Doubt, State
 from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.refusals import ResolveRefusedError
-from derivfleet.gateway.resolutions import resolve
+from derivfleet.gateway.reconciling.resolutions import resolve
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
 from derivfleet.gateway.upstream.line import TurnRefusedError
 from tests.sim.plan import MISNAMED
 
 if TYPE_CHECKING:
-    from derivfleet.gateway.core.foreign import ForeignTrade
-    from derivfleet.gateway.core.orders import Order, OrderTerms
+    from derivfleet.gateway.core.orders.order import Order, OrderTerms
+    from derivfleet.gateway.core.reconcile.foreign_trades import ForeignTrade
     from tests.sim.life import Life
     from tests.sim.world import World
 

@@ -9,22 +9,22 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.exits import DECIDED, ExitKind, ExitState, ExitTerms, exit_of
-from derivfleet.gateway.core.orders import FINAL, State
-from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.refusals import (
+from derivfleet.gateway.core.orders.denials import (
     DeskClosedError,
     DifferentOrderError,
     ExitRefusedError,
     LeaseLostError,
     OrderDoubtfulError,
 )
+from derivfleet.gateway.core.orders.exit import DECIDED, ExitKind, ExitState, ExitTerms, exit_of
+from derivfleet.gateway.core.orders.order import FINAL, State
+from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.upstream.line import TurnRefusedError
 from tests.sim.plan import BOTS, SYMBOLS
 from tests.sim.wire import ASKED_FOR, EXIT, LEASE, MAY_BUY
 
 if TYPE_CHECKING:
-    from derivfleet.gateway.core.orders import Order, OrderTerms
+    from derivfleet.gateway.core.orders.order import Order, OrderTerms
     from tests.sim.plan import OrderPlan
     from tests.sim.world import World
 

@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from derivfleet.gateway.core.orders import Doubt, State
+from derivfleet.gateway.core.orders.order import Doubt, State
 from tests.sim.beside import STRANGER
 from tests.sim.records import DONE_BY_S, LISTS, MONEY, OTHER, TRADE
 from tests.sim.virtual import NS_PER_S
@@ -17,7 +17,7 @@ from tests.sim.virtual import NS_PER_S
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from derivfleet.gateway.core.orders import Order, OrderTerms
+    from derivfleet.gateway.core.orders.order import Order, OrderTerms
     from tests.sim.life import Life
     from tests.sim.world import World
 

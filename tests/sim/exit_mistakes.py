@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from derivfleet.gateway.core.exits import DECIDED, Ending, ExitDenied, ExitDone, ExitSent, ExitState, exit_of
-from derivfleet.gateway.core.orders import ExitMoved, State, advance
+from derivfleet.gateway.core.orders.exit import DECIDED, Ending, ExitDenied, ExitDone, ExitSent, ExitState, exit_of
+from derivfleet.gateway.core.orders.order import ExitMoved, State, advance
 
 if TYPE_CHECKING:
-    from derivfleet.gateway.exits import Exits
+    from derivfleet.gateway.orders.exits import Exits
 
 
 def sent_in_memory(move: Any) -> Any:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.exits import DECIDED, ExitState
-from derivfleet.gateway.core.orders import FINAL, Doubt, State
+from derivfleet.gateway.core.orders.exit import DECIDED, ExitState
+from derivfleet.gateway.core.orders.order import FINAL, Doubt, State
 from tests.sim.beside import STRANGER
 from tests.sim.plan import BOTS
 
 if TYPE_CHECKING:
-    from derivfleet.gateway.core.orders import Order, OrderTerms
+    from derivfleet.gateway.core.orders.order import Order, OrderTerms
     from derivfleet.simulator.core.contracts import Contract
     from tests.sim.world import World
 

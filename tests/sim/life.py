@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from warnings import catch_warnings, simplefilter
 
 from derivfleet.common.fleet import Fleet
-from derivfleet.gateway.accounts import AccountRoom
-from derivfleet.gateway.core.orders import State
+from derivfleet.gateway.account.account import AccountRoom
+from derivfleet.gateway.core.orders.order import State
 from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.journal.journal import Journal
 from derivfleet.gateway.journal.sqlite import SqliteStore
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from derivfleet.gateway.core.blocks import Block
-    from derivfleet.gateway.core.orders import Order
+    from derivfleet.gateway.core.orders.order import Order
     from derivfleet.gateway.journal.store import Step
     from tests.sim.plan import CrashPlan
     from tests.sim.virtual import Timeline

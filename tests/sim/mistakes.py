@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from derivfleet.deriv.errors import MalformedAnswer, Outcome
-from derivfleet.gateway.core.orders import (
+from derivfleet.gateway.core.orders.denials import OrderDoubtfulError
+from derivfleet.gateway.core.orders.order import (
     Attribution,
     Confirmed,
     Denied,
@@ -22,17 +23,16 @@ from derivfleet.gateway.core.orders import (
     State,
     advance,
 )
-from derivfleet.gateway.core.reconcile import differing_term, fits
-from derivfleet.gateway.reconciler import UNREADABLE, Reconciler
-from derivfleet.gateway.refusals import OrderDoubtfulError
+from derivfleet.gateway.core.reconcile.lost_orders import differing_term, fits
+from derivfleet.gateway.reconciling.reconciler import UNREADABLE, Reconciler
 from derivfleet.gateway.upstream.connection import AnswerLostError, Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from derivfleet.gateway.desk import Desk
     from derivfleet.gateway.journal.journal import Journal
-    from derivfleet.gateway.settlements import Settlements
+    from derivfleet.gateway.orders.purchases import Desk
+    from derivfleet.gateway.orders.settlements import Settlements
     from derivfleet.gateway.upstream.line import Line
 
 

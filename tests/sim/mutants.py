@@ -19,19 +19,22 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from derivfleet.gateway import desk as desks
-from derivfleet.gateway import evidence, exits, lists, resolutions
-from derivfleet.gateway import reconciler as reconcilers
-from derivfleet.gateway.core import orders, reconcile
 from derivfleet.gateway.core.leases import Leases
-from derivfleet.gateway.core.skew import Skew
-from derivfleet.gateway.desk import Desk
-from derivfleet.gateway.evidence import Evidence
-from derivfleet.gateway.exits import Exits
+from derivfleet.gateway.core.orders import order as orders
+from derivfleet.gateway.core.orders.clock_skew import Skew
+from derivfleet.gateway.core.reconcile import lost_orders as reconcile
 from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.journal.journal import Journal
-from derivfleet.gateway.reconciler import Reconciler
-from derivfleet.gateway.settlements import Settlements
+from derivfleet.gateway.orders import exits
+from derivfleet.gateway.orders import purchases as desks
+from derivfleet.gateway.orders.exits import Exits
+from derivfleet.gateway.orders.purchases import Desk
+from derivfleet.gateway.orders.settlements import Settlements
+from derivfleet.gateway.reconciling import evidence, resolutions
+from derivfleet.gateway.reconciling import reconciler as reconcilers
+from derivfleet.gateway.reconciling import records as lists
+from derivfleet.gateway.reconciling.evidence import Evidence
+from derivfleet.gateway.reconciling.reconciler import Reconciler
 from derivfleet.gateway.upstream import pool
 from derivfleet.gateway.upstream.connection import Connection
 from derivfleet.gateway.upstream.line import Line, Standing

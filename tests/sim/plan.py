@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from derivfleet.deriv.vocabulary import Call
-from derivfleet.gateway.core.orders import OrderTerms
+from derivfleet.gateway.core.orders.order import OrderTerms
 from derivfleet.simulator.core.faults import FaultKind, FaultRule
 
 __all__ = ["AMBIENT", "BOTS", "CALL_FAULTS", "KINDS", "POINTS", "SYMBOLS", "Ambient", "CrashPlan", "OrderPlan", "Plan"]

@@ -11,7 +11,7 @@ from tests.sim.plan import BOTS
 from tests.sim.virtual import NS_PER_S
 
 if TYPE_CHECKING:
-    from derivfleet.gateway.core.orders import Order
+    from derivfleet.gateway.core.orders.order import Order
     from tests.sim.life import Life
     from tests.sim.world import World
 

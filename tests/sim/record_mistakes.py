@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from derivfleet.gateway.core.exits import DECIDED
-from derivfleet.gateway.core.orders import Doubted, NotFound
-from derivfleet.gateway.core.reconcile import Read, fits, is_proven_absent
+from derivfleet.gateway.core.orders.exit import DECIDED
+from derivfleet.gateway.core.orders.order import Doubted, NotFound
+from derivfleet.gateway.core.reconcile.lost_orders import Read, fits, is_proven_absent
 
 if TYPE_CHECKING:
     from derivfleet.gateway.core.leases import Leases
-    from derivfleet.gateway.core.skew import Skew
-    from derivfleet.gateway.desk import Desk
-    from derivfleet.gateway.reconciler import Reconciler
+    from derivfleet.gateway.core.orders.clock_skew import Skew
+    from derivfleet.gateway.orders.purchases import Desk
+    from derivfleet.gateway.reconciling.reconciler import Reconciler
 
 
 def any_epoch(_allows: Any) -> Any:

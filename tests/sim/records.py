@@ -9,14 +9,14 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from derivfleet.gateway.core.exits import ExitState
-from derivfleet.gateway.core.orders import Doubt, State
-from derivfleet.gateway.core.reconcile import end_s
+from derivfleet.gateway.core.orders.exit import ExitState
+from derivfleet.gateway.core.orders.order import Doubt, State
+from derivfleet.gateway.core.reconcile.lost_orders import end_s
 from tests.sim.virtual import NS_PER_S
 
 if TYPE_CHECKING:
-    from derivfleet.gateway.core.exits import Exit
-    from derivfleet.gateway.core.orders import Order
+    from derivfleet.gateway.core.orders.exit import Exit
+    from derivfleet.gateway.core.orders.order import Order
     from tests.sim.world import World
 
 __all__ = ["LISTS", "MONEY", "OTHER", "TRADE", "Records"]

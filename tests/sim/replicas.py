@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.accounts import LEASE_LASTS_S
+from derivfleet.gateway.account.account import LEASE_LASTS_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable

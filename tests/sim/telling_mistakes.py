@@ -10,18 +10,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from derivfleet.deriv.errors import Outcome
-from derivfleet.gateway.core.exits import ExitLost
-from derivfleet.gateway.core.orders import Confirmed, Doubt, Lost, Sent, advance
+from derivfleet.gateway.core.orders.denials import LeaseLostError
+from derivfleet.gateway.core.orders.exit import ExitLost
+from derivfleet.gateway.core.orders.order import Confirmed, Doubt, Lost, Sent, advance
 from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.refusals import LeaseLostError
 from derivfleet.gateway.upstream.connection import AnswerLostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from derivfleet.gateway.core.leases import Leases
-    from derivfleet.gateway.desk import Desk
     from derivfleet.gateway.journal.feed import Feed
+    from derivfleet.gateway.orders.purchases import Desk
     from derivfleet.gateway.upstream.connection import Connection
     from derivfleet.gateway.upstream.line import Standing
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.exits import ExitState, exit_of
-from derivfleet.gateway.core.orders import FINAL, Attribution, Doubt, State
+from derivfleet.gateway.core.orders.exit import ExitState, exit_of
+from derivfleet.gateway.core.orders.order import FINAL, Attribution, Doubt, State
 from tests.sim.beside import STRANGER
 
 if TYPE_CHECKING:
-    from derivfleet.gateway.core.exits import Exit
-    from derivfleet.gateway.core.orders import Order
-    from derivfleet.gateway.desk import Desk
+    from derivfleet.gateway.core.orders.exit import Exit
+    from derivfleet.gateway.core.orders.order import Order
+    from derivfleet.gateway.orders.purchases import Desk
     from tests.sim.plan import OrderPlan
     from tests.sim.world import World
 

@@ -14,9 +14,9 @@ from unittest.mock import patch
 
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.telemetry import Telemetry
-from derivfleet.gateway import lists
-from derivfleet.gateway.core.orders import FINAL, State
+from derivfleet.gateway.core.orders.order import FINAL, State
 from derivfleet.gateway.journal.journal import Journal
+from derivfleet.gateway.reconciling import records as lists
 from derivfleet.simulator.core.exchange import Credentials, Exchange
 from derivfleet.simulator.core.settings import SimulatorSettings
 from tests.sim.beside import STRANGER, Operator, Stranger
@@ -34,7 +34,7 @@ from tests.sim.wire import MAY_BUY, Network
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from derivfleet.gateway.core.orders import Order
+    from derivfleet.gateway.core.orders.order import Order
     from tests.sim.plan import Ambient, Plan
     from tests.sim.wire import Wire
 

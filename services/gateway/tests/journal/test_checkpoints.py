@@ -6,7 +6,7 @@ import time
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.orders import Order, OrderTerms, State
+from derivfleet.gateway.core.orders.order import Order, OrderTerms, State
 from derivfleet.gateway.journal.checkpoints import Checkpoints
 from derivfleet.gateway.journal.journal import Journal
 

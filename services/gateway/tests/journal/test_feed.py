@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from derivfleet.gateway.core.orders import Order, OrderTerms, State
+from derivfleet.gateway.core.orders.order import Order, OrderTerms, State
 from derivfleet.gateway.journal.feed import EVERYBODY, Feed
 from derivfleet.gateway.journal.journal import Journal
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from derivfleet.gateway.core.orders import (
+from derivfleet.gateway.core.orders.order import (
     FINAL,
     Confirmed,
     Denied,
@@ -26,7 +26,7 @@ from derivfleet.gateway.core.orders import (
     State,
     advance,
 )
-from derivfleet.gateway.core.tally import Tallies
+from derivfleet.gateway.core.orders.tally import Tallies
 from derivfleet.gateway.journal.journal import Journal, open_store
 
 if TYPE_CHECKING:

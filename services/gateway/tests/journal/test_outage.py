@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from bench.disks import small_disk
 from bench.postgres import Postgres
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.gateway.core.orders import Confirmed, Order, OrderTerms, Sent, Settled, State, advance
+from derivfleet.gateway.core.orders.order import Confirmed, Order, OrderTerms, Sent, Settled, State, advance
 from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.journal.journal import Journal
 from derivfleet.gateway.journal.postgres import PostgresStore

@@ -5,12 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.foreign import ForeignTrade
-from derivfleet.gateway.core.orders import Order, OrderTerms, State
-from derivfleet.gateway.evidence import Evidence
+from derivfleet.gateway.core.orders.order import Order, OrderTerms, State
+from derivfleet.gateway.core.reconcile.foreign_trades import ForeignTrade
 from derivfleet.gateway.journal.journal import Journal
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.journal.strangers import KEPT_S
+from derivfleet.gateway.reconciling.evidence import Evidence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,7 +6,7 @@ import pytest
 
 from derivfleet.common.rpc.status import ProblemError
 from derivfleet.deriv.ticks import Tick
-from derivfleet.gateway.core.orders import Order, OrderTerms, State
+from derivfleet.gateway.core.orders.order import Order, OrderTerms, State
 from derivfleet.gateway.rpc import messages
 from derivfleet.v1 import orders_pb2
 

@@ -11,7 +11,7 @@ import pytest
 
 from derivfleet.deriv import requests
 from derivfleet.deriv.vocabulary import Call
-from derivfleet.gateway.core.orders import State
+from derivfleet.gateway.core.orders.order import State
 from derivfleet.gateway.upstream.connection import EXIT_ROOM, MOST_IN_FLIGHT, CallRefusedError
 from derivfleet.gateway.upstream.entrance import CredentialError, EntryError
 from derivfleet.gateway.upstream.line import NotConnectedError, Standing

@@ -16,7 +16,7 @@ from derivfleet.common.rpc.identity import Role
 from derivfleet.common.rpc.server import Server
 from derivfleet.common.scraping import scraped
 from derivfleet.common.service import run_service
-from derivfleet.gateway.accounts import AccountRoom
+from derivfleet.gateway.account.account import AccountRoom
 from derivfleet.gateway.gauges import gauges
 from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.journal.journal import Journal, open_store

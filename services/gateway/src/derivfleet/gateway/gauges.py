@@ -6,16 +6,16 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from derivfleet.common.scraping import counter, gauge
-from derivfleet.gateway.core.breaker import BreakerState
-from derivfleet.gateway.core.orders import FINAL, State
+from derivfleet.gateway.core.orders.circuit_breaker import BreakerState
+from derivfleet.gateway.core.orders.order import FINAL, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from prometheus_client.metrics_core import Metric
 
-    from derivfleet.gateway.accounts import AccountRoom
-    from derivfleet.gateway.core.tally import BotTally
+    from derivfleet.gateway.account.account import AccountRoom
+    from derivfleet.gateway.core.orders.tally import BotTally
     from derivfleet.gateway.journal.journal import Journal
 
 __all__ = ["gauges"]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from derivfleet.deriv import requests
 from derivfleet.deriv.vocabulary import Basis, ContractStatus, DurationUnit
-from derivfleet.gateway.core.exits import Ending
-from derivfleet.gateway.core.orders import Confirmed, OrderTerms
+from derivfleet.gateway.core.orders.exit import Ending
+from derivfleet.gateway.core.orders.order import Confirmed, OrderTerms
 
 if TYPE_CHECKING:
     from derivfleet.deriv.answers import BuyReceipt, ContractState

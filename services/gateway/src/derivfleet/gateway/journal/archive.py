@@ -11,7 +11,7 @@ from decimal import Decimal
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.tally import Past
+from derivfleet.gateway.core.orders.tally import Past
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

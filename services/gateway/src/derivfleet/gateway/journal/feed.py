@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from derivfleet.gateway.core.orders import Order
+    from derivfleet.gateway.core.orders.order import Order
     from derivfleet.gateway.journal.journal import Journal
     from derivfleet.gateway.journal.records import JournalEvent
 

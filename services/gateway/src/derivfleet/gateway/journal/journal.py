@@ -17,8 +17,8 @@ import structlog
 
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.gateway.core.blocks import Block
-from derivfleet.gateway.core.orders import Denied, Order, State, advance
-from derivfleet.gateway.core.tally import kind
+from derivfleet.gateway.core.orders.order import Denied, Order, State, advance
+from derivfleet.gateway.core.orders.tally import kind
 from derivfleet.gateway.journal import archive, queries, strangers
 from derivfleet.gateway.journal.records import ORDER, JournalEvent, ended_ns_of, profit_of
 from derivfleet.gateway.journal.schema import NewerJournalError, prepare
@@ -28,8 +28,8 @@ from derivfleet.gateway.journal.store import ContractTakenError, FencedError, Jo
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
-    from derivfleet.gateway.core.foreign import ForeignTrade
-    from derivfleet.gateway.core.tally import Past
+    from derivfleet.gateway.core.orders.tally import Past
+    from derivfleet.gateway.core.reconcile.foreign_trades import ForeignTrade
     from derivfleet.gateway.journal.store import Step, Store
 
 __all__ = ["Journal", "Sync", "open_store"]

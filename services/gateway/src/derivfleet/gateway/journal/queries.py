@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.orders import FINAL, Order, State
+from derivfleet.gateway.core.orders.order import FINAL, Order, State
 from derivfleet.gateway.journal.records import ORDER, JournalEvent
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
-from derivfleet.gateway.core.orders import Order, State
+from derivfleet.gateway.core.orders.order import Order, State
 
 __all__ = ["ENDED", "ORDER", "JournalEvent", "ended_ns_of", "profit_of"]
 

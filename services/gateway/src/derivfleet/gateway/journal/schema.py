@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.tally import kind
+from derivfleet.gateway.core.orders.tally import kind
 from derivfleet.gateway.journal.records import ORDER, ended_ns_of, profit_of
 
 if TYPE_CHECKING:

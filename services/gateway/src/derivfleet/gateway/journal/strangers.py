@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.foreign import ForeignTrade
+from derivfleet.gateway.core.reconcile.foreign_trades import ForeignTrade
 
 if TYPE_CHECKING:
     from derivfleet.gateway.journal.store import Step, Store

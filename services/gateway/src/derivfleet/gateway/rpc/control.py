@@ -11,15 +11,17 @@ import grpc
 from derivfleet.common.rpc.identity import caller
 from derivfleet.common.rpc.status import ProblemError, abort
 from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.rpc import messages, problems, quota, resolutions
+from derivfleet.gateway.rpc import errors as problems
+from derivfleet.gateway.rpc import messages, quota
+from derivfleet.gateway.rpc import resolve as resolutions
 from derivfleet.v1 import control_pb2, control_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from derivfleet.common.clock import Clock
-    from derivfleet.gateway.accounts import AccountRoom
-    from derivfleet.gateway.core.orders import Order, State
+    from derivfleet.gateway.account.account import AccountRoom
+    from derivfleet.gateway.core.orders.order import Order, State
     from derivfleet.gateway.journal.feed import Feed
 
 __all__ = ["ControlServicer"]

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import grpc
 
 from derivfleet.common.rpc.status import Problem, ProblemError
-from derivfleet.gateway.core.exits import Exit, ExitKind, ExitState, ExitTerms
+from derivfleet.gateway.core.orders.denials import DeskClosedError, DifferentOrderError, ExitRefusedError
+from derivfleet.gateway.core.orders.exit import Exit, ExitKind, ExitState, ExitTerms
 from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.refusals import DeskClosedError, DifferentOrderError, ExitRefusedError
 from derivfleet.gateway.rpc import messages
 
 if TYPE_CHECKING:
-    from derivfleet.gateway.core.orders import Order
+    from derivfleet.gateway.core.orders.order import Order
     from derivfleet.gateway.rpc.visits import Visit
     from derivfleet.v1 import trading_pb2
 

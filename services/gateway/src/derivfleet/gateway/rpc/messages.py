@@ -14,8 +14,8 @@ from derivfleet.deriv.contracts import Terms, check_terms
 from derivfleet.deriv.errors import RequestRefused
 from derivfleet.deriv.symbols import SYMBOLS
 from derivfleet.deriv.vocabulary import ContractType, DurationUnit
-from derivfleet.gateway.core.exits import Exit, ExitKind, ExitState
-from derivfleet.gateway.core.orders import Order, OrderTerms, State
+from derivfleet.gateway.core.orders.exit import Exit, ExitKind, ExitState
+from derivfleet.gateway.core.orders.order import Order, OrderTerms, State
 from derivfleet.v1 import control_pb2, market_pb2, orders_pb2, trading_pb2
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from derivfleet.deriv.answers import ContractState
     from derivfleet.deriv.candles import Candle
     from derivfleet.deriv.ticks import Tick
-    from derivfleet.gateway.core.foreign import ForeignTrade
+    from derivfleet.gateway.core.reconcile.foreign_trades import ForeignTrade
     from derivfleet.gateway.journal.records import JournalEvent
 
 __all__ = [

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from derivfleet.common.rpc.status import ProblemError
-from derivfleet.gateway.rpc import problems
+from derivfleet.gateway.rpc import errors as problems
 from derivfleet.gateway.upstream.connection import CallRefusedError
 
 if TYPE_CHECKING:

@@ -13,11 +13,17 @@ from derivfleet.common.spans import Attribute, SpanName
 from derivfleet.deriv.requests import GRANULARITIES_S
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway.core.collapse import Asked
-from derivfleet.gateway.core.exits import ExitKind, ExitTerms
-from derivfleet.gateway.core.orders import Order, State
+from derivfleet.gateway.core.orders.denials import (
+    DeskClosedError,
+    DifferentOrderError,
+    LeaseLostError,
+    OrderDoubtfulError,
+)
+from derivfleet.gateway.core.orders.exit import ExitKind, ExitTerms
+from derivfleet.gateway.core.orders.order import Order, State
 from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.refusals import DeskClosedError, DifferentOrderError, LeaseLostError, OrderDoubtfulError
-from derivfleet.gateway.rpc import exits, messages, problems, quota
+from derivfleet.gateway.rpc import errors as problems
+from derivfleet.gateway.rpc import exits, messages, quota
 from derivfleet.gateway.rpc.pumps import Pump, sent_away
 from derivfleet.gateway.rpc.visits import Context, Reception, Visit
 from derivfleet.gateway.upstream.connection import CallRefusedError
@@ -31,7 +37,7 @@ if TYPE_CHECKING:
     from derivfleet.common.telemetry import Telemetry
     from derivfleet.deriv.answers import ContractState
     from derivfleet.deriv.ticks import Tick
-    from derivfleet.gateway.accounts import AccountRoom
+    from derivfleet.gateway.account.account import AccountRoom
 
 __all__ = ["TradingServicer"]
 

@@ -13,7 +13,8 @@ from derivfleet.common.rpc.status import Problem, ProblemError, abort
 from derivfleet.common.spans import Attribute, SpanName
 from derivfleet.common.telemetry import context_from
 from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.rpc import messages, problems
+from derivfleet.gateway.rpc import errors as problems
+from derivfleet.gateway.rpc import messages
 from derivfleet.gateway.upstream.connection import AnswerLostError
 from derivfleet.gateway.upstream.line import TurnRefusedError
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from derivfleet.common.clock import Clock
     from derivfleet.common.telemetry import Telemetry
-    from derivfleet.gateway.accounts import AccountRoom
+    from derivfleet.gateway.account.account import AccountRoom
 
 __all__ = ["Context", "Reception", "Visit"]
 
