@@ -10,11 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.orders.denials import (
-    DeskClosedError,
-    DifferentOrderError,
-    ExitRefusedError,
-    LeaseLostError,
-    OrderDoubtfulError,
+    DeniedError,
 )
 from derivfleet.gateway.core.orders.exit import DECIDED, ExitKind, ExitState, ExitTerms, exit_of
 from derivfleet.gateway.core.orders.order import FINAL, State
@@ -119,12 +115,14 @@ class Asker:
         assert life is not None
         deadline_ns = self._world.timeline.now_ns + round(DEADLINE_S * 1e9)
         try:
-            order, _ = await life.room.desk.buy(plan.bot, plan.order_id, plan.terms, deadline_ns, "", LEASE.get())
-        except OrderDoubtfulError as error:
+            order, _ = await life.room.orders.purchases.buy(
+                plan.bot, plan.order_id, plan.terms, deadline_ns, "", LEASE.get()
+            )
+        except DeniedError as error:
             self._world.watch.refused(plan, error.doubtful)
             self._refused(error)
             return
-        except (TurnRefusedError, LeaseLostError, DeskClosedError, JournalError) as error:
+        except (TurnRefusedError, DeniedError, JournalError) as error:
             self._refused(error)
             return
         self._hear(order)
@@ -160,15 +158,15 @@ class Asker:
         assert life is not None
         field, bot, terms = self._otherwise()
         await asyncio.sleep(0.01)
-        if life.room.desk.find(plan.order_id) is None:
+        if life.room.orders.registry.find(plan.order_id) is None:
             return
         deadline_ns = self._world.timeline.now_ns + round(DEADLINE_S * 1e9)
         try:
-            await life.room.desk.buy(bot, plan.order_id, terms, deadline_ns, "", LEASE.get())
-        except DifferentOrderError as error:
+            await life.room.orders.purchases.buy(bot, plan.order_id, terms, deadline_ns, "", LEASE.get())
+        except DeniedError as error:
             self.wrongly_accepted = self.wrongly_accepted or error.field != field
             return
-        except (TurnRefusedError, LeaseLostError, OrderDoubtfulError, DeskClosedError, JournalError):
+        except (TurnRefusedError, DeniedError, JournalError):
             return
         self.wrongly_accepted = True
         self._world.note(f"another body was taken for {plan.order_id}")
@@ -197,7 +195,7 @@ class Asker:
         life = self._world.life
         if life is None or not life.serving:
             return
-        order = life.room.desk.find(self.plan.order_id)
+        order = life.room.orders.registry.find(self.plan.order_id)
         if order is None or order.state not in (State.CONFIRMED, State.SETTLED):
             return
         last = next(reversed(self.told_exits), "out-1")
@@ -214,11 +212,11 @@ class Asker:
     async def _selling(self, order: Order, exit_id: str) -> None:
         life = self._world.life
         assert life is not None
-        exits, terms = life.room.desk.exits, ExitTerms(ExitKind.SELL)
+        exits, terms = life.room.orders.exits, ExitTerms(ExitKind.SELL)
         deadline_ns = self._world.timeline.now_ns + round(DEADLINE_S * 1e9)
         try:
             _, told = await exits.carry_out(order, exit_id, terms, deadline_ns, "")
-        except (TurnRefusedError, ExitRefusedError, DeskClosedError, JournalError) as error:
+        except (TurnRefusedError, DeniedError, JournalError) as error:
             what = f"{type(error).__name__} about selling {order.order_id}"
             self._world.note(f"bot hears {what}")
             if exit_of(self._world.orders[order.order_id].exits, exit_id) is not None:
@@ -236,9 +234,9 @@ class Asker:
         assert life is not None
         terms = ExitTerms(ExitKind.SELL, Decimal("0.01"))
         try:
-            await life.room.desk.exits.carry_out(order, exit_id, terms, deadline_ns, "")
-        except DifferentOrderError:
+            await life.room.orders.exits.carry_out(order, exit_id, terms, deadline_ns, "")
+        except DeniedError:
             return
-        except (TurnRefusedError, ExitRefusedError, DeskClosedError, JournalError):
+        except (TurnRefusedError, DeniedError, JournalError):
             return
         self.wrongly_accepted = True

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from derivfleet.deriv.errors import MalformedAnswer, Outcome
-from derivfleet.gateway.core.orders.denials import OrderDoubtfulError
+from derivfleet.gateway.core.orders.denials import DeniedError
 from derivfleet.gateway.core.orders.operations import Denied, Rejected, Sent
 from derivfleet.gateway.core.orders.order import Attribution, Doubt, State
 from derivfleet.gateway.core.orders.transitions import Confirmed, NotFound, Settled, advance
@@ -336,7 +336,7 @@ def whoever_asks(_check: Any) -> Any:
     def mutated(self: Desk, order_id: str, _bot: str, _terms: Any) -> None:
         for order in self.unknown.values():
             if order.doubt is not Doubt.NONE:
-                raise OrderDoubtfulError(order_id, order.order_id)
+                raise DeniedError(order_id, order.order_id)
 
     return mutated
 

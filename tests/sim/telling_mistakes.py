@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from derivfleet.deriv.errors import Outcome
-from derivfleet.gateway.core.orders.denials import LeaseLostError
+from derivfleet.gateway.core.orders.denials import DeniedError
 from derivfleet.gateway.core.orders.operations import Lost, Sent
 from derivfleet.gateway.core.orders.order import Doubt
 from derivfleet.gateway.core.orders.transitions import Confirmed, advance
@@ -100,7 +100,7 @@ def to_the_holder(buy: Any) -> Any:
     async def mutated(self: Desk, bot: str, order_id: str, terms: Any, *rest: Any) -> Any:
         has_lease: Callable[[], bool] = rest[-1]
         if self.find(order_id) is not None and not has_lease():
-            raise LeaseLostError(order_id, terms.symbol)
+            raise DeniedError(order_id, terms.symbol)
         return await buy(self, bot, order_id, terms, *rest)
 
     return mutated
