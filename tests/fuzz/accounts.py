@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Self, cast
 from derivfleet.common.clock import ManualClock
 from derivfleet.common.fleet import Fleet
 from derivfleet.common.telemetry import Telemetry
+from derivfleet.connection.connection import Connection
+from derivfleet.connection.login import AccountFacts
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.vocabulary import Call, Dialect
 from derivfleet.gateway.account.account import AccountRoom
@@ -20,8 +22,6 @@ from derivfleet.gateway.core.orders.order import FINAL, OrderTerms
 from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.journal.journal import Journal
 from derivfleet.gateway.settings import GatewaySettings
-from derivfleet.gateway.upstream.connection import Connection
-from derivfleet.gateway.upstream.entrance import AccountFacts
 from derivfleet.gateway.upstream.line import TurnRefusedError
 from derivfleet.simulator.core.effects import Close, Send
 from derivfleet.simulator.core.exchange import Credentials, Exchange

@@ -6,6 +6,7 @@ import json
 import random
 from typing import TYPE_CHECKING
 
+from derivfleet.connection.connection import AnswerLostError, CallRefusedError
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.vocabulary import Dialect
 from derivfleet.gateway import wording
@@ -13,7 +14,6 @@ from derivfleet.gateway.core.orders.denials import ResolveRefusedError
 from derivfleet.gateway.core.orders.order import Doubt, State
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.reconciling.resolutions import resolve
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
 from derivfleet.gateway.upstream.line import TurnRefusedError
 from tests.sim.plan import MISNAMED
 

@@ -9,6 +9,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from derivfleet.connection.connection import AnswerLostError, Connection
 from derivfleet.deriv.errors import MalformedAnswer, Outcome
 from derivfleet.gateway.core.orders.denials import OrderDoubtfulError
 from derivfleet.gateway.core.orders.order import (
@@ -25,7 +26,6 @@ from derivfleet.gateway.core.orders.order import (
 )
 from derivfleet.gateway.core.reconcile.lost_orders import differing_term, fits
 from derivfleet.gateway.reconciling.reconciler import UNREADABLE, Reconciler
-from derivfleet.gateway.upstream.connection import AnswerLostError, Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable

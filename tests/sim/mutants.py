@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from derivfleet.connection.connection import Connection
 from derivfleet.gateway.core.leases import Leases
 from derivfleet.gateway.core.orders import order as orders
 from derivfleet.gateway.core.orders.clock_skew import Skew
@@ -36,7 +37,6 @@ from derivfleet.gateway.reconciling import records as lists
 from derivfleet.gateway.reconciling.evidence import Evidence
 from derivfleet.gateway.reconciling.reconciler import Reconciler
 from derivfleet.gateway.upstream import pool
-from derivfleet.gateway.upstream.connection import Connection
 from derivfleet.gateway.upstream.line import Line, Standing
 from tests.sim import exit_mistakes, mistakes, record_mistakes, telling_mistakes
 from tests.sim.mistakes import always, nothing, nothing_awaited

@@ -9,20 +9,20 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from derivfleet.connection.connection import AnswerLostError
 from derivfleet.deriv.errors import Outcome
 from derivfleet.gateway.core.orders.denials import LeaseLostError
 from derivfleet.gateway.core.orders.exit import ExitLost
 from derivfleet.gateway.core.orders.order import Confirmed, Doubt, Lost, Sent, advance
 from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.upstream.connection import AnswerLostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from derivfleet.connection.connection import Connection
     from derivfleet.gateway.core.leases import Leases
     from derivfleet.gateway.journal.feed import Feed
     from derivfleet.gateway.orders.purchases import Desk
-    from derivfleet.gateway.upstream.connection import Connection
     from derivfleet.gateway.upstream.line import Standing
 
 

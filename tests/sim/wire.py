@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from websockets.exceptions import ConnectionClosedError
 
+from derivfleet.connection.connection import AnswerLostError, CallRefusedError, Connection
+from derivfleet.connection.login import AccountFacts, CredentialError, EntryError
 from derivfleet.deriv import requests
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.vocabulary import Call, Dialect
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError, Connection
-from derivfleet.gateway.upstream.entrance import AccountFacts, CredentialError, EntryError
 from derivfleet.simulator.core.effects import Close, Freeze, Send
 from tests.sim.plan import HOLLOW, SEVERED, WRONG_RECEIPTS
 

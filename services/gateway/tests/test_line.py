@@ -11,11 +11,11 @@ import pytest
 
 from derivfleet.common.clock import ManualClock
 from derivfleet.common.logs import hide
+from derivfleet.connection.connection import AnswerLostError, CallRefusedError, Connection
+from derivfleet.connection.login import EntryError
 from derivfleet.deriv import requests
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.vocabulary import Call, Dialect
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError, Connection
-from derivfleet.gateway.upstream.entrance import EntryError
 from derivfleet.gateway.upstream.line import NotConnectedError, Standing
 from derivfleet.gateway.upstream.pool import Role, SeatState
 

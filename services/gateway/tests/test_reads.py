@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from derivfleet.common.spans import Attribute, SpanName
+from derivfleet.connection.connection import AnswerLostError, CallRefusedError
+from derivfleet.connection.login import EntryError
 from derivfleet.deriv.candles import candle_at
 from derivfleet.deriv.dialects import dialect, to_json
 from derivfleet.deriv.ticks import quotes
 from derivfleet.deriv.vocabulary import Dialect
 from derivfleet.gateway.core.collapse import Asked
 from derivfleet.gateway.reads import KEPT_S
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
-from derivfleet.gateway.upstream.entrance import EntryError
 from derivfleet.gateway.upstream.line import NotConnectedError
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from derivfleet.connection.connection import EXIT_ROOM, MOST_IN_FLIGHT, CallRefusedError
+from derivfleet.connection.login import CredentialError, EntryError
 from derivfleet.deriv import requests
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway.core.orders.order import State
-from derivfleet.gateway.upstream.connection import EXIT_ROOM, MOST_IN_FLIGHT, CallRefusedError
-from derivfleet.gateway.upstream.entrance import CredentialError, EntryError
 from derivfleet.gateway.upstream.line import NotConnectedError, Standing
 from derivfleet.gateway.upstream.pool import Pool, Role, SeatState, StreamsFullError
 

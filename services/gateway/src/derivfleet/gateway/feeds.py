@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import structlog
 
+from derivfleet.connection.connection import CallRefusedError
 from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.deriv.symbols import SYMBOLS
 from derivfleet.gateway.core.collapse import Saving, Savings
 from derivfleet.gateway.core.history import TickBook
-from derivfleet.gateway.upstream.connection import CallRefusedError
 from derivfleet.gateway.upstream.line import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from derivfleet.connection.connection import Frame
     from derivfleet.deriv.answers import ContractState
     from derivfleet.deriv.requests import Request
     from derivfleet.deriv.ticks import Tick
-    from derivfleet.gateway.upstream.connection import Frame
     from derivfleet.gateway.upstream.line import Line
 
 __all__ = ["Feeds", "Watch"]

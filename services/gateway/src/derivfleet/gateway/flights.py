@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from derivfleet.connection.connection import AnswerLostError
 from derivfleet.gateway.core.collapse import Source
-from derivfleet.gateway.upstream.connection import AnswerLostError
 from derivfleet.gateway.upstream.line import TurnRefusedError
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 from derivfleet.common.spans import Attribute
+from derivfleet.connection.connection import AnswerLostError
 from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.deriv.symbols import SYMBOLS
@@ -19,7 +20,6 @@ from derivfleet.deriv.vocabulary import Call, HistoryStyle
 from derivfleet.gateway.core.collapse import Asked, Cache, Kept, Saving, Savings, Source, rows_to_ask
 from derivfleet.gateway.flights import Flights
 from derivfleet.gateway.rpc.messages import history_message
-from derivfleet.gateway.upstream.connection import AnswerLostError
 from derivfleet.gateway.upstream.pool import Role
 
 if TYPE_CHECKING:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from derivfleet.common.errors import ConfigurationError
+from derivfleet.connection.connection import AnswerLostError, CallRefusedError
+from derivfleet.connection.login import CredentialError, LegacyEntrance, OptionsEntrance, kind_of
 from derivfleet.deriv import requests
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.errors import MalformedAnswer
@@ -23,8 +25,6 @@ from derivfleet.gateway.orders.purchases import Desk
 from derivfleet.gateway.reads import Reads
 from derivfleet.gateway.reconciling.reconciler import Reconciler
 from derivfleet.gateway.tables import table_as_told, table_of
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
-from derivfleet.gateway.upstream.entrance import CredentialError, LegacyEntrance, OptionsEntrance, kind_of
 from derivfleet.gateway.upstream.line import Line, Standing
 from derivfleet.gateway.upstream.pool import Pool, Role
 from derivfleet.gateway.upstream.turns import Turns
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
     from derivfleet.common.fleet import Account, Fleet
     from derivfleet.common.telemetry import Telemetry
+    from derivfleet.connection.connection import Frame
+    from derivfleet.connection.login import Entrance
     from derivfleet.deriv.limits import LimitsTable
     from derivfleet.gateway.core.orders.circuit_breaker import Breaker
     from derivfleet.gateway.journal.feed import Feed
     from derivfleet.gateway.settings import GatewaySettings
-    from derivfleet.gateway.upstream.connection import Frame
-    from derivfleet.gateway.upstream.entrance import Entrance
 
 __all__ = ["AccountRoom"]
 

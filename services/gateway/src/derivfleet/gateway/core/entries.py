@@ -7,51 +7,15 @@ seats come in one at a time, and a refusal makes all of them wait.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
 
 from derivfleet.common.backoff import backoff_s
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["EntryQueue", "RestBudget"]
+__all__ = ["EntryQueue"]
 
 NS_PER_S = 1_000_000_000
 
-REST_PART = 0.5
-"""What other programs of the same user call with REST is not seen here, so they get the other half."""
 GHOST_NS = 120 * NS_PER_S
 """A socket that was given up without a goodbye may stay open at Deriv until it has been idle for so long."""
-
-
-class RestBudget:
-    """REST calls of one user, by a sliding log."""
-
-    def __init__(self, windows: Mapping[int, int], part: float = REST_PART) -> None:
-        """``windows``: calls by the length of their window in seconds."""
-        self._windows = [(length_s * NS_PER_S, max(1, int(most * part))) for length_s, most in windows.items()]
-        self._longest_ns = max((length_ns for length_ns, _ in self._windows), default=0)
-        self._calls: deque[int] = deque()
-        self._rests_until_ns = 0
-
-    def wait_ns(self, now_ns: int) -> int:
-        """How long until another call fits; 0 if it does now."""
-        until_ns = self._rests_until_ns
-        for length_ns, most in self._windows:
-            if len(self._calls) >= most:
-                until_ns = max(until_ns, self._calls[-most] + length_ns)
-        return max(0, until_ns - now_ns)
-
-    def spend(self, now_ns: int) -> None:
-        """A call is made."""
-        while self._calls and self._calls[0] + self._longest_ns <= now_ns:
-            self._calls.popleft()
-        self._calls.append(now_ns)
-
-    def refused(self, now_ns: int) -> None:
-        """Deriv counts differently: none for the shortest window."""
-        shortest_ns = min((length_ns for length_ns, _ in self._windows), default=0)
-        self._rests_until_ns = now_ns + shortest_ns
 
 
 class EntryQueue:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from derivfleet.common.telemetry import context_from
+from derivfleet.connection.connection import AnswerLostError, CallRefusedError
 from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer, outcome_of
 from derivfleet.deriv.vocabulary import Call
@@ -39,15 +40,14 @@ from derivfleet.gateway.core.orders.exit import (
     look_ns,
 )
 from derivfleet.gateway.core.orders.order import ExitAsked, ExitMoved, Order, Settled, State
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
 from derivfleet.gateway.upstream.line import NotConnectedError, TurnRefusedError
 from derivfleet.gateway.upstream.pool import Role
 
 if TYPE_CHECKING:
+    from derivfleet.connection.connection import Frame
     from derivfleet.deriv.answers import ContractState
     from derivfleet.gateway.core.schedule import Ticket
     from derivfleet.gateway.orders.purchases import Desk
-    from derivfleet.gateway.upstream.connection import Frame
 
 __all__ = ["Exits"]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from derivfleet.common.telemetry import context_from
+from derivfleet.connection.connection import AnswerLostError, CallRefusedError
 from derivfleet.deriv.errors import MalformedAnswer, outcome_of
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway import wording
@@ -51,7 +52,6 @@ from derivfleet.gateway.orders.exits import Exits
 from derivfleet.gateway.orders.order_log import told
 from derivfleet.gateway.orders.settlements import Settlements
 from derivfleet.gateway.reconciling.evidence import Evidence
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
 from derivfleet.gateway.upstream.line import NotConnectedError, TurnRefusedError
 from derivfleet.gateway.upstream.pool import Role
 
@@ -59,11 +59,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from derivfleet.common.telemetry import Telemetry
+    from derivfleet.connection.connection import Frame
     from derivfleet.deriv.answers import ContractState
     from derivfleet.gateway.core.schedule import Ticket
     from derivfleet.gateway.journal.feed import Feed
     from derivfleet.gateway.orders.circuit_breaker import Attempt
-    from derivfleet.gateway.upstream.connection import Frame
     from derivfleet.gateway.upstream.line import Line
 
 __all__ = ["Desk"]

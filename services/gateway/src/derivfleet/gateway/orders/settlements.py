@@ -20,9 +20,9 @@ from derivfleet.gateway.reconciling.evidence import Sighting
 
 if TYPE_CHECKING:
     from derivfleet.common.telemetry import OpenSpan, Telemetry
+    from derivfleet.connection.connection import Frame
     from derivfleet.deriv.answers import ContractState, Transaction
     from derivfleet.gateway.orders.purchases import Desk
-    from derivfleet.gateway.upstream.connection import Frame
 
 __all__ = ["Settlements"]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from derivfleet.common.backoff import backoff_s
+from derivfleet.connection.connection import AnswerLostError, CallRefusedError
 from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.gateway.core.orders.exit import DECIDED, ExitState, is_late_enough
@@ -38,7 +39,6 @@ from derivfleet.gateway.core.reconcile.lost_orders import (
 from derivfleet.gateway.core.schedule import GATEWAY
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.reconciling import records as lists
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
 from derivfleet.gateway.upstream.line import TurnRefusedError
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from derivfleet.gateway.reconciling.evidence import Row
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from derivfleet.connection.connection import Frame
     from derivfleet.deriv.answers import ContractState, StatementRow
     from derivfleet.deriv.dialects import Codec
-    from derivfleet.gateway.upstream.connection import Frame
     from derivfleet.gateway.upstream.line import Line
 
 __all__ = ["Row", "of_contract", "of_portfolio", "of_statement", "statement"]

@@ -14,11 +14,11 @@ from derivfleet.gateway.upstream.pool import StreamsFullError
 
 if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
+    from derivfleet.connection.connection import CallRefusedError
     from derivfleet.deriv.vocabulary import Call
     from derivfleet.gateway.core.orders.denials import OrderDoubtfulError
     from derivfleet.gateway.core.orders.order import Order
     from derivfleet.gateway.journal.store import JournalError
-    from derivfleet.gateway.upstream.connection import CallRefusedError
 
 __all__ = [
     "denied",

@@ -9,12 +9,12 @@ import structlog
 
 from derivfleet.common.rpc.identity import Role
 from derivfleet.common.rpc.status import Problem, ProblemError
+from derivfleet.connection.connection import AnswerLostError, CallRefusedError
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.gateway.core.orders.denials import ResolveRefusedError
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.reconciling import resolutions
 from derivfleet.gateway.rpc import messages
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
 from derivfleet.gateway.upstream.line import TurnRefusedError
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import grpc
 from derivfleet.common.rpc.identity import caller
 from derivfleet.common.rpc.status import Problem, ProblemError, abort
 from derivfleet.common.spans import Attribute, SpanName
+from derivfleet.connection.connection import CallRefusedError
 from derivfleet.deriv.requests import GRANULARITIES_S
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway.core.collapse import Asked
@@ -26,7 +27,6 @@ from derivfleet.gateway.rpc import errors as problems
 from derivfleet.gateway.rpc import exits, messages, quota
 from derivfleet.gateway.rpc.pumps import Pump, sent_away
 from derivfleet.gateway.rpc.visits import Context, Reception, Visit
-from derivfleet.gateway.upstream.connection import CallRefusedError
 from derivfleet.gateway.upstream.line import TurnRefusedError
 from derivfleet.v1 import quota_pb2, trading_pb2, trading_pb2_grpc
 

@@ -12,10 +12,10 @@ from derivfleet.common.rpc.identity import caller
 from derivfleet.common.rpc.status import Problem, ProblemError, abort
 from derivfleet.common.spans import Attribute, SpanName
 from derivfleet.common.telemetry import context_from
+from derivfleet.connection.connection import AnswerLostError
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.rpc import errors as problems
 from derivfleet.gateway.rpc import messages
-from derivfleet.gateway.upstream.connection import AnswerLostError
 from derivfleet.gateway.upstream.line import TurnRefusedError
 
 if TYPE_CHECKING:

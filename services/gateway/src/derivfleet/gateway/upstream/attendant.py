@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import structlog
 
 from derivfleet.common.clock import NS_PER_S
+from derivfleet.connection.connection import AnswerLostError, CallRefusedError
+from derivfleet.connection.core.health import Advice
+from derivfleet.connection.timeouts import patience_of
 from derivfleet.deriv import requests
-from derivfleet.gateway.core.health import Advice
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
-from derivfleet.gateway.upstream.patience import patience_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from derivfleet.common.clock import Clock
-    from derivfleet.gateway.upstream.connection import Connection
+    from derivfleet.connection.connection import Connection
     from derivfleet.gateway.upstream.seats import Seat
 
 __all__ = ["attend"]

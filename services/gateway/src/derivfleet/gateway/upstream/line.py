@@ -10,9 +10,11 @@ import structlog
 
 from derivfleet.common.backoff import backoff_s
 from derivfleet.common.spans import Attribute, SpanName
+from derivfleet.connection.connection import AnswerLostError, CallRefusedError
+from derivfleet.connection.timeouts import answer_timeout_s
 from derivfleet.deriv import requests
+from derivfleet.deriv.errors import RATE_CODES
 from derivfleet.gateway.core.schedule import GATEWAY, Refusal
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
 from derivfleet.gateway.upstream.pool import Role, StreamsFullError
 
 if TYPE_CHECKING:
@@ -22,10 +24,10 @@ if TYPE_CHECKING:
 
     from derivfleet.common.clock import Clock
     from derivfleet.common.telemetry import Telemetry
+    from derivfleet.connection.connection import Connection, Frame, Stream
     from derivfleet.deriv.requests import Request
     from derivfleet.deriv.vocabulary import Call
     from derivfleet.gateway.core.schedule import Rank, Schedule, Ticket
-    from derivfleet.gateway.upstream.connection import Connection, Frame, Stream
     from derivfleet.gateway.upstream.pool import Pool
     from derivfleet.gateway.upstream.turns import Turns
 
@@ -34,10 +36,6 @@ __all__ = ["Line", "NotConnectedError", "Standing", "TurnRefusedError"]
 _log = structlog.get_logger()
 T = TypeVar("T")
 
-CALL_PATIENCE_S = 15.0
-"""How long an answer is waited for; a single user has reported 7 s for a buy."""
-LEAST_PATIENCE_WALL_S = 5.0
-RATE_CODES = frozenset({"RateLimit", "RateLimitExceeded"})
 LOGGED_OUT_CODES = frozenset({"AuthorizationRequired", "InvalidToken"})
 """The socket will refuse every further call of the account; only a new login helps."""
 PASSING_CODES = RATE_CODES | LOGGED_OUT_CODES | {"AlreadySubscribed"}
@@ -127,7 +125,7 @@ class Line:
                 self.turns.unsent(ticket)
                 raise
         return await self._sent(
-            ticket, request, connection, parent, lambda patience_s: connection.call(request, patience_s, on_late)
+            ticket, request, connection, parent, lambda timeout_s: connection.call(request, timeout_s, on_late)
         )
 
     async def subscribe(
@@ -152,7 +150,7 @@ class Line:
             self.turns.unsent(ticket)
             raise
         return connection, await self._sent(
-            ticket, request, connection, parent, lambda patience_s: connection.subscribe(request, patience_s, sink)
+            ticket, request, connection, parent, lambda timeout_s: connection.subscribe(request, timeout_s, sink)
         )
 
     def _place(self, request: Request, leaving: Connection | None) -> Connection | None:
@@ -209,19 +207,19 @@ class Line:
         parent: Context | None,
         send: Callable[[float], Awaitable[T]],
     ) -> T:
-        """Send, with a span and the counters around it; ``send`` gets the patience for the answer in seconds."""
+        """Send, with a span and the counters around it; ``send`` gets how long the answer is waited for."""
         attributes = {
             Attribute.ACCOUNT: self.account,
             Attribute.BOT: ticket.bot,
             Attribute.CALL: request.call,
             Attribute.CONNECTION: connection.name,
         }
-        patience_s = max(CALL_PATIENCE_S, self.clock.fleet_s(LEAST_PATIENCE_WALL_S))
+        timeout_s = answer_timeout_s(self.clock)
         span = self._telemetry.start(SpanName.DERIV_CALL, attributes, parent)
         self.calls_sent += 1
         settle, outcome = self.turns.lost, "lost"
         try:
-            answer = await send(patience_s)
+            answer = await send(timeout_s)
             settle, outcome = self.turns.landed, "answered"
         except CallRefusedError as error:
             settle, outcome = self.turns.landed, "refused"
@@ -266,7 +264,7 @@ class Line:
                 request = requests.Forget(forget=stream_id)
                 ticket, _ = await self._turn(GATEWAY, request, Role.READS, None, None)
                 await self._sent(
-                    ticket, request, connection, None, lambda patience_s: connection.call(request, patience_s)
+                    ticket, request, connection, None, lambda timeout_s: connection.call(request, timeout_s)
                 )
         except (AnswerLostError, CallRefusedError, TurnRefusedError, ValueError) as error:
             if connection.is_open:

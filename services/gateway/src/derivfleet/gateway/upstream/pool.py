@@ -20,11 +20,11 @@ import structlog
 
 from derivfleet.common.backoff import backoff_s
 from derivfleet.common.clock import NS_PER_S
+from derivfleet.connection.connection import CallRefusedError, Connection
+from derivfleet.connection.core.health import Verdict
+from derivfleet.connection.login import AccountFacts, CredentialError, Entrance, EntryError
 from derivfleet.gateway.core.entries import EntryQueue
-from derivfleet.gateway.core.health import Verdict
 from derivfleet.gateway.upstream.attendant import attend
-from derivfleet.gateway.upstream.connection import CallRefusedError, Connection
-from derivfleet.gateway.upstream.entrance import AccountFacts, CredentialError, Entrance, EntryError
 from derivfleet.gateway.upstream.seats import SEATS, Role, Seat, SeatState
 
 if TYPE_CHECKING:

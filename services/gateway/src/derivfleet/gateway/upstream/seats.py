@@ -6,10 +6,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from derivfleet.common.logs import redact
-from derivfleet.gateway.core.health import Verdict
+from derivfleet.connection.core.health import Verdict
 
 if TYPE_CHECKING:
-    from derivfleet.gateway.upstream.connection import Connection
+    from derivfleet.connection.connection import Connection
 
 __all__ = ["SEATS", "Role", "Seat", "SeatState"]
 
