@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from derivfleet.gateway.core.orders.exit import DECIDED, Ending, ExitDenied, ExitDone, ExitSent, ExitState, exit_of
-from derivfleet.gateway.core.orders.order import ExitMoved, State, advance
+from derivfleet.gateway.core.orders.exit import DECIDED, Ending, ExitDone, ExitState, exit_of
+from derivfleet.gateway.core.orders.operations import Denied, Sent
+from derivfleet.gateway.core.orders.order import State
+from derivfleet.gateway.core.orders.transitions import ExitMoved, advance
 
 if TYPE_CHECKING:
     from derivfleet.gateway.orders.exits import Exits
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 def sent_in_memory(move: Any) -> Any:
     def mutated(self: Exits, order_id: str, exit_id: str, event: Any) -> None:
         order = self._desk.open.get(order_id)
-        if order is None or not isinstance(event, ExitSent):
+        if order is None or not isinstance(event, Sent):
             move(self, order_id, exit_id, event)
             return
         self._desk.open[order_id] = advance(order, ExitMoved(exit_id, event), self._clock.now_ns())
@@ -41,7 +43,7 @@ def forgotten_once_decided(carry_out: Any) -> Any:
 def never_sent(abandon: Any) -> Any:
     def mutated(self: Exits, order_id: str, exit_id: str, reason: str) -> None:
         if self._state(order_id, exit_id) is ExitState.SENT:
-            self._move(order_id, exit_id, ExitDenied("NOT_SENT", reason))
+            self._move(order_id, exit_id, Denied("NOT_SENT", reason))
         else:
             abandon(self, order_id, exit_id, reason)
 
@@ -50,7 +52,7 @@ def never_sent(abandon: Any) -> Any:
 
 def lost_is_denied(_lost: Any) -> Any:
     def mutated(error: Any) -> Any:
-        return ExitDenied(error.code, "the answer was lost")
+        return Denied(error.code, "the answer was lost")
 
     return mutated
 

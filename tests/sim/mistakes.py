@@ -12,18 +12,9 @@ from typing import TYPE_CHECKING, Any
 from derivfleet.connection.connection import AnswerLostError, Connection
 from derivfleet.deriv.errors import MalformedAnswer, Outcome
 from derivfleet.gateway.core.orders.denials import OrderDoubtfulError
-from derivfleet.gateway.core.orders.order import (
-    Attribution,
-    Confirmed,
-    Denied,
-    Doubt,
-    NotFound,
-    Rejected,
-    Sent,
-    Settled,
-    State,
-    advance,
-)
+from derivfleet.gateway.core.orders.operations import Denied, Rejected, Sent
+from derivfleet.gateway.core.orders.order import Attribution, Doubt, State
+from derivfleet.gateway.core.orders.transitions import Confirmed, NotFound, Settled, advance
 from derivfleet.gateway.core.reconcile.lost_orders import differing_term, fits
 from derivfleet.gateway.reconciling.reconciler import UNREADABLE, Reconciler
 

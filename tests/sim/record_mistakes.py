@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from derivfleet.gateway.core.orders.exit import DECIDED
-from derivfleet.gateway.core.orders.order import Doubted, NotFound
+from derivfleet.gateway.core.orders.transitions import Doubted, NotFound
 from derivfleet.gateway.core.reconcile.lost_orders import Read, fits, is_proven_absent
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from derivfleet.connection.connection import AnswerLostError
 from derivfleet.deriv.errors import Outcome
 from derivfleet.gateway.core.orders.denials import LeaseLostError
-from derivfleet.gateway.core.orders.exit import ExitLost
-from derivfleet.gateway.core.orders.order import Confirmed, Doubt, Lost, Sent, advance
+from derivfleet.gateway.core.orders.operations import Lost, Sent
+from derivfleet.gateway.core.orders.order import Doubt
+from derivfleet.gateway.core.orders.transitions import Confirmed, advance
 from derivfleet.gateway.journal.store import JournalError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def lost_at_the_sending(advance_: Any) -> Any:
 def exit_lost_at_the_sending(advance_exit: Any) -> Any:
     def mutated(exit_: Any, event: Any, now_ns: int) -> Any:
         moved = advance_exit(exit_, event, now_ns)
-        return replace(moved, lost_time_ns=exit_.sent_time_ns) if isinstance(event, ExitLost) else moved
+        return replace(moved, lost_time_ns=exit_.sent_time_ns) if isinstance(event, Lost) else moved
 
     return mutated
 

@@ -11,22 +11,10 @@ from typing import TYPE_CHECKING
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from derivfleet.gateway.core.orders.order import (
-    FINAL,
-    Confirmed,
-    Denied,
-    Event,
-    Lost,
-    NotFound,
-    Order,
-    OrderTerms,
-    Rejected,
-    Sent,
-    Settled,
-    State,
-    advance,
-)
+from derivfleet.gateway.core.orders.operations import Denied, Lost, Rejected, Sent
+from derivfleet.gateway.core.orders.order import FINAL, Order, OrderTerms, State
 from derivfleet.gateway.core.orders.tally import Tallies
+from derivfleet.gateway.core.orders.transitions import Confirmed, Event, NotFound, Settled, advance
 from derivfleet.gateway.journal.journal import Journal, open_store
 
 if TYPE_CHECKING:

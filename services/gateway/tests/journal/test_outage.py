@@ -18,7 +18,9 @@ from structlog.testing import capture_logs
 from bench.disks import small_disk
 from bench.postgres import Postgres
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.gateway.core.orders.order import Confirmed, Order, OrderTerms, Sent, Settled, State, advance
+from derivfleet.gateway.core.orders.operations import Sent
+from derivfleet.gateway.core.orders.order import Order, OrderTerms, State
+from derivfleet.gateway.core.orders.transitions import Confirmed, Settled, advance
 from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.journal.journal import Journal
 from derivfleet.gateway.journal.postgres import PostgresStore

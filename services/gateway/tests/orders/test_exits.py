@@ -12,7 +12,8 @@ import pytest
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway.core.orders.denials import DeskClosedError, DifferentOrderError, ExitRefusedError
 from derivfleet.gateway.core.orders.exit import Ending, Exit, ExitKind, ExitState, ExitTerms
-from derivfleet.gateway.core.orders.order import Order, OrderTerms, Settled, State
+from derivfleet.gateway.core.orders.order import Order, OrderTerms, State
+from derivfleet.gateway.core.orders.transitions import Settled
 from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.orders.purchases import Desk
 from derivfleet.gateway.reconciling.reconciler import Reconciler

@@ -14,7 +14,8 @@ from derivfleet.connection.connection import AnswerLostError
 from derivfleet.deriv import requests
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway.core.orders.denials import DeskClosedError
-from derivfleet.gateway.core.orders.order import Attribution, Settled, State
+from derivfleet.gateway.core.orders.order import Attribution, State
+from derivfleet.gateway.core.orders.transitions import Settled
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.reconciling.reconciler import Reconciler
 from derivfleet.gateway.upstream.line import TurnRefusedError

@@ -8,7 +8,9 @@ import grpc
 
 from derivfleet.common.clock import ManualClock
 from derivfleet.deriv.vocabulary import Call
-from derivfleet.gateway.core.orders.order import Denied, Order, OrderTerms, State, advance
+from derivfleet.gateway.core.orders.operations import Denied
+from derivfleet.gateway.core.orders.order import Order, OrderTerms, State
+from derivfleet.gateway.core.orders.transitions import advance
 from derivfleet.gateway.rpc import errors as problems
 from derivfleet.gateway.upstream.pool import StreamsFullError
 

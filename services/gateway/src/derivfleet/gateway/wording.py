@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from derivfleet.deriv import requests
 from derivfleet.deriv.vocabulary import Basis, ContractStatus, DurationUnit
 from derivfleet.gateway.core.orders.exit import Ending
-from derivfleet.gateway.core.orders.order import Confirmed, OrderTerms
+from derivfleet.gateway.core.orders.order import OrderTerms
+from derivfleet.gateway.core.orders.transitions import Confirmed
 
 if TYPE_CHECKING:
     from derivfleet.deriv.answers import BuyReceipt, ContractState

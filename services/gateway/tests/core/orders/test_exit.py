@@ -13,14 +13,10 @@ from derivfleet.gateway.core.orders.exit import (
     EXITS_KEPT,
     Ending,
     Exit,
-    ExitDenied,
     ExitDone,
     ExitEvent,
     ExitKind,
-    ExitLost,
     ExitNotDone,
-    ExitRejected,
-    ExitSent,
     ExitState,
     ExitTerms,
     ExitTransitionError,
@@ -33,6 +29,7 @@ from derivfleet.gateway.core.orders.exit import (
     is_late_enough,
     look_ns,
 )
+from derivfleet.gateway.core.orders.operations import Denied, Lost, Rejected, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,11 +38,11 @@ S = 10**9
 SALE = ExitTerms(ExitKind.SELL, Decimal("1.50"))
 EXIT = Exit("sell-1", SALE, ExitState.INTENDED, 1)
 EVENTS: tuple[ExitEvent, ...] = (
-    ExitDenied("LIMIT_REACHED", "too late"),
-    ExitSent(),
+    Denied("LIMIT_REACHED", "too late"),
+    Sent(),
     ExitDone(Decimal("2.10"), 77),
-    ExitRejected("PriceMoved", "too low"),
-    ExitLost("Timeout", "no answer"),
+    Rejected("PriceMoved", "too low"),
+    Lost("Timeout", "no answer"),
     ExitNotDone(),
 )
 ARROWS = {
@@ -79,17 +76,17 @@ def test_an_exit_leaves_once_at_most(events: Sequence[ExitEvent]) -> None:
         except ExitTransitionError:
             assert one is before
             continue
-        sent += isinstance(event, ExitSent)
+        sent += isinstance(event, Sent)
     assert sent <= 1
     assert (one.sent_time_ns > 0) == (sent == 1)
 
 
 def test_deriv_s_answer_corrects_what_was_concluded_without_it() -> None:
-    sent = advance_exit(EXIT, ExitSent(), 2)
-    concluded = advance_exit(advance_exit(sent, ExitLost("Timeout", ""), 3), ExitNotDone(), 9)
+    sent = advance_exit(EXIT, Sent(), 2)
+    concluded = advance_exit(advance_exit(sent, Lost("Timeout", ""), 3), ExitNotDone(), 9)
     done = advance_exit(concluded, ExitDone(Decimal("2.10"), 77), 10)
     assert (done.state, done.amount, done.transaction_id, done.error_code) == (ExitState.DONE, Decimal("2.10"), 77, "")
-    refused = advance_exit(concluded, ExitRejected("ContractAlreadySold", "so it is"), 10)
+    refused = advance_exit(concluded, Rejected("ContractAlreadySold", "so it is"), 10)
     assert (refused.state, refused.error_code) == (ExitState.REJECTED, "ContractAlreadySold")
 
 

@@ -15,37 +15,33 @@ from derivfleet.gateway.core.orders.exit import (
     ExitDone,
     ExitEvent,
     ExitKind,
-    ExitLost,
-    ExitRejected,
-    ExitSent,
     ExitState,
     ExitTerms,
     ExitTransitionError,
     exit_of,
 )
+from derivfleet.gateway.core.orders.operations import Denied, Lost, Rejected, Sent
 from derivfleet.gateway.core.orders.order import (
     FINAL,
     Attribution,
     Candidate,
-    Confirmed,
-    Denied,
-    Disproved,
     Doubt,
+    Order,
+    OrderTerms,
+    State,
+    differing_field,
+)
+from derivfleet.gateway.core.orders.transitions import (
+    Confirmed,
+    Disproved,
     Doubted,
     Event,
     ExitAsked,
     ExitMoved,
-    Lost,
     NotFound,
-    Order,
-    OrderTerms,
-    Rejected,
-    Sent,
     Settled,
-    State,
     TransitionError,
     advance,
-    differing_field,
 )
 
 if TYPE_CHECKING:
@@ -64,7 +60,7 @@ EVENTS: tuple[Event, ...] = (
     Doubted(Doubt.MORE_CANDIDATES, (Candidate(8, 1, Decimal("0.35"), Decimal("0.68")),)),
     Settled(Decimal("0.68"), 1_795_161_604),
     ExitAsked("sell-1", ExitTerms(ExitKind.SELL)),
-    ExitMoved("sell-1", ExitSent()),
+    ExitMoved("sell-1", Sent()),
     Disproved((Candidate(9, 1, Decimal("0.35"), Decimal("0.68")),)),
 )
 ARROWS = {
@@ -206,10 +202,10 @@ def test_a_doubt_names_candidates_and_ends_with_whatever_decides() -> None:
 
 
 EXIT_EVENTS: tuple[ExitEvent, ...] = (
-    ExitSent(),
+    Sent(),
     ExitDone(Decimal("0.50"), 77),
-    ExitRejected("PriceMoved", ""),
-    ExitLost("Timeout", ""),
+    Rejected("PriceMoved", ""),
+    Lost("Timeout", ""),
 )
 
 
@@ -231,7 +227,7 @@ def test_a_settled_order_has_no_exit_in_doubt(events: Sequence[ExitEvent], endin
 
 
 def test_news_of_a_sale_that_overtake_its_receipt_lose_nothing() -> None:
-    order = after(Sent(), RECEIPT, ExitAsked("s", ExitTerms(ExitKind.SELL)), ExitMoved("s", ExitSent()))
+    order = after(Sent(), RECEIPT, ExitAsked("s", ExitTerms(ExitKind.SELL)), ExitMoved("s", Sent()))
     order = advance(order, Settled(Decimal("0.50"), 5, Ending.EXPIRED), 9)
     one = exit_of(order.exits, "s")
     assert one is not None
@@ -251,7 +247,7 @@ def test_an_order_with_all_that_it_knows_survives_the_journal_and_old_ones_can_b
         Sent(),
         RECEIPT,
         ExitAsked("u", change),
-        ExitMoved("u", ExitSent()),
+        ExitMoved("u", Sent()),
         Settled(Decimal("0.50"), 5, Ending.SOLD, 77),
     )
     for order in (ORDER, doubtful, sold):

@@ -2,27 +2,21 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from derivfleet.gateway.core.orders.exit import Ending, ExitKind, ExitSent, ExitTerms
-from derivfleet.gateway.core.orders.order import (
+from derivfleet.gateway.core.orders.exit import Ending, ExitKind, ExitTerms
+from derivfleet.gateway.core.orders.operations import Denied, Lost, Rejected, Sent
+from derivfleet.gateway.core.orders.order import Doubt, Order, OrderTerms, State
+from derivfleet.gateway.core.orders.tally import Past, Tallies, kind
+from derivfleet.gateway.core.orders.transitions import (
     Confirmed,
-    Denied,
     Disproved,
-    Doubt,
     Doubted,
     Event,
     ExitAsked,
     ExitMoved,
-    Lost,
     NotFound,
-    Order,
-    OrderTerms,
-    Rejected,
-    Sent,
     Settled,
-    State,
     advance,
 )
-from derivfleet.gateway.core.orders.tally import Past, Tallies, kind
 from derivfleet.gateway.gauges import OUTCOMES
 
 TERMS = OrderTerms("DIGITEVEN", "R_100", Decimal(1), 1, "t")
@@ -46,7 +40,7 @@ STORIES: dict[str, tuple[Event, ...]] = {
         Sent(),
         RECEIPT,
         ExitAsked("sell-1", ExitTerms(ExitKind.SELL)),
-        ExitMoved("sell-1", ExitSent()),
+        ExitMoved("sell-1", Sent()),
         Settled(Decimal("0.50"), 2, Ending.SOLD),
     ),
 }

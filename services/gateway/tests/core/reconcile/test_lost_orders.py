@@ -11,17 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from derivfleet.gateway.core.orders.exit import Ending
-from derivfleet.gateway.core.orders.order import (
-    Attribution,
-    Confirmed,
-    Doubt,
-    Doubted,
-    NotFound,
-    Order,
-    OrderTerms,
-    State,
-    advance,
-)
+from derivfleet.gateway.core.orders.order import Attribution, Doubt, Order, OrderTerms, State
+from derivfleet.gateway.core.orders.transitions import Confirmed, Doubted, NotFound, advance
 from derivfleet.gateway.core.reconcile.lost_orders import (
     PLAN,
     LostOrder,

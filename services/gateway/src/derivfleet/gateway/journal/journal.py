@@ -17,8 +17,10 @@ import structlog
 
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.gateway.core.blocks import Block
-from derivfleet.gateway.core.orders.order import Denied, Order, State, advance
+from derivfleet.gateway.core.orders.operations import Denied
+from derivfleet.gateway.core.orders.order import Order, State
 from derivfleet.gateway.core.orders.tally import kind
+from derivfleet.gateway.core.orders.transitions import advance
 from derivfleet.gateway.journal import archive, queries, strangers
 from derivfleet.gateway.journal.records import ORDER, JournalEvent, ended_ns_of, profit_of
 from derivfleet.gateway.journal.schema import NewerJournalError, prepare

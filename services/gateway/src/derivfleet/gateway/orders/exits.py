@@ -22,14 +22,10 @@ from derivfleet.gateway.core.orders.exit import (
     DECIDED,
     ENDINGS,
     Exit,
-    ExitDenied,
     ExitDone,
     ExitEvent,
     ExitKind,
-    ExitLost,
     ExitNotDone,
-    ExitRejected,
-    ExitSent,
     ExitState,
     ExitTerms,
     differing_exit_field,
@@ -39,7 +35,9 @@ from derivfleet.gateway.core.orders.exit import (
     is_late_enough,
     look_ns,
 )
-from derivfleet.gateway.core.orders.order import ExitAsked, ExitMoved, Order, Settled, State
+from derivfleet.gateway.core.orders.operations import Denied, Lost, Rejected, Sent
+from derivfleet.gateway.core.orders.order import Order, State
+from derivfleet.gateway.core.orders.transitions import ExitAsked, ExitMoved, Settled
 from derivfleet.gateway.upstream.line import NotConnectedError, TurnRefusedError
 from derivfleet.gateway.upstream.pool import Role
 
@@ -141,7 +139,7 @@ class Exits:
         def sending() -> None:
             if self._state(order_id, exit_id) is not ExitState.INTENDED:
                 raise _LateError
-            self._move(order_id, exit_id, ExitSent())
+            self._move(order_id, exit_id, Sent())
 
         try:
             parent = context_from([("traceparent", traceparent)])
@@ -153,7 +151,7 @@ class Exits:
             return
         except TurnRefusedError as error:
             code = "NOT_CONNECTED" if isinstance(error, NotConnectedError) else "LIMIT_REACHED"
-            self._move_from(ExitState.INTENDED, order_id, exit_id, ExitDenied(code, str(error)))
+            self._move_from(ExitState.INTENDED, order_id, exit_id, Denied(code, str(error)))
         except CallRefusedError as error:
             self._refused(order_id, exit_id, terms.kind, error.code, error.message)
         except AnswerLostError as error:
@@ -180,7 +178,7 @@ class Exits:
         try:
             receipt = self._codec.decode_sell(frame) if kind is ExitKind.SELL else self._codec.decode_cancel(frame)
         except MalformedAnswer as error:
-            self._move_from(ExitState.SENT, order_id, exit_id, ExitLost("MalformedAnswer", str(error)))
+            self._move_from(ExitState.SENT, order_id, exit_id, Lost("MalformedAnswer", str(error)))
             return
         if order.state is State.CONFIRMED:
             ended = Settled(receipt.sold_for, int(self._clock.now_s()), ENDINGS[kind], receipt.transaction_id)
@@ -190,9 +188,9 @@ class Exits:
 
     def _refused(self, order_id: str, exit_id: str, kind: ExitKind, code: str, message: str) -> None:
         if outcome_of(_CALLS[kind], code, message).certainly_not_executed:
-            self._move(order_id, exit_id, ExitRejected(code, message))
+            self._move(order_id, exit_id, Rejected(code, message))
         else:
-            self._move_from(ExitState.SENT, order_id, exit_id, ExitLost(code, message))
+            self._move_from(ExitState.SENT, order_id, exit_id, Lost(code, message))
 
     # What nobody carries on, and what is in doubt
 
@@ -205,9 +203,9 @@ class Exits:
     def _abandon(self, order_id: str, exit_id: str, reason: str) -> None:
         match self._state(order_id, exit_id):
             case ExitState.INTENDED:
-                self._move(order_id, exit_id, ExitDenied("NOT_SENT", f"{reason} before it was sent"))
+                self._move(order_id, exit_id, Denied("NOT_SENT", f"{reason} before it was sent"))
             case ExitState.SENT:
-                self._move(order_id, exit_id, ExitLost("ABANDONED", f"{reason} before the answer came"))
+                self._move(order_id, exit_id, Lost("ABANDONED", f"{reason} before the answer came"))
             case _:
                 return
 
@@ -256,8 +254,8 @@ class Exits:
 
 def _lost(error: AnswerLostError) -> ExitEvent:
     if error.handed_over:
-        return ExitLost(error.code, "the answer was lost; the contract will tell")
-    return ExitDenied("NOT_SENT", "the socket closed before it was sent")
+        return Lost(error.code, "the answer was lost; the contract will tell")
+    return Denied("NOT_SENT", "the socket closed before it was sent")
 
 
 def _request(contract_id: int, terms: ExitTerms) -> requests.Request:

@@ -26,25 +26,10 @@ from derivfleet.gateway.core.orders.denials import (
     LeaseLostError,
     OrderDoubtfulError,
 )
-from derivfleet.gateway.core.orders.order import (
-    FINAL,
-    Candidate,
-    Confirmed,
-    Denied,
-    Disproved,
-    Doubt,
-    Event,
-    Lost,
-    Order,
-    OrderTerms,
-    Rejected,
-    Sent,
-    Settled,
-    State,
-    advance,
-    differing_field,
-)
+from derivfleet.gateway.core.orders.operations import Denied, Lost, Rejected, Sent
+from derivfleet.gateway.core.orders.order import FINAL, Candidate, Doubt, Order, OrderTerms, State, differing_field
 from derivfleet.gateway.core.orders.tally import Tallies
+from derivfleet.gateway.core.orders.transitions import Confirmed, Disproved, Event, Settled, advance
 from derivfleet.gateway.core.reconcile.lost_orders import is_watched
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.orders.circuit_breaker import Fuse

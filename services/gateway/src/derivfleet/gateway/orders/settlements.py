@@ -13,7 +13,8 @@ from derivfleet.common.telemetry import context_from
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.gateway import wording
 from derivfleet.gateway.core.orders.exit import Ending
-from derivfleet.gateway.core.orders.order import Order, Settled, State
+from derivfleet.gateway.core.orders.order import Order, State
+from derivfleet.gateway.core.orders.transitions import Settled
 from derivfleet.gateway.core.reconcile.foreign_trades import ForeignTrade
 from derivfleet.gateway.core.reconcile.lost_orders import ending_of
 from derivfleet.gateway.reconciling.evidence import Sighting

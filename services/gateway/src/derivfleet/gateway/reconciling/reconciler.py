@@ -18,7 +18,8 @@ from derivfleet.connection.connection import AnswerLostError, CallRefusedError
 from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.gateway.core.orders.exit import DECIDED, ExitState, is_late_enough
-from derivfleet.gateway.core.orders.order import Confirmed, Doubt, Doubted, NotFound, Order, Settled, State
+from derivfleet.gateway.core.orders.order import Doubt, Order, State
+from derivfleet.gateway.core.orders.transitions import Confirmed, Doubted, NotFound, Settled
 from derivfleet.gateway.core.reconcile.lost_orders import (
     ABSENT_AFTER_S,
     CLOCK_SLACK_S,

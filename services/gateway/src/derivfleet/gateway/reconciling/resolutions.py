@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from derivfleet.deriv import requests
 from derivfleet.gateway.core.orders.denials import ResolveRefusedError
-from derivfleet.gateway.core.orders.order import Attribution, Confirmed, NotFound, Order, State
+from derivfleet.gateway.core.orders.order import Attribution, Order, State
+from derivfleet.gateway.core.orders.transitions import Confirmed, NotFound
 from derivfleet.gateway.core.reconcile.lost_orders import differing_term
 from derivfleet.gateway.core.schedule import GATEWAY
 from derivfleet.gateway.reconciling import records as lists

@@ -1,17 +1,11 @@
 """The life of an exit: what is done to the contract of an order, once, under an id of its own.
 
-    intended ──▶ denied
-        │          ▲ (never handed to a socket)
-        ▼          │
-       sent ───────┘
-        │ ├──▶ done
-        │ ├──▶ rejected
-        │ └──▶ unknown ──▶ done | not_done (one look at the contract, late enough, proves which) | rejected
-        ▼
-     done | not_done (the contract ended meanwhile: how it ended tells which; its own answer still corrects that)
+    intended ──▶ denied | sent ──▶ rejected | done | unknown      as every operation (``core/orders/operations``)
+    unknown ──▶ done | not_done | rejected     one look at the contract, late enough, proves which
+    sent | unknown ──▶ done | not_done         the contract ended meanwhile: how it ended tells which
 
-An exit whose fate is unknown is never sent again, and while it is, no other one of its sort is. Selling and cancelling
-are one sort (the contract ends), changing a limit order is the other.
+Deriv's own answer still corrects what was concluded without it. While an exit is undecided, no other one of its sort
+is sent. Selling and cancelling are one sort (the contract ends), changing a limit order is the other.
 """
 
 from __future__ import annotations
@@ -19,22 +13,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
-from typing import assert_never
+
+from derivfleet.gateway.core.orders.operations import Denied, Lost, Rejected, Sent, Walk
 
 __all__ = [
     "DECIDED",
     "ENDINGS",
+    "EXIT",
     "EXITS_KEPT",
     "Ending",
     "Exit",
-    "ExitDenied",
     "ExitDone",
     "ExitEvent",
     "ExitKind",
-    "ExitLost",
     "ExitNotDone",
-    "ExitRejected",
-    "ExitSent",
     "ExitState",
     "ExitTerms",
     "ExitTransitionError",
@@ -126,19 +118,6 @@ class Exit:
 
 
 @dataclass(frozen=True, slots=True)
-class ExitDenied:
-    """The gateway will not send it, or knows that it never handed it to a socket."""
-
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class ExitSent:
-    """It is about to be handed to a socket; written down before that."""
-
-
-@dataclass(frozen=True, slots=True)
 class ExitDone:
     """Deriv's receipt, or a look at the contract that stands for it. ``transaction_id`` is 0 if that was not told."""
 
@@ -147,36 +126,22 @@ class ExitDone:
 
 
 @dataclass(frozen=True, slots=True)
-class ExitRejected:
-    """An answer that proves that this exit did nothing."""
-
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class ExitLost:
-    """The answer is missing or says nothing."""
-
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class ExitNotDone:
     """The contract, looked at late enough, is as if it had never been sent."""
 
 
-ExitEvent = ExitDenied | ExitSent | ExitDone | ExitRejected | ExitLost | ExitNotDone
+ExitEvent = Denied | Sent | Rejected | Lost | ExitDone | ExitNotDone
 
-_AWAITED = frozenset({ExitState.SENT, ExitState.UNKNOWN, ExitState.DONE, ExitState.NOT_DONE})
-"""Deriv's own answer decides whatever was concluded before it came."""
-_ALLOWED: dict[type[ExitEvent], frozenset[ExitState]] = {
-    ExitDenied: frozenset({ExitState.INTENDED, ExitState.SENT}),
-    ExitSent: frozenset({ExitState.INTENDED}),
-    ExitDone: _AWAITED,
-    ExitRejected: _AWAITED,
-    ExitLost: frozenset({ExitState.SENT}),
+EXIT = Walk(
+    written=ExitState.INTENDED,
+    denied=ExitState.DENIED,
+    sent=ExitState.SENT,
+    rejected=ExitState.REJECTED,
+    unknown=ExitState.UNKNOWN,
+    concluded=frozenset({ExitState.DONE, ExitState.NOT_DONE}),
+)
+_ALLOWED = {
+    ExitDone: frozenset({ExitState.SENT, ExitState.UNKNOWN, ExitState.DONE, ExitState.NOT_DONE}),
     ExitNotDone: frozenset({ExitState.SENT, ExitState.UNKNOWN}),
 }
 
@@ -187,29 +152,30 @@ class ExitTransitionError(Exception):
 
 def advance_exit(exit_: Exit, event: ExitEvent, now_ns: int) -> Exit:
     """The exit after an event. Raises ExitTransitionError if the event does not fit the state."""
-    if exit_.state not in _ALLOWED[type(event)]:
-        raise ExitTransitionError(f"exit {exit_.exit_id}: {type(event).__name__} does not follow {exit_.state}")
     match event:
-        case ExitSent():
-            return replace(exit_, state=ExitState.SENT, sent_time_ns=now_ns)
-        case ExitDenied(code, message):
-            return _answered(exit_, ExitState.DENIED, now_ns, code, message)
-        case ExitRejected(code, message):
-            return _answered(exit_, ExitState.REJECTED, now_ns, code, message)
+        case ExitDone() | ExitNotDone() if exit_.state not in _ALLOWED[type(event)]:
+            raise _unfit(exit_, event)
         case ExitDone(amount, transaction_id):
-            done = _answered(exit_, ExitState.DONE, now_ns)
             amount = exit_.amount if amount is None else amount
-            return replace(done, amount=amount, transaction_id=transaction_id or exit_.transaction_id)
+            return replace(
+                _concluded(exit_, ExitState.DONE, now_ns),
+                amount=amount,
+                transaction_id=transaction_id or exit_.transaction_id,
+            )
         case ExitNotDone():
-            return _answered(exit_, ExitState.NOT_DONE, now_ns)
-        case ExitLost(code, message):
-            return replace(exit_, state=ExitState.UNKNOWN, lost_time_ns=now_ns, error_code=code, error_message=message)
+            return _concluded(exit_, ExitState.NOT_DONE, now_ns)
+        case _ if EXIT.allows(exit_.state, event):
+            return EXIT.after(exit_, event, now_ns)
         case _:
-            assert_never(event)
+            raise _unfit(exit_, event)
 
 
-def _answered(exit_: Exit, state: ExitState, now_ns: int, code: str = "", message: str = "") -> Exit:
-    return replace(exit_, state=state, answered_time_ns=now_ns, error_code=code, error_message=message)
+def _unfit(exit_: Exit, event: ExitEvent) -> ExitTransitionError:
+    return ExitTransitionError(f"exit {exit_.exit_id}: {type(event).__name__} does not follow {exit_.state}")
+
+
+def _concluded(exit_: Exit, state: ExitState, now_ns: int) -> Exit:
+    return replace(exit_, state=state, answered_time_ns=now_ns, error_code="", error_message="")
 
 
 def after_the_end(exit_: Exit, ending: Ending, amount: Decimal, transaction_id: int, now_ns: int) -> Exit:
@@ -217,7 +183,7 @@ def after_the_end(exit_: Exit, ending: Ending, amount: Decimal, transaction_id: 
     if exit_.state in DECIDED:
         return exit_
     if exit_.state is ExitState.INTENDED:
-        return advance_exit(exit_, ExitDenied("ORDER_NOT_OPEN", "its contract has ended before it was sent"), now_ns)
+        return advance_exit(exit_, Denied("ORDER_NOT_OPEN", "its contract has ended before it was sent"), now_ns)
     if ENDINGS.get(exit_.terms.kind) is ending:
         return advance_exit(exit_, ExitDone(amount, transaction_id), now_ns)
     return advance_exit(exit_, ExitNotDone(), now_ns)

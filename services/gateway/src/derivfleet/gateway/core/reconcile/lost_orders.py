@@ -22,16 +22,8 @@ from typing import TYPE_CHECKING
 
 from derivfleet.deriv.symbols import SYMBOLS
 from derivfleet.gateway.core.orders.exit import Ending
-from derivfleet.gateway.core.orders.order import (
-    Attribution,
-    Candidate,
-    Confirmed,
-    Doubt,
-    Doubted,
-    NotFound,
-    Order,
-    State,
-)
+from derivfleet.gateway.core.orders.order import Attribution, Candidate, Doubt, Order, State
+from derivfleet.gateway.core.orders.transitions import Confirmed, Doubted, NotFound
 from derivfleet.gateway.core.reconcile.matching import cheapest
 
 if TYPE_CHECKING:
