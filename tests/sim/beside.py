@@ -14,7 +14,7 @@ from derivfleet.gateway.core.orders.denials import ResolveRefusedError
 from derivfleet.gateway.core.orders.order import Doubt, State
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.reconciling.resolutions import resolve
-from derivfleet.gateway.upstream.line import TurnRefusedError
+from derivfleet.gateway.upstream.client import TurnRefusedError
 from tests.sim.plan import MISNAMED
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from derivfleet.gateway.core.orders.denials import (
 from derivfleet.gateway.core.orders.exit import DECIDED, ExitKind, ExitState, ExitTerms, exit_of
 from derivfleet.gateway.core.orders.order import FINAL, State
 from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.upstream.line import TurnRefusedError
+from derivfleet.gateway.upstream.client import TurnRefusedError
 from tests.sim.plan import BOTS, SYMBOLS
 from tests.sim.wire import ASKED_FOR, EXIT, LEASE, MAY_BUY
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from derivfleet.gateway.journal.journal import Journal
     from derivfleet.gateway.orders.purchases import Desk
     from derivfleet.gateway.orders.settlements import Settlements
-    from derivfleet.gateway.upstream.line import Line
+    from derivfleet.gateway.upstream.client import AccountClient
 
 
 TWICE = 2
@@ -74,7 +74,7 @@ def sent_in_memory(move: Any) -> Any:
 
 def sent_again(of_call: str, code: str) -> Callable[[Any], Any]:
     def change(call: Any) -> Any:
-        async def mutated(self: Line, bot: str, request: Any, *rest: Any, **named: Any) -> Any:
+        async def mutated(self: AccountClient, bot: str, request: Any, *rest: Any, **named: Any) -> Any:
             try:
                 return await call(self, bot, request, *rest, **named)
             except AnswerLostError as error:

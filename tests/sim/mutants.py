@@ -37,7 +37,8 @@ from derivfleet.gateway.reconciling import records as lists
 from derivfleet.gateway.reconciling.evidence import Evidence
 from derivfleet.gateway.reconciling.reconciler import Reconciler
 from derivfleet.gateway.upstream import pool
-from derivfleet.gateway.upstream.line import Line, Standing
+from derivfleet.gateway.upstream.client import AccountClient
+from derivfleet.gateway.upstream.streams import StandingStream
 from tests.sim import exit_mistakes, mistakes, record_mistakes, telling_mistakes
 from tests.sim.mistakes import always, nothing, nothing_awaited
 from tests.sim.plan import Plan
@@ -94,10 +95,10 @@ MUTANTS = (
     _one(2, "only the stake of a known id is compared", desks, "differing_field", telling_mistakes.only_the_stake),
     _one(2, "the body of a known id is not compared", desks, "differing_field", nothing),
     _one(2, "ids are known only while their orders are open", Desk, "find", mistakes.in_memory_only),
-    _one(3, "a purchase is sent again after a timeout", Line, "call", mistakes.sent_again("buy", "Timeout")),
+    _one(3, "a purchase is sent again after a timeout", AccountClient, "call", mistakes.sent_again("buy", "Timeout")),
     _one(
         *(3, "a purchase is sent again when its socket closed"),
-        *(Line, "call", mistakes.sent_again("buy", "ConnectionClosed")),
+        *(AccountClient, "call", mistakes.sent_again("buy", "ConnectionClosed")),
     ),
     _one(3, "an unknown order is sent again when it is asked for again", Desk, "buy", mistakes.bought_anew),
     _one(4, "an unknown error code is a rejection", desks, "outcome_of", mistakes.always_telling),
@@ -200,7 +201,7 @@ MUTANTS = (
     _one(18, "a sale is sent before it is written down", Exits, "_move", exit_mistakes.sent_in_memory),
     _one(
         *(18, "a sale is sent again when its socket closed"),
-        *(Line, "call", mistakes.sent_again("sell", "ConnectionClosed")),
+        *(AccountClient, "call", mistakes.sent_again("sell", "ConnectionClosed")),
     ),
     _one(18, "another sale may follow while one is undecided", exits, "in_the_way", nothing),
     _one(18, "the terms of a known exit are not compared", exits, "differing_exit_field", nothing),
@@ -223,7 +224,7 @@ MUTANTS = (
         *(orders, "after_the_end", exit_mistakes.whichever_way_it_ended),
     ),
     _one(21, "lost orders are not looked for", Reconciler, "_conclude", nothing_awaited),
-    _one(21, "the transactions are listened to once", Standing, "_open", telling_mistakes.opened_once),
+    _one(21, "the transactions are listened to once", StandingStream, "_open", telling_mistakes.opened_once),
     _one(21, "overdue contracts are asked about a minute later", reconcilers, "OVERDUE_AFTER_S", lambda _: 60.0),
     _one(21, "overdue contracts are not asked about", Reconciler, "_check_overdue", nothing_awaited),
     _one(21, "a sale before the receipt is dropped", Settlements, "settle", mistakes.no_early_sales),

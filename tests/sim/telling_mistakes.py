@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from derivfleet.gateway.core.leases import Leases
     from derivfleet.gateway.journal.feed import Feed
     from derivfleet.gateway.orders.purchases import Desk
-    from derivfleet.gateway.upstream.line import Standing
+    from derivfleet.gateway.upstream.streams import StandingStream
 
 
 # What is written down
@@ -194,7 +194,7 @@ def always_whole(statement: Any) -> Any:
 
 
 def opened_once(open_: Any) -> Any:
-    async def mutated(self: Standing) -> None:
+    async def mutated(self: StandingStream) -> None:
         if self._opened is not None:
             await asyncio.Event().wait()
         await open_(self)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
 
 
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 
 
 def answer(frame: dict[str, Any], msg_type: str, body: object, **more: object) -> str:
@@ -56,7 +56,7 @@ async def test_answers_keep_their_decimals() -> None:
         )
 
     async with connected(peer) as connection:
-        frame = await connection.call(requests.Balance(), PATIENCE_S)
+        frame = await connection.call(requests.Balance(), TIMEOUT_S)
     assert frame["balance"]["balance"] == Decimal("9999.10")
 
 
@@ -70,7 +70,7 @@ async def test_answers_may_come_in_any_order() -> None:
                 await socket.send(answer(held, "time", held["req_id"]))
 
     async with connected(peer) as connection:
-        frames = await asyncio.gather(*(connection.call(requests.Time(), PATIENCE_S) for _ in range(3)))
+        frames = await asyncio.gather(*(connection.call(requests.Time(), TIMEOUT_S) for _ in range(3)))
     assert [frame["time"] for frame in frames] == [frame["req_id"] for frame in frames]
     assert connection.open_calls == 0
 
@@ -84,7 +84,7 @@ async def test_an_error_answer_is_a_refusal() -> None:
 
     async with connected(peer) as connection:
         with pytest.raises(CallRefusedError, match="rate limit") as caught:
-            await connection.call(requests.Time(), PATIENCE_S)
+            await connection.call(requests.Time(), TIMEOUT_S)
     assert caught.value.code == "RateLimit"
 
 
@@ -95,13 +95,13 @@ async def test_open_calls_end_when_the_socket_dies_and_later_ones_are_known_not_
 
     async with connected(peer) as connection:
         results = await asyncio.gather(
-            connection.call(requests.Balance(), PATIENCE_S),
-            connection.call(requests.Time(), PATIENCE_S),
+            connection.call(requests.Balance(), TIMEOUT_S),
+            connection.call(requests.Time(), TIMEOUT_S),
             return_exceptions=True,
         )
         await connection.closed()
         with pytest.raises(AnswerLostError) as later:
-            await connection.call(requests.Time(), PATIENCE_S)
+            await connection.call(requests.Time(), TIMEOUT_S)
     for result in results:
         assert isinstance(result, AnswerLostError)
         assert result.handed_over
@@ -126,8 +126,8 @@ async def test_a_call_without_answer_times_out_and_its_late_answer_is_not_lost()
             await connection.call(requests.Time(), 0.05, take)
         assert caught.value.handed_over
         release.set()
-        await asyncio.wait_for(arrived.wait(), PATIENCE_S)
-        await connection.call(requests.Time(), PATIENCE_S)
+        await asyncio.wait_for(arrived.wait(), TIMEOUT_S)
+        await connection.call(requests.Time(), TIMEOUT_S)
     assert [frame["time"] for frame in late] == [5]
 
 
@@ -142,10 +142,10 @@ async def test_a_frame_that_would_kill_the_library_ends_only_its_own_call(missin
     async with connected(peer) as connection:
         if missing == "msg_type":
             with pytest.raises(AnswerLostError, match="MalformedAnswer"):
-                await connection.call(requests.Balance(), PATIENCE_S)
+                await connection.call(requests.Balance(), TIMEOUT_S)
         else:  # the new API may leave echo_req out
-            assert (await connection.call(requests.Balance(), PATIENCE_S))["time"] == 5
-        assert (await connection.call(requests.Time(), PATIENCE_S))["time"] == 5
+            assert (await connection.call(requests.Balance(), TIMEOUT_S))["time"] == 5
+        assert (await connection.call(requests.Time(), TIMEOUT_S))["time"] == 5
 
 
 async def test_garbage_is_ignored() -> None:
@@ -156,7 +156,7 @@ async def test_garbage_is_ignored() -> None:
 
     async with connected(peer) as connection:
         for _ in range(3):
-            assert (await connection.call(requests.Time(), PATIENCE_S))["time"] == 5
+            assert (await connection.call(requests.Time(), TIMEOUT_S))["time"] == 5
 
 
 async def test_a_stream_gives_every_frame_beginning_with_the_answer() -> None:
@@ -173,8 +173,8 @@ async def test_a_stream_gives_every_frame_beginning_with_the_answer() -> None:
             done.set()
 
     async with connected(peer) as connection:
-        stream = await connection.subscribe(requests.Ticks(ticks="R_100", subscribe=1), PATIENCE_S, take)
-        await asyncio.wait_for(done.wait(), PATIENCE_S)
+        stream = await connection.subscribe(requests.Ticks(ticks="R_100", subscribe=1), TIMEOUT_S, take)
+        await asyncio.wait_for(done.wait(), TIMEOUT_S)
         assert connection.stream_count == 1
         connection.drop(stream)
         assert connection.stream_count == 0
@@ -188,10 +188,10 @@ async def test_nothing_is_kept_of_ended_calls() -> None:
 
     async with connected(peer) as connection:
         for _ in range(300):
-            await connection.call(requests.Time(), PATIENCE_S)
+            await connection.call(requests.Time(), TIMEOUT_S)
         for _ in range(5):  # the library hears of an answer after the caller
             await asyncio.sleep(0)
-        assert connection._library._api.pending_requests == {}  # pyright: ignore[reportPrivateUsage] - the leak it stands for is inside
+        assert connection._adapter._api.pending_requests == {}  # pyright: ignore[reportPrivateUsage] - the leak it stands for is inside
         assert connection.open_calls == 0
 
 
@@ -207,5 +207,5 @@ async def test_a_sink_that_cannot_take_a_frame_does_not_end_the_socket() -> None
         raise KeyError(frame["msg_type"])
 
     async with connected(peer) as connection:
-        await connection.subscribe(requests.Ticks(ticks="R_100", subscribe=1), PATIENCE_S, take)
-        assert (await connection.call(requests.Time(), PATIENCE_S))["time"] == 5
+        await connection.subscribe(requests.Ticks(ticks="R_100", subscribe=1), TIMEOUT_S, take)
+        assert (await connection.call(requests.Time(), TIMEOUT_S))["time"] == 5

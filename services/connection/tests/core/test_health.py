@@ -8,28 +8,28 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from derivfleet.connection.core.health import Advice, Health, Patience, Verdict
+from derivfleet.connection.core.health import Action, Health, Timeouts, Verdict
 
 MS = 10**6
 S = 10**9
-PATIENCE = Patience()
-STEP = PATIENCE.step_ns
+TIMEOUTS = Timeouts()
+STEP = TIMEOUTS.step_ns
 
 
 class Watch:
     """A socket, and the steps in which it is looked at."""
 
     def __init__(self) -> None:
-        self.health = Health(PATIENCE, 0)
+        self.health = Health(TIMEOUTS, 0)
         self.now_ns = 0
-        self.advice: list[tuple[float, Advice]] = []
+        self.advice: list[tuple[float, Action]] = []
 
     def to(self, time_s: float) -> None:
         """Check at every step up to a time."""
         while self.now_ns + STEP <= time_s * S:
             self.now_ns += STEP
             advice = self.health.check(self.now_ns)
-            if advice is not Advice.NOTHING:
+            if advice is not Action.NOTHING:
                 self.advice.append((self.now_ns / S, advice))
 
     def answered(self, req_id: int, sent_s: float, took_s: float) -> None:
@@ -37,14 +37,14 @@ class Watch:
         self.health.heard(round((sent_s + took_s) * S))
         self.health.answered(req_id, round((sent_s + took_s) * S))
 
-    def times_of(self, advice: Advice) -> list[float]:
+    def times_of(self, advice: Action) -> list[float]:
         return [time_s for time_s, given in self.advice if given is advice]
 
 
 def test_an_idle_socket_is_pinged_and_never_suspect() -> None:
     watch = Watch()
     watch.to(60)
-    assert watch.times_of(Advice.PING) == [0.5, 10.5, 20.5, 30.5, 40.5, 50.5]
+    assert watch.times_of(Action.PING) == [0.5, 10.5, 20.5, 30.5, 40.5, 50.5]
     assert watch.health.verdict is Verdict.READY
 
 
@@ -57,11 +57,11 @@ def test_silence_with_a_call_open_makes_suspect_then_asks_then_kills() -> None:
     watch.to(4)
     assert watch.health.verdict is Verdict.SUSPECT
     assert watch.health.problem == "silent for 3.0 s with 1 calls open"
-    assert watch.times_of(Advice.PING) == [0.5, 4.0]
+    assert watch.times_of(Action.PING) == [0.5, 4.0]
     watch.to(6.5)
-    assert watch.times_of(Advice.ABANDON) == []
+    assert watch.times_of(Action.ABANDON) == []
     watch.to(7)
-    assert watch.times_of(Advice.ABANDON) == [7.0]
+    assert watch.times_of(Action.ABANDON) == [7.0]
     assert watch.health.verdict is Verdict.DEAD
 
 
@@ -90,9 +90,9 @@ def test_who_usually_takes_long_is_given_longer() -> None:
     watch.to(10.5)
     assert watch.health.verdict is Verdict.SUSPECT, "four times two seconds"
     watch.to(18)
-    assert watch.times_of(Advice.ABANDON) == []
+    assert watch.times_of(Action.ABANDON) == []
     watch.to(18.5)
-    assert watch.times_of(Advice.ABANDON) == [18.5]
+    assert watch.times_of(Action.ABANDON) == [18.5]
 
 
 def test_time_in_which_the_process_stood_still_is_not_the_peers_silence() -> None:
@@ -142,7 +142,7 @@ def test_a_slow_socket_is_pinged_often_and_large_answers_do_not_make_one_slow() 
     for number in range(5):
         watch.answered(number, number * 0.1, 1.5)
     watch.to(10)
-    assert watch.times_of(Advice.PING) == [0.5, 2.5, 4.5, 6.5, 8.5]
+    assert watch.times_of(Action.PING) == [0.5, 2.5, 4.5, 6.5, 8.5]
     large = Watch()
     for number in range(5):
         large.health.sent(number, number * S // 10, timed=False)
@@ -211,7 +211,7 @@ def test_the_verdict_is_that_of_the_whole_history(all_calls: list[Call]) -> None
         [(call.sent_ms, 0, number) for number, call in enumerate(all_calls)]
         + [(call.sent_ms + call.took_ms, 1, number) for number, call in enumerate(all_calls) if call.took_ms]
     )
-    health = Health(PATIENCE, 0)
+    health = Health(TIMEOUTS, 0)
     before, probed_ms = Verdict.READY, None
     for now_ms in range(500, 70_000, 500):
         while events and events[0][0] <= now_ms:
@@ -224,11 +224,11 @@ def test_the_verdict_is_that_of_the_whole_history(all_calls: list[Call]) -> None
         advice = health.check(now_ms * MS)
         expected = expected_verdict(all_calls, now_ms, probed_ms, was_ready=before is Verdict.READY)
         assert health.verdict is expected, now_ms
-        assert (advice is Advice.ABANDON) == (expected is Verdict.DEAD)
+        assert (advice is Action.ABANDON) == (expected is Verdict.DEAD)
         if expected is Verdict.DEAD:
             return  # nobody asks again
         if expected is Verdict.SUSPECT:
-            assert (advice is Advice.PING) == (probed_ms is None), "suspicion asks, once"
+            assert (advice is Action.PING) == (probed_ms is None), "suspicion asks, once"
             probed_ms = now_ms if probed_ms is None else probed_ms
         else:
             probed_ms = None

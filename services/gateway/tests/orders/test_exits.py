@@ -17,7 +17,7 @@ from derivfleet.gateway.core.orders.transitions import Settled
 from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.orders.purchases import Desk
 from derivfleet.gateway.reconciling.reconciler import Reconciler
-from derivfleet.gateway.upstream.line import TurnRefusedError
+from derivfleet.gateway.upstream.client import TurnRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -275,7 +275,7 @@ async def test_a_restart_makes_a_sent_exit_unknown_and_never_sends_it_again(held
         selling = position.exiting("mine")
         await account.clock.settle()
         assert position.exit.state is ExitState.SENT
-        desk = Desk(account.line, Feed(account.journal), account.telemetry, "USD")
+        desk = Desk(account.client, Feed(account.journal), account.telemetry, "USD")
         desk.recover()
         (one,) = desk.open["o1"].exits
         assert (one.state, one.error_code) == (ExitState.UNKNOWN, "ABANDONED")

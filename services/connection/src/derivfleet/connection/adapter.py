@@ -1,8 +1,8 @@
-"""python-deriv-api, contained.
+"""The adapter around python-deriv-api, which contains its defects.
 
 The library is given a transport of ours and never a socket. So it cannot meet what it has no answer to:
 
-- it hangs for ever on open calls when a socket dies: nobody waits for it, see :meth:`LibraryClient.send`;
+- it hangs for ever on open calls when a socket dies: nobody waits for it, see :meth:`LibraryAdapter.send`;
 - its reader ends on a frame without ``echo_req`` or ``msg_type``, with an error of another form than code and message,
   or that is not JSON: such frames do not reach it;
 - it spins when ``recv`` raises anything but ConnectionClosed: nothing else is raised;
@@ -29,7 +29,7 @@ with warnings.catch_warnings():
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LibraryClient", "Transport"]
+__all__ = ["LibraryAdapter", "Transport"]
 
 
 class Transport(Protocol):
@@ -80,7 +80,7 @@ def _is_readable(error: Any) -> bool:
     return not error or (isinstance(error, dict) and {"code", "message"} <= error.keys())  # pyright: ignore[reportUnknownMemberType] - it is JSON
 
 
-class LibraryClient:
+class LibraryAdapter:
     """One DerivAPI object over our transport. Lives as long as one socket."""
 
     def __init__(self, transport: Transport) -> None:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import structlog
 from websockets.exceptions import ConnectionClosed
 
-from derivfleet.connection.adapter import LibraryClient
+from derivfleet.connection.adapter import LibraryAdapter
 from derivfleet.connection.core.health import Health, Verdict
-from derivfleet.connection.timeouts import patience_of
+from derivfleet.connection.timeouts import health_timeouts
 from derivfleet.deriv.dialects import Frame, from_json
 from derivfleet.deriv.errors import MalformedAnswer, MalformedFrame
 from derivfleet.deriv.vocabulary import Call
@@ -99,13 +99,13 @@ class Connection:
         self._socket = socket
         self._codec = codec
         self._clock = clock
-        self.health = Health(patience_of(clock), clock.now_ns())
+        self.health = Health(health_timeouts(clock), clock.now_ns())
         self.may_linger = False
         """Whether it was given up in silence, so that Deriv may not have heard of its end."""
         self.on_room: Callable[[], None] | None = None
         """Hears that a call has ended on a socket that had no room for another."""
         self._key = f"{name}#{next(_ordinals)}"
-        self._library = LibraryClient(self)
+        self._adapter = LibraryAdapter(self)
         self._req_ids = itertools.count(FIRST_REQ_ID)
         self._open: dict[int, _Open] = {}
         self._late: OrderedDict[int, Callable[[Frame], None]] = OrderedDict()
@@ -135,7 +135,7 @@ class Connection:
         """What it holds on to, by name."""
         return Counter(
             calls_open=len(self._open),
-            calls_in_library=self._library.pending,
+            calls_in_library=self._adapter.pending,
             calls_late=len(self._late),
             streams=len(self._streams),
             streams_ending=len(self._ending),
@@ -230,7 +230,7 @@ class Connection:
         lost = "ConnectionClosed"
         try:
             async with self._clock.timeout(timeout_s):
-                await self._library.send(frame)
+                await self._adapter.send(frame)
         except TimeoutError:
             lost = "Timeout"
         except (ConnectionError, ConnectionClosed):
@@ -283,8 +283,8 @@ class Connection:
             self._closed.set()
             for req_id, entry in self._open.items():
                 if entry.answer is None:
-                    self._library.end(req_id)
-            self._library.close()
+                    self._adapter.end(req_id)
+            self._adapter.close()
             self._streams.clear()
             self._socket.transport.abort()  # does nothing to a closed one; a reader that failed leaves an open one
             _log.info("socket closed", connection=self.name, close_code=self._socket.close_code)
@@ -302,7 +302,7 @@ class Connection:
         if isinstance(req_id, int) and entry is not None and entry.answer is None:
             entry.answer = frame
             self.health.answered(req_id, now_ns)
-            self._library.deliver(req_id, text, frame)
+            self._adapter.deliver(req_id, text, frame)
         elif isinstance(req_id, int) and req_id in self._late:
             self._give(self._late.pop(req_id), frame)
         elif isinstance(req_id, int) and req_id in self._streams:

@@ -1,6 +1,6 @@
-"""The way in: from a credential to an open, authenticated connection. One for each dialect.
+"""From a credential to an open, logged-in connection: a login for each dialect.
 
-Only demo accounts are let in: until orders are proven to happen once and losses are bounded, real money stays out.
+Only demo accounts may log in: until orders are proven to happen once and losses are bounded, real money stays out.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
 __all__ = [
     "AccountFacts",
     "CredentialError",
-    "Entrance",
-    "EntryError",
-    "LegacyEntrance",
-    "OptionsEntrance",
+    "LegacyLogin",
+    "Login",
+    "LoginError",
+    "OptionsLogin",
     "RealMoneyError",
     "kind_of",
 ]
 
-ENTRY_TIMEOUT_S = 30.0
-LEAST_ENTRY_WALL_S = 5.0
+LOGIN_TIMEOUT_S = 30.0
+LEAST_LOGIN_TIMEOUT_WALL_S = 5.0
 """Networks and processors do not run faster when the clock does."""
 MAX_FRAME_BYTES = 2_000_000
 """Answers are capped at 600 kB by the server; three times that leaves room without leaving it open."""
@@ -79,12 +79,12 @@ class RealMoneyError(CredentialError):
     """The account is not a demo one."""
 
 
-class EntryError(Exception):
-    """Deriv could not be entered now; a later try may work."""
+class LoginError(Exception):
+    """Logging in failed for now; a later try may work."""
 
 
-class Entrance(Protocol):
-    """One dialect's way in."""
+class Login(Protocol):
+    """How to log in under one dialect."""
 
     @property
     def codec(self) -> Codec:
@@ -92,12 +92,12 @@ class Entrance(Protocol):
         ...
 
     @property
-    def entry_calls(self) -> tuple[Call, ...]:
-        """The calls that an entry makes, for they count like any other."""
+    def login_calls(self) -> tuple[Call, ...]:
+        """The calls that a login makes, for they count like any other."""
         ...
 
-    async def enter(self, name: str) -> tuple[Connection, AccountFacts]:
-        """Open a connection. Raises CredentialError or EntryError."""
+    async def connect(self, name: str) -> tuple[Connection, AccountFacts]:
+        """Open a connection. Raises CredentialError or LoginError."""
         ...
 
     async def close(self) -> None:
@@ -119,9 +119,9 @@ def refuse_real_money(login_id: str, *, is_demo: bool) -> None:
         )
 
 
-def _patience_s(clock: Clock) -> float:
-    """How long each step of an entry may take, in fleet time."""
-    return max(ENTRY_TIMEOUT_S, clock.fleet_s(LEAST_ENTRY_WALL_S))
+def _timeout_s(clock: Clock) -> float:
+    """How long each step of a login may take, in fleet time."""
+    return max(LOGIN_TIMEOUT_S, clock.fleet_s(LEAST_LOGIN_TIMEOUT_WALL_S))
 
 
 async def _open_socket(url: str, clock: Clock) -> ClientConnection:
@@ -129,17 +129,17 @@ async def _open_socket(url: str, clock: Clock) -> ClientConnection:
         connection = await connect(
             url,
             ping_interval=None,  # the API's own ping is used, because Deriv answers and counts it
-            open_timeout=clock.wall_s(_patience_s(clock)),
+            open_timeout=clock.wall_s(_timeout_s(clock)),
             close_timeout=1,
             max_size=MAX_FRAME_BYTES,
             compression=None,
         )
     except InvalidURI:
-        raise EntryError("Deriv named an address that is none") from None
+        raise LoginError("Deriv named an address that is none") from None
     except InvalidHandshake as error:
-        raise EntryError(f"the WebSocket handshake was refused: {type(error).__name__}: {error}") from None
+        raise LoginError(f"the WebSocket handshake was refused: {type(error).__name__}: {error}") from None
     except (OSError, TimeoutError, EOFError, WebSocketException) as error:
-        raise EntryError(f"no connection: {str(error) or type(error).__name__}") from None
+        raise LoginError(f"no connection: {str(error) or type(error).__name__}") from None
     _deliver_soon_or_never(connection)
     return connection
 
@@ -152,10 +152,10 @@ def _deliver_soon_or_never(connection: ClientConnection) -> None:
         transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNDELIVERED_MS)
 
 
-class LegacyEntrance:
+class LegacyLogin:
     """API v3: open the socket, then ``authorize``."""
 
-    entry_calls = (Call.AUTHORIZE,)
+    login_calls = (Call.AUTHORIZE,)
 
     def __init__(
         self, url: str, app_id: str, token: str, login_id: str, clock: Clock, codec: Codec | None = None
@@ -167,20 +167,20 @@ class LegacyEntrance:
         self._clock = clock
         self.codec = codec or dialect(Dialect.LEGACY)
 
-    async def enter(self, name: str) -> tuple[Connection, AccountFacts]:
+    async def connect(self, name: str) -> tuple[Connection, AccountFacts]:
         connection = Connection(name, await _open_socket(self._url, self._clock), self.codec, self._clock)
         try:
             request = requests.Authorize(authorize=self._token)
-            facts = self._facts(await connection.call(request, _patience_s(self._clock)))
+            facts = self._facts(await connection.call(request, _timeout_s(self._clock)))
         except CallRefusedError as error:
             await connection.close()
             if error.code in ("InvalidToken", "InvalidAppID", "AuthorizationRequired", "InputValidationFailed"):
                 key = "DERIV_APP_ID" if error.code == "InvalidAppID" else "DERIV_TOKEN"
                 raise CredentialError(key, f"Deriv does not accept it ({error.code}: {error.message})") from None
-            raise EntryError(f"authorize was refused: {error.code}: {error.message}") from None
+            raise LoginError(f"authorize was refused: {error.code}: {error.message}") from None
         except (AnswerLostError, MalformedAnswer) as error:
             await connection.close()
-            raise EntryError(f"authorize was not answered: {error}") from None
+            raise LoginError(f"authorize was not answered: {error}") from None
         except CredentialError:
             await connection.close()
             raise
@@ -202,13 +202,13 @@ class LegacyEntrance:
         return facts
 
     async def close(self) -> None:
-        """Nothing is held between entries."""
+        """Nothing is held between logins."""
 
 
-class OptionsEntrance:
+class OptionsLogin:
     """The new API: a one-time URL from REST for every socket; no ``authorize``."""
 
-    entry_calls = (Call.BALANCE,)
+    login_calls = (Call.BALANCE,)
 
     def __init__(
         self, url: str, app_id: str, token: str, login_id: str, clock: Clock, codec: Codec | None = None
@@ -223,11 +223,11 @@ class OptionsEntrance:
         self.codec = codec or dialect(Dialect.OPTIONS)
         self._budget = RestBudget(self.codec.limits.rest.per_user)
 
-    async def enter(self, name: str) -> tuple[Connection, AccountFacts]:
+    async def connect(self, name: str) -> tuple[Connection, AccountFacts]:
         self._account_id = account_id = self._account_id or await self._choose_account()
         answer: Any = await self._rest("POST", f"/accounts/{account_id}/otp")
         if not isinstance(answer, dict) or not answer.get("url"):  # pyright: ignore[reportUnknownMemberType] - it is JSON
-            raise EntryError("Deriv's answer to otp holds no address")
+            raise LoginError("Deriv's answer to otp holds no address")
         url = str(cast("dict[str, Any]", answer)["url"])
         # The one-time password is in the URL, so no part of it may be shown as long as it is good for anything.
         hide_for_a_while(url, url.partition("otp=")[2])
@@ -238,16 +238,16 @@ class OptionsEntrance:
         connection = Connection(name, await _open_socket(url, self._clock), self.codec, self._clock)
         try:
             balance = self.codec.decode_balance(
-                await connection.call(requests.Balance(balance=1), _patience_s(self._clock))
+                await connection.call(requests.Balance(balance=1), _timeout_s(self._clock))
             )
         except CallRefusedError as error:
             await connection.close()
             if outcome_of(Call.BALANCE, error.code) is Outcome.CONFIGURATION:
                 raise CredentialError("DERIV_TOKEN", f"Deriv does not accept it ({error})") from None
-            raise EntryError(f"the first call was refused: {error}") from None
+            raise LoginError(f"the first call was refused: {error}") from None
         except (AnswerLostError, MalformedAnswer) as error:
             await connection.close()
-            raise EntryError(f"the first call was not answered: {error}") from None
+            raise LoginError(f"the first call was not answered: {error}") from None
         except BaseException:
             connection.abort()
             raise
@@ -261,7 +261,7 @@ class OptionsEntrance:
     async def _choose_account(self) -> str:
         answer: Any = await self._rest("GET", "/accounts")
         if not isinstance(answer, list):
-            raise EntryError("Deriv's answer to accounts is no list")
+            raise LoginError("Deriv's answer to accounts is no list")
         rows = cast("list[Any]", answer)
         objects: list[dict[str, Any]] = [row for row in rows if isinstance(row, dict)]
         listed = [row for row in objects if row.get("account_id")]
@@ -281,18 +281,18 @@ class OptionsEntrance:
 
     async def _rest(self, method: str, path: str) -> Any:
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=self._clock.wall_s(_patience_s(self._clock)))
+            timeout = aiohttp.ClientTimeout(total=self._clock.wall_s(_timeout_s(self._clock)))
             self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
         wait_ns = self._budget.wait_ns(self._clock.now_ns())
         if wait_ns:
-            raise EntryError(f"the user's REST calls of a minute are used up: the next in {wait_ns / NS_PER_S:.0f} s")
+            raise LoginError(f"the user's REST calls of a minute are used up: the next in {wait_ns / NS_PER_S:.0f} s")
         self._budget.spend(self._clock.now_ns())
         try:
             async with self._session.request(method, self._base + path) as response:
                 status = response.status
                 body: Any = await response.json(content_type=None, loads=partial(json.loads, parse_float=Decimal))
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise EntryError(f"{method} {path.rpartition('/')[2]}: {str(error) or type(error).__name__}") from None
+            raise LoginError(f"{method} {path.rpartition('/')[2]}: {str(error) or type(error).__name__}") from None
         if status < 400 and isinstance(body, dict) and "data" in body:  # noqa: PLR2004 - HTTP's own border
             return cast("dict[str, Any]", body)["data"]
         code, message = _rest_error(body)
@@ -300,7 +300,7 @@ class OptionsEntrance:
         if status == HTTP_TOO_MANY:
             self._budget.refused(self._clock.now_ns())
         if status == HTTP_TOO_MANY or status >= HTTP_SERVER_ERROR or status < 400:  # noqa: PLR2004 - as above
-            raise EntryError(text)
+            raise LoginError(text)
         key = "DERIV_TOKEN" if status == HTTP_UNAUTHORIZED else "accounts.login_id"
         raise CredentialError(key, text)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from derivfleet.common.clock import NS_PER_S
-from derivfleet.connection.core.health import Patience
+from derivfleet.connection.core.health import Timeouts
 
 if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
 
-__all__ = ["answer_timeout_s", "patience_of"]
+__all__ = ["answer_timeout_s", "health_timeouts"]
 
 ANSWER_TIMEOUT_S = 15.0
 """A single user has reported 7 s for a buy."""
@@ -31,14 +31,14 @@ def answer_timeout_s(clock: Clock) -> float:
     return max(ANSWER_TIMEOUT_S, clock.fleet_s(LEAST_ANSWER_TIMEOUT_WALL_S))
 
 
-def patience_of(clock: Clock) -> Patience:
-    """The usual patience in fleet time, but never less than these spans of wall time."""
-    usual = Patience()
+def health_timeouts(clock: Clock) -> Timeouts:
+    """The usual timeouts in fleet time, but never less than these spans of wall time."""
+    usual = Timeouts()
 
     def least(usual_ns: int, wall_s: float) -> int:
         return max(usual_ns, round(clock.fleet_s(wall_s) * NS_PER_S))
 
-    return Patience(
+    return Timeouts(
         suspicion_ns=least(usual.suspicion_ns, LEAST_SUSPICION_WALL_S),
         death_ns=least(usual.death_ns, LEAST_DEATH_WALL_S),
         most_ns=least(usual.most_ns, LEAST_DEATH_WALL_S),

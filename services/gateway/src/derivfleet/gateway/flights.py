@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from derivfleet.connection.connection import AnswerLostError
 from derivfleet.gateway.core.collapse import Source
-from derivfleet.gateway.upstream.line import TurnRefusedError
+from derivfleet.gateway.upstream.client import TurnRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable

@@ -21,9 +21,9 @@ from derivfleet.common.logs import hide, redact
 from derivfleet.common.service import run_service
 from derivfleet.connection.login import (
     CredentialError,
-    EntryError,
-    LegacyEntrance,
-    OptionsEntrance,
+    LegacyLogin,
+    LoginError,
+    OptionsLogin,
     RealMoneyError,
     kind_of,
 )
@@ -31,25 +31,25 @@ from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.deriv.limits import with_website_status
 from derivfleet.deriv.vocabulary import Dialect
-from derivfleet.probe.core.bounds import ENTRY_CALLS, STAKE, Experiment, Step, steps_of
+from derivfleet.probe.core.bounds import LOGIN_CALLS, STAKE, Experiment, Step, steps_of
 from derivfleet.probe.core.notebook import Notebook
 from derivfleet.probe.experiments import EXPERIMENTS, WINDOW_CALL
 from derivfleet.probe.report import Report, json_of, markdown_of, settings_of, text_of
+from derivfleet.probe.session import AccountInUseError, BrokenOffError, Session
 from derivfleet.probe.settings import ProbeSettings
-from derivfleet.probe.visit import AccountInUseError, BrokenOffError, Visit
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from derivfleet.common.clock import Clock
     from derivfleet.common.telemetry import Telemetry
-    from derivfleet.connection.login import AccountFacts, Entrance
+    from derivfleet.connection.login import AccountFacts, Login
 
 __all__ = ["Probe", "main"]
 
 _log = structlog.get_logger()
 EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_NOT_DEMO = 0, 1, 3
-ENTRY = Step(Experiment.CLOCK, "come in", 0, 1, 60)
+LOGIN = Step(Experiment.CLOCK, "log in", 0, 1, 60)
 
 
 def say(event: str, **facts: Any) -> None:
@@ -65,8 +65,8 @@ class Probe:
         self._settings = settings
         self._clock = clock
         self.dialect = kind_of(settings.app_id) if settings.dialect == "auto" else Dialect(settings.dialect)
-        self._visit = Visit(self._entrance(), clock, lambda left_s: say("waiting", seconds=round(left_s, 1)))
-        table = self._visit.codec.limits
+        self._session = Session(self._login(), clock, lambda left_s: say("waiting", seconds=round(left_s, 1)))
+        table = self._session.codec.limits
         # The offset of the clocks tells when the server's minutes begin: without it no window can be judged.
         chosen = {*settings.experiments, Experiment.CLOCK}
         if Experiment.HOUR in chosen:
@@ -80,7 +80,7 @@ class Probe:
         Raises ConfigurationError, or RealMoneyError.
         """
         try:
-            facts = await self._come_in()
+            facts = await self._log_in()
             steps = steps_of(self.notebook.bucket, self.notebook.chosen, self._settings.hour_calls)
             say(
                 "plan",
@@ -89,7 +89,7 @@ class Probe:
                 balance=facts.balance,
                 dialect=self.dialect,
                 stake=STAKE,
-                calls=sum(step.calls + ENTRY_CALLS for step in steps),
+                calls=sum(step.calls + LOGIN_CALLS for step in steps),
                 usual_s=sum(step.usual_s for step in steps),
                 most_s=sum(step.most_s for step in steps),
                 steps=[{"name": step.experiment, "what": step.what, "calls": step.calls} for step in steps],
@@ -103,42 +103,42 @@ class Probe:
                 if not await self._carry_out(step):
                     break
         finally:
-            await self._visit.end()
+            await self._session.end()
         return EXIT_DONE if self.notebook.is_complete else EXIT_INCONCLUSIVE
 
-    async def _come_in(self) -> AccountFacts:
-        self._visit.allow(ENTRY)
+    async def _log_in(self) -> AccountFacts:
+        self._session.allow(LOGIN)
         try:
-            await self._visit.begin()
+            await self._session.begin()
             if self.dialect is Dialect.LEGACY:
                 await self._learn_table()
         except RealMoneyError:
             raise
         except CredentialError as error:
             raise ConfigurationError(error.key, error.problem) from None
-        if self._visit.facts is None:
-            raise EntryError("Deriv did not say whose account it is")
-        return self._visit.facts
+        if self._session.facts is None:
+            raise LoginError("Deriv did not say whose account it is")
+        return self._session.facts
 
     async def _learn_table(self) -> None:
         """A legacy server tells some of its limits; the new API has no such call."""
-        reply = await self._visit.ask(requests.WebsiteStatus(website_status=1))
+        reply = await self._session.ask(requests.WebsiteStatus(website_status=1))
         if reply.frame is not None:
-            told = self._visit.codec.decode_call_limits(reply.frame)
+            told = self._session.codec.decode_call_limits(reply.frame)
             self.notebook.table = with_website_status(self.notebook.table, told)
 
     async def _carry_out(self, step: Step) -> bool:
         """Returns whether there is any use in going on."""
-        say("step", name=step.experiment, what=step.what, usual_s=step.usual_s, calls=self._visit.calls)
-        self._visit.allow(step)
+        say("step", name=step.experiment, what=step.what, usual_s=step.usual_s, calls=self._session.calls)
+        self._session.allow(step)
         try:
-            await self._visit.begin()
-            await EXPERIMENTS[step.experiment](self._visit, self.notebook, step)
-            self._visit.check()
+            await self._session.begin()
+            await EXPERIMENTS[step.experiment](self._session, self.notebook, step)
+            self._session.check()
         except asyncio.CancelledError:
             self.notebook.troubles[step.experiment] = "told to end"
             raise
-        except (AccountInUseError, BrokenOffError, EntryError, CredentialError, MalformedAnswer) as error:
+        except (AccountInUseError, BrokenOffError, LoginError, CredentialError, MalformedAnswer) as error:
             _log.warning("an experiment was broken off", experiment=step.experiment, problem=str(error))
             self.notebook.troubles[step.experiment] = str(error)
             if isinstance(error, AccountInUseError):
@@ -148,7 +148,7 @@ class Probe:
 
     def report(self) -> Report | None:
         """What was found so far; None before there was an account."""
-        facts = self._visit.facts
+        facts = self._session.facts
         if facts is None:
             return None
         return Report(
@@ -157,16 +157,16 @@ class Probe:
             dialect=self.dialect,
             began=datetime.fromtimestamp(self._began_ns / NS_PER_S, UTC).isoformat(timespec="seconds"),
             took_s=(self._clock.now_ns() - self._began_ns) / NS_PER_S,
-            calls=self._visit.calls,
-            latencies_ms=self._visit.latencies_ms,
+            calls=self._session.calls,
+            latencies_ms=self._session.latencies_ms,
             notebook=self.notebook,
         )
 
-    def _entrance(self) -> Entrance:
+    def _login(self) -> Login:
         told = self._settings
         if self.dialect is Dialect.LEGACY:
-            return LegacyEntrance(told.legacy_url, told.app_id, told.token, told.login_id, self._clock)
-        return OptionsEntrance(told.deriv_url, told.app_id, told.token, told.login_id, self._clock)
+            return LegacyLogin(told.legacy_url, told.app_id, told.token, told.login_id, self._clock)
+        return OptionsLogin(told.deriv_url, told.app_id, told.token, told.login_id, self._clock)
 
 
 def write(report: Report, folder: Path | None) -> list[str]:
@@ -207,7 +207,7 @@ def main() -> int:
         except RealMoneyError as error:
             outcome = EXIT_NOT_DEMO
             sys.stderr.write(redact(f"probe: {error.key}: {error.problem}\n"))
-        except (EntryError, BrokenOffError) as error:
+        except (LoginError, BrokenOffError) as error:
             sys.stderr.write(redact(f"probe: {error}\n"))
         report = probe.report()
         if settings.confirmed and report is not None:

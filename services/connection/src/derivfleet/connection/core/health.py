@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 from statistics import median
 
-__all__ = ["Advice", "Health", "Patience", "Verdict"]
+__all__ = ["Action", "Health", "Timeouts", "Verdict"]
 
 NS_PER_S = 1_000_000_000
 
@@ -35,7 +35,7 @@ class Verdict(IntEnum):
     DEAD = 3
 
 
-class Advice(Enum):
+class Action(Enum):
     """What to do with a socket now."""
 
     NOTHING = auto()
@@ -44,7 +44,7 @@ class Advice(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long is long, in ns."""
 
     suspicion_ns: int = 3 * NS_PER_S
@@ -67,11 +67,11 @@ class Patience:
 class Health:
     """One socket. It hears of every frame; ``verdict`` and ``problem`` are those of the last check."""
 
-    def __init__(self, patience: Patience, now_ns: int) -> None:
+    def __init__(self, timeouts: Timeouts, now_ns: int) -> None:
         self.verdict = Verdict.READY
         self.problem = ""
         """Why the verdict is not READY; empty if it is."""
-        self._patience = patience
+        self._timeouts = timeouts
         self._checked_ns = now_ns
         self._stalled_ns = 0
         self._heard_ns = now_ns
@@ -95,28 +95,28 @@ class Health:
 
     def given_up(self, req_id: int, now_ns: int) -> None:
         """A call is not waited for any longer; if that was late, it counts as answered now."""
-        self._end(req_id, now_ns, self._patience.slow_ns)
+        self._end(req_id, now_ns, self._timeouts.slow_ns)
 
-    def check(self, now_ns: int) -> Advice:
+    def check(self, now_ns: int) -> Action:
         """Judge the socket anew and say what to do. To be called every ``step_ns``."""
         self._notice_stall(now_ns)
-        awake_ns, patience = self._awake(now_ns), self._patience
+        awake_ns, timeouts = self._awake(now_ns), self._timeouts
         silent_ns = self._silent_ns(awake_ns)
-        limit_ns = self._proportionate(patience.suspicion_ns, awake_ns)
+        limit_ns = self._proportionate(timeouts.suspicion_ns, awake_ns)
         if silent_ns < limit_ns:
             self._probed_ns = None
             self._judge_pace(awake_ns)
-            every_ns = patience.ping_every_ns if self.verdict is Verdict.READY else patience.probe_every_ns
+            every_ns = timeouts.ping_every_ns if self.verdict is Verdict.READY else timeouts.probe_every_ns
             is_due = self._pinged_ns is None or awake_ns - self._pinged_ns >= every_ns
-            return self._ping(awake_ns) if is_due else Advice.NOTHING
+            return self._ping(awake_ns) if is_due else Action.NOTHING
         self.problem = f"silent for {silent_ns / NS_PER_S:.1f} s with {len(self._open)} calls open"
         if self._probed_ns is None:
             self.verdict, self._probed_ns = Verdict.SUSPECT, awake_ns
             return self._ping(awake_ns)
-        if awake_ns - self._probed_ns < self._proportionate(patience.death_ns, awake_ns):
-            return Advice.NOTHING
+        if awake_ns - self._probed_ns < self._proportionate(timeouts.death_ns, awake_ns):
+            return Action.NOTHING
         self.verdict = Verdict.DEAD
-        return Advice.ABANDON
+        return Action.ABANDON
 
     def _awake(self, now_ns: int) -> int:
         """Time without that in which this process did not run: what the peer sent then has not been read yet."""
@@ -124,8 +124,8 @@ class Health:
 
     def _notice_stall(self, now_ns: int) -> None:
         step_ns = now_ns - self._checked_ns
-        if step_ns > 2 * self._patience.step_ns:
-            self._stalled_ns += step_ns - self._patience.step_ns
+        if step_ns > 2 * self._timeouts.step_ns:
+            self._stalled_ns += step_ns - self._timeouts.step_ns
         self._checked_ns = now_ns
 
     def _silent_ns(self, awake_ns: int) -> int:
@@ -138,10 +138,10 @@ class Health:
         """The least, or so many usual answer times; what is still open must not lengthen its own term."""
         took = [took_ns for sent_ns, took_ns in self._answers if awake_ns - sent_ns - took_ns <= MEMORY_NS]
         usual_ns = round(median(took)) if took else 0
-        return max(least_ns, min(PROPORTION * usual_ns, self._patience.most_ns))
+        return max(least_ns, min(PROPORTION * usual_ns, self._timeouts.most_ns))
 
     def _judge_pace(self, awake_ns: int) -> None:
-        slow_ns = self._patience.slow_ns
+        slow_ns = self._timeouts.slow_ns
         done = [(sent_ns, took_ns) for sent_ns, took_ns in self._answers if awake_ns - sent_ns - took_ns <= MEMORY_NS]
         # A call that is still open counts from when it is late on; before, nobody knows what it will be.
         late = [(sent_ns, awake_ns - sent_ns) for sent_ns, timed in self._open.values() if timed]
@@ -153,9 +153,9 @@ class Health:
         self.verdict = Verdict.SLOW if is_slow else Verdict.READY
         self.problem = f"answers take {usual_ns / NS_PER_S:.1f} s" if is_slow else ""
 
-    def _ping(self, awake_ns: int) -> Advice:
+    def _ping(self, awake_ns: int) -> Action:
         self._pinged_ns = awake_ns
-        return Advice.PING
+        return Action.PING
 
     def _end(self, req_id: int, now_ns: int, least_ns: int) -> None:
         sent_ns, timed = self._open.pop(req_id, (0, False))

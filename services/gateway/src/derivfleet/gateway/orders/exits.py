@@ -38,8 +38,8 @@ from derivfleet.gateway.core.orders.exit import (
 from derivfleet.gateway.core.orders.operations import Denied, Lost, Rejected, Sent
 from derivfleet.gateway.core.orders.order import Order, State
 from derivfleet.gateway.core.orders.transitions import ExitAsked, ExitMoved, Settled
-from derivfleet.gateway.upstream.line import NotConnectedError, TurnRefusedError
-from derivfleet.gateway.upstream.pool import Role
+from derivfleet.gateway.upstream.client import NotConnectedError, TurnRefusedError
+from derivfleet.gateway.upstream.pool import ConnectionRole
 
 if TYPE_CHECKING:
     from derivfleet.connection.connection import Frame
@@ -62,9 +62,9 @@ class Exits:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._line = desk.line
-        self._codec = desk.line.pool.entrance.codec
-        self._clock = desk.line.clock
+        self._client = desk.client
+        self._codec = desk.client.pool.login.codec
+        self._clock = desk.client.clock
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._looks: dict[str, int] = {}
         """How often the contract of an order with an exit in doubt was looked at."""
@@ -100,17 +100,19 @@ class Exits:
                 raise ExitRefusedError("EXIT_NOT_DECIDED", message)
             if self._desk.is_closing:
                 raise DeskClosedError(f"exit of order {order_id} was not taken: the gateway is ending")
-            ticket = self._line.ask(order.bot, _CALLS[terms.kind], deadline_ns)
+            ticket = self._client.ask(order.bot, _CALLS[terms.kind], deadline_ns)
             exit_id = exit_id or fresh_id(order.exits, terms.kind)
             try:
                 self._desk.conclude(order, ExitAsked(exit_id, terms))
             except BaseException:
-                self._line.turns.give_up(ticket)
+                self._client.turns.give_up(ticket)
                 raise
             key = (order_id, exit_id)
             work = self._carried_through(order, exit_id, terms, deadline_ns, traceparent, ticket)
             self._tasks[key] = asyncio.create_task(work, name=f"{terms.kind} {order_id}")
-            self._tasks[key].add_done_callback(lambda _: (self._tasks.pop(key, None), self._line.turns.give_up(ticket)))
+            self._tasks[key].add_done_callback(
+                lambda _: (self._tasks.pop(key, None), self._client.turns.give_up(ticket))
+            )
             known = Exit(exit_id, terms, ExitState.INTENDED, 0)
         task = self._tasks.get((order_id, known.exit_id))
         if task is not None:
@@ -144,8 +146,8 @@ class Exits:
         try:
             parent = context_from([("traceparent", traceparent)])
             late = partial(self._late, order_id, exit_id, terms.kind)
-            frame = await self._line.call(
-                *(order.bot, request, Role.EXITS, deadline_ns, parent, sending, late), asked=ticket
+            frame = await self._client.call(
+                *(order.bot, request, ConnectionRole.EXITS, deadline_ns, parent, sending, late), asked=ticket
             )
         except _LateError:
             return

@@ -37,8 +37,8 @@ from derivfleet.gateway.orders.exits import Exits
 from derivfleet.gateway.orders.order_log import told
 from derivfleet.gateway.orders.settlements import Settlements
 from derivfleet.gateway.reconciling.evidence import Evidence
-from derivfleet.gateway.upstream.line import NotConnectedError, TurnRefusedError
-from derivfleet.gateway.upstream.pool import Role
+from derivfleet.gateway.upstream.client import NotConnectedError, TurnRefusedError
+from derivfleet.gateway.upstream.pool import ConnectionRole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from derivfleet.gateway.core.schedule import Ticket
     from derivfleet.gateway.journal.feed import Feed
     from derivfleet.gateway.orders.circuit_breaker import Attempt
-    from derivfleet.gateway.upstream.line import Line
+    from derivfleet.gateway.upstream.client import AccountClient
 
 __all__ = ["Desk"]
 
@@ -72,26 +72,26 @@ class _Purchase:
 class Desk:
     """Buys, sells and settles the orders of one account."""
 
-    def __init__(self, line: Line, feed: Feed, telemetry: Telemetry, currency: str) -> None:
-        self.line = line
+    def __init__(self, client: AccountClient, feed: Feed, telemetry: Telemetry, currency: str) -> None:
+        self.client = client
         self.feed = feed
         self.tallies = Tallies()
-        self.fuse = Fuse(line.account, line.clock)
+        self.fuse = Fuse(client.account, client.clock)
         self.open: dict[str, Order] = {}
         self.unknown: dict[str, Order] = {}
         """The open orders of which nobody knows whether they were bought."""
         self.watched: dict[str, Order] = {}
         """Orders that were not found, while a late record may still show them."""
-        self._account = line.account
-        self._codec = line.pool.entrance.codec
-        self._clock = line.clock
+        self._account = client.account
+        self._codec = client.pool.login.codec
+        self._clock = client.clock
         self._currency = currency
         self._purchases: dict[str, _Purchase] = {}
         self.is_closing = False
         self.evidence = Evidence(
-            line.account,
-            partial(feed.journal.claimed, line.account),
-            partial(feed.journal.write_foreign, line.account),
+            client.account,
+            partial(feed.journal.claimed, client.account),
+            partial(feed.journal.write_foreign, client.account),
         )
         self.skew = Skew()
         self.exits = Exits(self)
@@ -106,7 +106,7 @@ class Desk:
             self.skew.see(order)
         self.evidence.recall(journal.foreign(self._account))
         for bot in journal.sent_since(self._account, now_ns - RECALLED_NS):
-            self.line.schedule.recall(bot, Call.BUY, now_ns)
+            self.client.schedule.recall(bot, Call.BUY, now_ns)
         for order in journal.open_orders(self._account):
             self.open[order.order_id] = order
             match order.state:
@@ -170,18 +170,18 @@ class Desk:
             try:
                 self._write(None, order)
             except BaseException:
-                self.line.turns.give_up(ticket)
+                self.client.turns.give_up(ticket)
                 raise
             task = asyncio.create_task(self._carried_through(order, deadline_ns, has_lease, ticket))
             purchase = self._purchases[order_id] = _Purchase(task)
-            task.add_done_callback(lambda _: (self._purchases.pop(order_id, None), self.line.turns.give_up(ticket)))
+            task.add_done_callback(lambda _: (self._purchases.pop(order_id, None), self.client.turns.give_up(ticket)))
         order = await asyncio.shield(purchase.task)
         return order, purchase.refused_wait_ns
 
     def _admitted(self, bot: str, deadline_ns: int) -> Ticket:
         """A place in the queue. A bot that floods must not fill the disk nor the log: who has no chance is no order."""
         try:
-            return self.line.ask(bot, Call.BUY, deadline_ns)
+            return self.client.ask(bot, Call.BUY, deadline_ns)
         except TurnRefusedError as error:
             count = self.tallies.refused(bot, self._clock.now_ns())
             if count:
@@ -297,7 +297,9 @@ class Desk:
 
         try:
             attempt.check()
-            frame = await self.line.call(bot, request, Role.ORDERS, deadline_ns, parent, sending, late, asked=ticket)
+            frame = await self.client.call(
+                bot, request, ConnectionRole.ORDERS, deadline_ns, parent, sending, late, asked=ticket
+            )
         except TurnRefusedError as error:
             code = "NOT_CONNECTED" if isinstance(error, NotConnectedError) else "LIMIT_REACHED"
             return self._deny(order_id, code, str(error), error.refusal.wait_ns)

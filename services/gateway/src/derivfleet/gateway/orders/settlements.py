@@ -38,9 +38,9 @@ class Settlements:
 
     def __init__(self, desk: Desk, telemetry: Telemetry) -> None:
         self._desk = desk
-        self._account = desk.line.account
-        self._codec = desk.line.pool.entrance.codec
-        self._clock = desk.line.clock
+        self._account = desk.client.account
+        self._codec = desk.client.pool.login.codec
+        self._clock = desk.client.clock
         self._telemetry = telemetry
         self._by_contract: dict[int, str] = {}
         self._early: OrderedDict[int, Settled] = OrderedDict()

@@ -40,7 +40,7 @@ from derivfleet.gateway.core.reconcile.lost_orders import (
 from derivfleet.gateway.core.schedule import GATEWAY
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.reconciling import records as lists
-from derivfleet.gateway.upstream.line import TurnRefusedError
+from derivfleet.gateway.upstream.client import TurnRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -76,9 +76,9 @@ class Reconciler:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._line = desk.line
-        self._clock = desk.line.clock
-        self._codec = desk.line.pool.entrance.codec
+        self._client = desk.client
+        self._clock = desk.client.clock
+        self._codec = desk.client.pool.login.codec
         self._evidence = desk.evidence
         self._since_ns = self._clock.now_ns()
         self._lost: dict[str, LostOrder] = {}
@@ -102,7 +102,7 @@ class Reconciler:
         )
         # Each by itself: what keeps one from being done, as a bucket that rests, must not keep the others.
         self._tasks = [
-            asyncio.create_task(self._run(*steps), name=f"reconcile {self._line.account}: {steps[0].__name__}")
+            asyncio.create_task(self._run(*steps), name=f"reconcile {self._client.account}: {steps[0].__name__}")
             for steps in rounds
         ]
 
@@ -116,7 +116,7 @@ class Reconciler:
             await self._clock.sleep(TURN_S)
             done = [await self._tried(step) for step in steps]
             if not all(done):
-                await self._clock.sleep(backoff_s(1, self._line.account))
+                await self._clock.sleep(backoff_s(1, self._client.account))
 
     async def _tried(self, step: Callable[[], Awaitable[None]]) -> bool:
         try:
@@ -125,7 +125,7 @@ class Reconciler:
             _log.warning("the account's records could not be read, trying again", problem=str(error))
             return False
         except Exception:  # noqa: BLE001 - without this task nobody finds lost orders and missed settlements
-            _log.exception("reconciling failed in an unforeseen way, trying again", account=self._line.account)
+            _log.exception("reconciling failed in an unforeseen way, trying again", account=self._client.account)
             return False
         return True
 
@@ -186,7 +186,7 @@ class Reconciler:
         ]
         if any(read is Read.PORTFOLIO for _, read in wanted):
             try:
-                frame = await self._line.call(GATEWAY, requests.Portfolio(portfolio=1))
+                frame = await self._client.call(GATEWAY, requests.Portfolio(portfolio=1))
                 self._take(lists.of_portfolio(self._codec, frame))
             except (CallRefusedError, MalformedAnswer) as error:
                 _log.warning("the portfolio could not be read, the statement will tell", problem=str(error))
@@ -202,7 +202,7 @@ class Reconciler:
             return
         spans = [span_s(one, now_ns, self._slack_s) for one in near]
         since_s, until_s = min(first for first, _ in spans), math.ceil(max(last for _, last in spans))
-        rows, complete = await lists.statement(self._line, self._codec, "buy", since_s, until_s)
+        rows, complete = await lists.statement(self._client, self._codec, "buy", since_s, until_s)
         self._take([row for one in rows if (row := lists.of_statement(one)) is not None])
         # Some have been decided while it was read.
         names = [order.order_id for order in near if order.order_id in self._lost]
@@ -271,7 +271,7 @@ class Reconciler:
 
     async def _contract(self, contract_id: int) -> ContractState | None:
         request = requests.ProposalOpenContract(proposal_open_contract=1, contract_id=contract_id)
-        return self._codec.decode_contract(await self._line.call(GATEWAY, request))
+        return self._codec.decode_contract(await self._client.call(GATEWAY, request))
 
     async def _check_exits(self) -> None:
         for order_id in self._desk.exits.due(self._clock.now_ns()):
@@ -327,7 +327,7 @@ class Reconciler:
     async def _settle_by_statement(self, orders: Sequence[Order]) -> None:
         """The last resort for contracts that Deriv will not show: what the account was paid for them."""
         since_s = min(span_s(order, order.answered_time_ns)[0] for order in orders)
-        rows, _ = await lists.statement(self._line, self._codec, "sell", since_s, math.ceil(self._clock.now_s()))
+        rows, _ = await lists.statement(self._client, self._codec, "sell", since_s, math.ceil(self._clock.now_s()))
         by_contract = {order.contract_id: order for order in orders}
         for row in rows:
             order = by_contract.get(row.contract_id or 0)
@@ -352,11 +352,11 @@ class Reconciler:
         """Whether contracts that Deriv will not show were bought at all: a receipt may name a wrong one."""
         spans = [span_s(order, order.answered_time_ns) for order in orders]
         since_s, until_s = min(first for first, _ in spans), math.ceil(max(last for _, last in spans))
-        listed, is_whole = await lists.statement(self._line, self._codec, "buy", since_s, until_s)
+        listed, is_whole = await lists.statement(self._client, self._codec, "buy", since_s, until_s)
         rows = [row for one in listed if (row := lists.of_statement(one)) is not None]
-        rows += lists.of_portfolio(self._codec, await self._line.call(GATEWAY, requests.Portfolio(portfolio=1)))
+        rows += lists.of_portfolio(self._codec, await self._client.call(GATEWAY, requests.Portfolio(portfolio=1)))
         shown = {row.contract_id for row in rows}
-        claimed = self._desk.feed.journal.claimed(self._line.account, shown)
+        claimed = self._desk.feed.journal.claimed(self._client.account, shown)
         purchases = [row.purchase for row in rows if row.purchase is not None and row.contract_id not in claimed]
         for order in (self._desk.open.get(order.order_id) for order in orders):
             if order is None or not _is_at_rest(

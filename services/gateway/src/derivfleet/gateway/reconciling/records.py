@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from derivfleet.connection.connection import Frame
     from derivfleet.deriv.answers import ContractState, StatementRow
     from derivfleet.deriv.dialects import Codec
-    from derivfleet.gateway.upstream.line import Line
+    from derivfleet.gateway.upstream.client import AccountClient
 
 __all__ = ["Row", "of_contract", "of_portfolio", "of_statement", "statement"]
 
@@ -24,7 +24,7 @@ MOST_PAGES = 10
 
 
 async def statement(
-    line: Line, codec: Codec, action: str, since_s: int, until_s: int
+    client: AccountClient, codec: Codec, action: str, since_s: int, until_s: int
 ) -> tuple[list[StatementRow], bool]:
     """The statement's purchases (``buy``) or sales (``sell``) of a span of time, and whether that was all of them."""
     rows: list[StatementRow] = []
@@ -38,7 +38,7 @@ async def statement(
             limit=STATEMENT_ROWS,
             offset=page * STATEMENT_ROWS or None,
         )
-        more = codec.decode_statement(await line.call(GATEWAY, request))
+        more = codec.decode_statement(await client.call(GATEWAY, request))
         rows += more
         if len(more) < STATEMENT_ROWS:
             return rows, True

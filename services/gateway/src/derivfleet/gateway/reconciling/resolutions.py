@@ -30,8 +30,8 @@ async def resolve(desk: Desk, order: Order, contract_id: int, by: str) -> Order:
     if not contract_id:
         return desk.conclude(order, NotFound(by))
     request = requests.ProposalOpenContract(proposal_open_contract=1, contract_id=contract_id)
-    codec = desk.line.pool.entrance.codec
-    contract = codec.decode_contract(await desk.line.call(GATEWAY, request))
+    codec = desk.client.pool.login.codec
+    contract = codec.decode_contract(await desk.client.call(GATEWAY, request))
     purchase = None if contract is None else lists.of_contract(contract)
     if contract is None or purchase is None:
         raise ResolveRefusedError("CONTRACT_UNKNOWN", f"Deriv shows no contract {contract_id} of a known kind")

@@ -9,7 +9,7 @@ import grpc
 
 from derivfleet.common.rpc.status import Problem
 from derivfleet.deriv.errors import Outcome, outcome_of
-from derivfleet.gateway.upstream.line import NotConnectedError, TurnRefusedError
+from derivfleet.gateway.upstream.client import NotConnectedError, TurnRefusedError
 from derivfleet.gateway.upstream.pool import StreamsFullError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from derivfleet.gateway.core.orders.denials import ResolveRefusedError
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.reconciling import resolutions
 from derivfleet.gateway.rpc import messages
-from derivfleet.gateway.upstream.line import TurnRefusedError
+from derivfleet.gateway.upstream.client import TurnRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

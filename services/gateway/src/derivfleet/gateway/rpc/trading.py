@@ -27,7 +27,7 @@ from derivfleet.gateway.rpc import errors as problems
 from derivfleet.gateway.rpc import exits, messages, quota
 from derivfleet.gateway.rpc.pumps import Pump, sent_away
 from derivfleet.gateway.rpc.visits import Context, Reception, Visit
-from derivfleet.gateway.upstream.line import TurnRefusedError
+from derivfleet.gateway.upstream.client import TurnRefusedError
 from derivfleet.v1 import quota_pb2, trading_pb2, trading_pb2_grpc
 
 if TYPE_CHECKING:

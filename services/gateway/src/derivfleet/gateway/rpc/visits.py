@@ -16,7 +16,7 @@ from derivfleet.connection.connection import AnswerLostError
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.rpc import errors as problems
 from derivfleet.gateway.rpc import messages
-from derivfleet.gateway.upstream.line import TurnRefusedError
+from derivfleet.gateway.upstream.client import TurnRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from derivfleet.deriv.limits import Bucket
 
 __all__ = [
-    "ENTRY_CALLS",
     "LATENCY_CALLS",
     "LATENCY_KINDS",
+    "LOGIN_CALLS",
     "MOST_CONNECTIONS",
     "MOST_STREAMS",
     "STAKE",
@@ -35,8 +35,8 @@ MOST_STREAMS = 105
 """An older page of Deriv's site says 100."""
 MOST_CONNECTIONS = 6
 """An older text says 5."""
-ENTRY_CALLS = 8
-"""What each step may spend besides on coming in, three times at most, and on listening to the account."""
+LOGIN_CALLS = 8
+"""What each step may spend besides on logging in, three times at most, and on listening to the account."""
 STAKE = "0"
 """Nothing is bought."""
 

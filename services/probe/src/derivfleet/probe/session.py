@@ -1,4 +1,4 @@
-"""A probe's dealings with Deriv: every call is timed, counted against a bound, and given up if the account moves."""
+"""A probe's session at Deriv: every call is timed, counted against a bound, and given up if the account moves."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import structlog
 
 from derivfleet.common.clock import NS_PER_S
 from derivfleet.connection.connection import AnswerLostError, CallRefusedError, Stream
-from derivfleet.connection.login import CredentialError, EntryError, RealMoneyError
+from derivfleet.connection.login import CredentialError, LoginError, RealMoneyError
 from derivfleet.connection.timeouts import answer_timeout_s
 from derivfleet.deriv import requests
 from derivfleet.deriv.errors import RATE_CODES, MalformedAnswer
-from derivfleet.probe.core.bounds import ENTRY_CALLS
+from derivfleet.probe.core.bounds import LOGIN_CALLS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from derivfleet.common.clock import Clock
     from derivfleet.connection.connection import Connection, Frame
-    from derivfleet.connection.login import AccountFacts, Entrance
+    from derivfleet.connection.login import AccountFacts, Login
     from derivfleet.deriv.requests import Request
     from derivfleet.deriv.vocabulary import Call
     from derivfleet.probe.core.bounds import Step
 
-__all__ = ["AccountInUseError", "BrokenOffError", "Reply", "Visit"]
+__all__ = ["AccountInUseError", "BrokenOffError", "Reply", "Session"]
 
 _log = structlog.get_logger()
 PING_EVERY_S = 25.0
 PING_LEEWAY_S = 5.0
 """So long before a call that is timed there are no more pings."""
-ENTRIES = 3
-ENTRY_PAUSE_S = 2.0
+LOGIN_TRIES = 3
+LOGIN_PAUSE_S = 2.0
 
 
 def _ignore(_frame: Frame) -> None:
@@ -62,16 +62,16 @@ class Reply:
         return self.code in RATE_CODES
 
 
-class Visit:
+class Session:
     """The sockets of one probe. ``sockets[0]`` watches the account besides."""
 
-    def __init__(self, entrance: Entrance, clock: Clock, on_wait: Callable[[float], None]) -> None:
+    def __init__(self, login: Login, clock: Clock, on_wait: Callable[[float], None]) -> None:
         """``on_wait`` hears now and then how many seconds are still waited for."""
-        self._entrance = entrance
+        self._login = login
         self.clock = clock
         self._on_wait = on_wait
         self._timeout_s = answer_timeout_s(clock)
-        self.codec = entrance.codec
+        self.codec = login.codec
         self.sockets: list[Connection] = []
         self.facts: AccountFacts | None = None
         self.latencies_ms: defaultdict[str, list[float]] = defaultdict(list)
@@ -85,7 +85,7 @@ class Visit:
 
     def allow(self, step: Step) -> None:
         """Bound what follows: calls and time of one step."""
-        self._may_call = self.calls + step.calls + ENTRY_CALLS
+        self._may_call = self.calls + step.calls + LOGIN_CALLS
         self._until_ns = self.clock.now_ns() + step.most_s * NS_PER_S
 
     # Sockets
@@ -93,19 +93,19 @@ class Visit:
     async def begin(self) -> None:
         """Have a first socket that works, and listen to the account on it.
 
-        Raises CredentialError (RealMoneyError for an account that is no demo one) or EntryError.
+        Raises CredentialError (RealMoneyError for an account that is no demo one) or LoginError.
         """
         self.sockets = [socket for socket in self.sockets if socket.is_open]
-        for entry in range(ENTRIES):
+        for number in range(LOGIN_TRIES):
             if self.sockets:
                 break
             try:
-                await self.enter()
-            except EntryError as error:
-                _log.warning("Deriv could not be entered", problem=str(error))
-                if entry == ENTRIES - 1:
+                await self.connect()
+            except LoginError as error:
+                _log.warning("a login failed", problem=str(error))
+                if number == LOGIN_TRIES - 1:
                     raise
-                await self.clock.sleep(ENTRY_PAUSE_S)
+                await self.clock.sleep(LOGIN_PAUSE_S)
         if self.sockets[0].stream_count > 0:
             return
         request = requests.Transaction(transaction=1, subscribe=1)
@@ -113,11 +113,11 @@ class Visit:
         if reply.code:
             raise BrokenOffError(f"the account cannot be watched: {reply.code}")
 
-    async def enter(self) -> Connection:
+    async def connect(self) -> Connection:
         """Open one more socket. Raises as :meth:`begin`."""
         self._count()
-        connection, facts = await self._entrance.enter(f"probe/{len(self.sockets)}")
-        self._touch(self._entrance.entry_calls[0])
+        connection, facts = await self._login.connect(f"probe/{len(self.sockets)}")
+        self._touch(self._login.login_calls[0])
         if not facts.is_demo:
             await connection.close()
             raise RealMoneyError(
@@ -142,7 +142,7 @@ class Visit:
             connection.abort()
         for connection in self.sockets:
             await connection.closed()
-        await self._entrance.close()
+        await self._login.close()
 
     def _hear(self, frame: Frame) -> None:
         try:

@@ -12,12 +12,13 @@ import pytest
 from derivfleet.common.clock import ManualClock
 from derivfleet.common.logs import hide
 from derivfleet.connection.connection import AnswerLostError, CallRefusedError, Connection
-from derivfleet.connection.login import EntryError
+from derivfleet.connection.login import LoginError
 from derivfleet.deriv import requests
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.vocabulary import Call, Dialect
-from derivfleet.gateway.upstream.line import NotConnectedError, Standing
-from derivfleet.gateway.upstream.pool import Role, SeatState
+from derivfleet.gateway.upstream.client import NotConnectedError
+from derivfleet.gateway.upstream.pool import ConnectionRole, SlotState
+from derivfleet.gateway.upstream.streams import StandingStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -47,7 +48,7 @@ async def test_a_silent_peer_is_given_up_and_replaced(opened: Opened) -> None:
         assert socket.close_code is not None
         await account.clock.advance(2)
         assert len(account.deriv.open_sockets("orders")) == 1
-        assert account.pool.seats[Role.ORDERS].reconnects == 1
+        assert account.pool.slots[ConnectionRole.ORDERS].reconnects == 1
 
 
 async def test_a_pong_that_makes_no_sense_does_not_end_the_pinging(opened: Opened) -> None:
@@ -63,35 +64,35 @@ async def test_a_pong_that_makes_no_sense_does_not_end_the_pinging(opened: Opene
         before = len(account.deriv.calls("ping"))
         await account.clock.advance(60)
         assert len(account.deriv.calls("ping")) >= before + 4
-        assert {seat.state for seat in account.pool.seats.values()} == {SeatState.READY}
+        assert {slot.state for slot in account.pool.slots.values()} == {SlotState.READY}
 
 
-@pytest.mark.parametrize("problem", [EntryError("not now"), KeyError("account_id"), TypeError("no list")])
-async def test_a_seat_is_kept_whatever_entering_it_ends_with(opened: Opened, problem: Exception) -> None:
+@pytest.mark.parametrize("problem", [LoginError("not now"), KeyError("account_id"), TypeError("no list")])
+async def test_a_slot_is_kept_whatever_a_login_ends_with(opened: Opened, problem: Exception) -> None:
     async with opened() as account:
-        account.deriv.refuses_entry = problem
+        account.deriv.refuses_login = problem
         for socket in account.deriv.sockets:
             socket.abort()
         await account.clock.advance(4)
-        assert account.pool.connection(Role.ORDERS) is None
-        assert {seat.state for seat in account.pool.seats.values()} == {SeatState.WAITING}
-        account.deriv.refuses_entry = None
+        assert account.pool.connection(ConnectionRole.ORDERS) is None
+        assert {slot.state for slot in account.pool.slots.values()} == {SlotState.WAITING}
+        account.deriv.refuses_login = None
         await account.clock.advance(31)
-        assert {seat.state for seat in account.pool.seats.values()} == {SeatState.READY}
+        assert {slot.state for slot in account.pool.slots.values()} == {SlotState.READY}
 
 
 async def test_what_operators_see_of_a_problem_holds_no_secret(opened: Opened) -> None:
     hide("one-time-word-77")
     async with opened() as account:
-        account.deriv.refuses_entry = EntryError("refused wss://deriv/ws/demo?otp=abc and one-time-word-77")
+        account.deriv.refuses_login = LoginError("refused wss://deriv/ws/demo?otp=abc and one-time-word-77")
         account.deriv.open_sockets("orders")[0].abort()
         await account.clock.advance(5)
-        assert account.pool.seats[Role.ORDERS].problem == "refused wss://deriv/ws/demo?otp=*** and ***"
+        assert account.pool.slots[ConnectionRole.ORDERS].problem == "refused wss://deriv/ws/demo?otp=*** and ***"
 
 
 async def test_after_an_outage_the_calls_that_waited_still_keep_the_limit(opened: Opened) -> None:
     async with opened() as account:
-        account.deriv.refuses_entry = EntryError("not now")
+        account.deriv.refuses_login = LoginError("not now")
         for socket in account.deriv.sockets:
             socket.abort()
         await account.clock.advance(0.1)
@@ -105,12 +106,12 @@ async def test_after_an_outage_the_calls_that_waited_still_keep_the_limit(opened
 
         async def ask() -> None:
             request = requests.ProposalOpenContract(proposal_open_contract=1, contract_id=1)
-            await account.line.call("one", request)
+            await account.client.call("one", request)
 
         tasks = [asyncio.ensure_future(ask()) for _ in range(200)]
         await account.clock.advance(300)
         assert started == []
-        account.deriv.refuses_entry = None
+        account.deriv.refuses_login = None
         await account.clock.advance(300)
         await asyncio.gather(*tasks)
         assert len(started) == 200
@@ -120,14 +121,14 @@ async def test_after_an_outage_the_calls_that_waited_still_keep_the_limit(opened
 
 async def test_a_call_that_waits_in_vain_for_a_socket_costs_nothing(opened: Opened) -> None:
     async with opened() as account:
-        account.deriv.refuses_entry = EntryError("not now")
+        account.deriv.refuses_login = LoginError("not now")
         for socket in account.deriv.sockets:
             socket.abort()
         await account.clock.advance(0.1)
         before = account.schedule.forecast("one", Call.TICKS_HISTORY, account.clock.now_ns())
         deadline_ns = account.clock.now_ns() + 5 * 10**9
         request = requests.TicksHistory(ticks_history="R_100")
-        call = asyncio.ensure_future(account.line.call("one", request, deadline_ns=deadline_ns))
+        call = asyncio.ensure_future(account.client.call("one", request, deadline_ns=deadline_ns))
         await account.clock.advance(6)
         with pytest.raises(NotConnectedError):
             await call
@@ -165,22 +166,22 @@ async def test_a_socket_that_deriv_has_logged_out_is_replaced(opened: Opened) ->
     async with opened() as account:
         account.deriv.on["balance"] = lambda socket, frame: account.deriv.refuse(socket, frame, "AuthorizationRequired")
         with pytest.raises(CallRefusedError):
-            await account.line.call("one", requests.Balance(balance=1))
+            await account.client.call("one", requests.Balance(balance=1))
         await account.clock.advance(2)
-        assert account.pool.seats[Role.READS].reconnects == 1
-        assert account.pool.seats[Role.READS].state is SeatState.READY
+        assert account.pool.slots[ConnectionRole.READS].reconnects == 1
+        assert account.pool.slots[ConnectionRole.READS].state is SlotState.READY
 
 
-async def test_a_stream_goes_back_to_its_own_seat_when_that_is_filled_again(opened: Opened) -> None:
+async def test_a_stream_goes_back_to_its_own_slot_when_that_is_filled_again(opened: Opened) -> None:
     async with opened() as account:
-        standing = Standing(account.line, TRANSACTIONS, lambda _: None)
+        standing = StandingStream(account.client, TRANSACTIONS, lambda _: None)
         await account.clock.advance(0.1)
-        account.deriv.refuses_entry = EntryError("not now")
+        account.deriv.refuses_login = LoginError("not now")
         account.deriv.open_sockets("reads")[0].abort()
         await account.clock.advance(3)
         where = [socket.name for socket, frame in account.deriv.sent if "transaction" in frame]
         assert where == ["demo/reads", "demo/orders"]
-        account.deriv.refuses_entry = None
+        account.deriv.refuses_login = None
         await account.clock.advance(40)
         where = [socket.name for socket, frame in account.deriv.sent if "transaction" in frame]
         assert where == ["demo/reads", "demo/orders", "demo/reads"]
@@ -192,7 +193,7 @@ async def test_a_stream_goes_back_to_its_own_seat_when_that_is_filled_again(open
 async def test_news_on_its_way_when_a_stream_moves_is_heard(opened: Opened) -> None:
     async with opened() as account:
         heard: list[object] = []
-        standing = Standing(account.line, TRANSACTIONS, lambda frame: heard.append(frame["transaction"]))
+        standing = StandingStream(account.client, TRANSACTIONS, lambda frame: heard.append(frame["transaction"]))
         await account.clock.advance(0.1)
         account.deriv.open_sockets("reads")[0].abort()
         await account.clock.advance(0.1)
@@ -226,7 +227,7 @@ async def test_a_standing_stream_survives_an_opening_that_makes_no_sense(opened:
             account.deriv.reply(socket, frame, "transaction", {"action": "sell"}, stream="7" * 36)
 
         account.deriv.on["transaction"] = once
-        standing = Standing(account.line, TRANSACTIONS, seen.append)
+        standing = StandingStream(account.client, TRANSACTIONS, seen.append)
         await account.clock.advance(5)
         for socket in account.deriv.open_sockets("reads"):
             socket.abort()
@@ -295,7 +296,7 @@ async def test_a_watcher_who_leaves_before_the_answer_leaves_no_stream_behind(op
         with account.feeds.ticks(["R_100"]):
             await account.clock.settle()
         await account.clock.settle()
-        connection = account.pool.connection(Role.READS)
+        connection = account.pool.connection(ConnectionRole.READS)
         assert connection is not None
         assert connection.stream_count == 0
         ticking(*asked[0], 5)
@@ -315,7 +316,7 @@ async def test_ticks_are_never_out_of_order(opened: Opened) -> None:
 async def test_open_calls_end_when_the_pool_closes(opened: Opened) -> None:
     async with opened() as account:
         account.deriv.on["time"] = lambda _socket, _frame: None
-        call = asyncio.ensure_future(account.line.call("one", requests.Time()))
+        call = asyncio.ensure_future(account.client.call("one", requests.Time()))
         await account.clock.settle()
         await account.pool.close()
         with pytest.raises(AnswerLostError, match="ConnectionClosed"):

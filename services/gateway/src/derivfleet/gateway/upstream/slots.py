@@ -1,4 +1,4 @@
-"""The seats of a pool: what a call is for, where its home is, and how good the socket there is."""
+"""The slots of a pool: what a call is for, where its home is, and how good the socket there is."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from derivfleet.connection.core.health import Verdict
 if TYPE_CHECKING:
     from derivfleet.connection.connection import Connection
 
-__all__ = ["SEATS", "Role", "Seat", "SeatState"]
+__all__ = ["SLOTS", "ConnectionRole", "Slot", "SlotState"]
 
 
-class Role(StrEnum):
+class ConnectionRole(StrEnum):
     """What a call is for."""
 
     ORDERS = "orders"
@@ -26,16 +26,16 @@ class Role(StrEnum):
     """Its answer is so large that it may make its socket slow: it does not follow the others away from there."""
 
     @property
-    def home(self) -> Role:
-        """Whose seat it uses if nothing is wrong."""
-        return Role.ORDERS if self in (Role.ORDERS, Role.EXITS) else Role.READS
+    def home(self) -> ConnectionRole:
+        """Whose slot it uses if nothing is wrong."""
+        return ConnectionRole.ORDERS if self in (ConnectionRole.ORDERS, ConnectionRole.EXITS) else ConnectionRole.READS
 
 
-SEATS = (Role.ORDERS, Role.READS)
+SLOTS = (ConnectionRole.ORDERS, ConnectionRole.READS)
 
 
-class SeatState(StrEnum):
-    """Whether a seat has a usable socket, and how good it is."""
+class SlotState(StrEnum):
+    """Whether a slot has a usable socket, and how good it is."""
 
     CONNECTING = "connecting"
     READY = "ready"
@@ -45,16 +45,16 @@ class SeatState(StrEnum):
     CLOSED = "closed"
 
 
-_STATES = {Verdict.READY: SeatState.READY, Verdict.SLOW: SeatState.SLOW, Verdict.SUSPECT: SeatState.SUSPECT}
+_STATES = {Verdict.READY: SlotState.READY, Verdict.SLOW: SlotState.SLOW, Verdict.SUSPECT: SlotState.SUSPECT}
 _VERDICTS = {state: verdict for verdict, state in _STATES.items()}
 
 
-class Seat:
+class Slot:
     """One place for a socket."""
 
-    def __init__(self, role: Role, now_ns: int) -> None:
+    def __init__(self, role: ConnectionRole, now_ns: int) -> None:
         self.role = role
-        self.state = SeatState.CONNECTING
+        self.state = SlotState.CONNECTING
         self.since_time_ns = now_ns
         self.connection: Connection | None = None
         self.ping_ms = 0.0
@@ -66,7 +66,7 @@ class Seat:
         """Its socket, if calls may be made on it."""
         return self.connection if self.connection is not None and self.connection.is_open else None
 
-    def become(self, state: SeatState, now_ns: int, problem: str = "") -> None:
+    def become(self, state: SlotState, now_ns: int, problem: str = "") -> None:
         self.state, self.since_time_ns, self.problem = state, now_ns, redact(problem)
 
     def judge(self, now_ns: int) -> bool:
@@ -77,5 +77,5 @@ class Seat:
         if health.verdict is _VERDICTS[self.state]:
             self.problem = health.problem
             return False
-        self.become(_STATES.get(health.verdict, SeatState.SUSPECT), now_ns, health.problem)
+        self.become(_STATES.get(health.verdict, SlotState.SUSPECT), now_ns, health.problem)
         return True

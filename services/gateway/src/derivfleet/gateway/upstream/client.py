@@ -1,4 +1,4 @@
-"""An account's line to Deriv: a call gets its turn, its connection and its span here, and nowhere else."""
+"""An account's client of Deriv: a call gets its turn, its connection and its span here, and nowhere else."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from derivfleet.common.backoff import backoff_s
 from derivfleet.common.spans import Attribute, SpanName
 from derivfleet.connection.connection import AnswerLostError, CallRefusedError
 from derivfleet.connection.timeouts import answer_timeout_s
 from derivfleet.deriv import requests
 from derivfleet.deriv.errors import RATE_CODES
 from derivfleet.gateway.core.schedule import GATEWAY, Refusal
-from derivfleet.gateway.upstream.pool import Role, StreamsFullError
+from derivfleet.gateway.upstream.pool import ConnectionRole
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,19 +30,13 @@ if TYPE_CHECKING:
     from derivfleet.gateway.upstream.pool import Pool
     from derivfleet.gateway.upstream.turns import Turns
 
-__all__ = ["Line", "NotConnectedError", "Standing", "TurnRefusedError"]
+__all__ = ["AccountClient", "NotConnectedError", "StreamStaysError", "TurnRefusedError"]
 
 _log = structlog.get_logger()
 T = TypeVar("T")
 
 LOGGED_OUT_CODES = frozenset({"AuthorizationRequired", "InvalidToken"})
 """The socket will refuse every further call of the account; only a new login helps."""
-PASSING_CODES = RATE_CODES | LOGGED_OUT_CODES | {"AlreadySubscribed"}
-"""A stream refused with one of these is asked for again. AlreadySubscribed: the answer to an earlier request was lost,
-so Deriv sends a stream that nobody takes; it is ended when its first frame arrives."""
-
-STAY_S = 1.0
-"""A stream that finds no better place looks again after so long."""
 
 
 class TurnRefusedError(Exception):
@@ -66,7 +59,7 @@ class StreamStaysError(Exception):
     """A stream that was to leave a connection has no better place. Nothing was sent."""
 
 
-class Line:
+class AccountClient:
     """Calls and streams of one account, within its limits."""
 
     def __init__(self, pool: Pool, turns: Turns, clock: Clock, telemetry: Telemetry) -> None:
@@ -103,7 +96,7 @@ class Line:
         self,
         bot: str,
         request: Request,
-        role: Role = Role.READS,
+        role: ConnectionRole = ConnectionRole.READS,
         deadline_ns: int | None = None,
         parent: Context | None = None,
         on_sending: Callable[[], None] | None = None,
@@ -143,7 +136,7 @@ class Line:
         best place is the connection that it is ``leaving``.
         """
         self._place(request, leaving)  # before it waits for a turn in vain
-        ticket, connection = await self._turn(bot, request, Role.READS, deadline_ns, parent)
+        ticket, connection = await self._turn(bot, request, ConnectionRole.READS, deadline_ns, parent)
         try:
             connection = self._place(request, leaving) or connection
         except BaseException:
@@ -163,7 +156,7 @@ class Line:
         self,
         bot: str,
         request: Request,
-        role: Role,
+        role: ConnectionRole,
         deadline_ns: int | None,
         parent: Context | None,
         rank: Rank | None = None,
@@ -262,7 +255,7 @@ class Line:
         try:
             if connection.is_open and stream_id:
                 request = requests.Forget(forget=stream_id)
-                ticket, _ = await self._turn(GATEWAY, request, Role.READS, None, None)
+                ticket, _ = await self._turn(GATEWAY, request, ConnectionRole.READS, None, None)
                 await self._sent(
                     ticket, request, connection, None, lambda timeout_s: connection.call(request, timeout_s)
                 )
@@ -277,85 +270,3 @@ class Line:
         task = asyncio.create_task(self._end(connection, stream_id), name=f"end a stray of {connection.name}")
         self._strays.add(task)
         task.add_done_callback(self._strays.discard)
-
-
-class Standing:
-    """A stream that outlives sockets: opened again on the next one whenever its socket dies."""
-
-    def __init__(
-        self,
-        line: Line,
-        request: Request,
-        sink: Callable[[Frame], None],
-        on_refused: Callable[[CallRefusedError], None] | None = None,
-        after: asyncio.Task[None] | None = None,
-    ) -> None:
-        """``sink`` gets every frame; what happened while there was no socket has to be caught up by other means.
-
-        ``on_refused`` gets a refusal that will not pass; the stream is then given up, without it tried again. ``after``
-        is the end of an earlier stream of the same, which Deriv must hear of before it allows another.
-        """
-        self._line = line
-        self._request = request
-        self._sink = sink
-        self._on_refused = on_refused
-        self._after = after
-        self._opened: tuple[Connection, Stream] | None = None
-        self._task = asyncio.create_task(self._run(), name=f"standing {line.account}/{request.call}")
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the stream was opened on a socket that is open still."""
-        return self._opened is not None and self._opened[0].is_open
-
-    async def _run(self) -> None:
-        if self._after is not None:
-            await asyncio.wait((self._after,))
-        attempt = 0
-        while True:
-            try:
-                await self._open()
-                attempt = 0
-            except CallRefusedError as error:
-                _log.warning("stream refused", call=self._request.call, code=error.code, problem=error.message)
-                if not _passes(error) and self._on_refused is not None:
-                    self._on_refused(error)
-                    return
-                await self._line.clock.sleep(backoff_s(attempt, self._request.call))
-                attempt += 1
-            except Exception as error:  # noqa: BLE001 - without this stream nobody hears of settlements: never give up
-                level = _log.warning if isinstance(error, AnswerLostError) else _log.exception
-                level("stream could not be opened, trying again", call=self._request.call, problem=str(error))
-                await self._line.clock.sleep(backoff_s(attempt, self._request.call))
-                attempt += 1
-
-    async def _open(self) -> None:
-        """Open the stream where reads go and stay until it has to go elsewhere."""
-        earlier = self._opened
-        leaving = earlier[0] if earlier is not None and earlier[0].is_open else None
-        try:
-            opened = self._opened = await self._line.subscribe(GATEWAY, self._request, self._sink, leaving=leaving)
-        except StreamStaysError:
-            await self._line.clock.sleep(STAY_S)
-        else:
-            if earlier is not None:
-                await self._line.leave(*earlier)
-            _log.info("stream open", call=self._request.call, connection=opened[0].name)
-        if self._opened is not None:
-            await self._line.pool.left(self._opened[0], self._request.call)
-
-    def cancel(self) -> None:
-        """Stop listening, when the sockets are about to close anyway."""
-        self._task.cancel()
-
-    async def stop(self) -> None:
-        """End the stream here and at Deriv."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        if self._opened is not None:
-            await self._line.forget(*self._opened)
-
-
-def _passes(error: CallRefusedError) -> bool:
-    """Whether a stream that was refused is asked for again."""
-    return error.for_now if isinstance(error, StreamsFullError) else error.code in PASSING_CODES

@@ -1,7 +1,7 @@
-"""When Deriv may be entered: one queue for all seats of a user, because logins and sockets are counted per user.
+"""When to log in: one queue for all slots of a user, because logins and sockets are counted per user.
 
 REST calls per minute and open sockets have limits, and a service that refuses one login refuses the next as well: so
-seats come in one at a time, and a refusal makes all of them wait.
+slots log in one at a time, and a refusal makes all of them wait.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import deque
 
 from derivfleet.common.backoff import backoff_s
 
-__all__ = ["EntryQueue"]
+__all__ = ["LoginQueue"]
 
 NS_PER_S = 1_000_000_000
 
@@ -18,8 +18,8 @@ GHOST_NS = 120 * NS_PER_S
 """A socket that was given up without a goodbye may stay open at Deriv until it has been idle for so long."""
 
 
-class EntryQueue:
-    """When the first in the queue may try, whichever seat it is."""
+class LoginQueue:
+    """When the first in the queue may try, whichever slot it is."""
 
     def __init__(self, key: str, most_sockets: int) -> None:
         """``key`` seeds the jitter of the waits."""
@@ -32,11 +32,11 @@ class EntryQueue:
 
     @property
     def failures(self) -> int:
-        """Entries that failed, one after the other, since the last that did not."""
+        """Logins that failed, one after the other, since the last that did not."""
         return self._failures
 
     def wait_ns(self, now_ns: int) -> tuple[int, str]:
-        """How long the next entry has to wait, and why, if it is not for the failure of the last one."""
+        """How long the next login has to wait, and why, if it is not for the failure of the last one."""
         backoff_ns = max(0, self._not_before_ns - now_ns)
         while self._ghosts and self._ghosts[0] + GHOST_NS <= now_ns:
             self._ghosts.popleft()
@@ -49,11 +49,11 @@ class EntryQueue:
         return backoff_ns, ""
 
     def failed(self, now_ns: int) -> None:
-        """Deriv was not entered: everybody waits, longer each time."""
+        """A login failed: everybody waits, longer each time."""
         self._not_before_ns = now_ns + round(backoff_s(self._failures, self._key) * NS_PER_S)
         self._failures += 1
 
-    def entered(self) -> None:
+    def logged_in(self) -> None:
         """A socket is open."""
         self._failures = 0
         self._held += 1
