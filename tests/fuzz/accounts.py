@@ -17,7 +17,7 @@ from derivfleet.connection.login import AccountFacts
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.vocabulary import Call, Dialect
 from derivfleet.gateway.account.account import AccountRoom
-from derivfleet.gateway.core.orders.denials import DerivSickError, OrderDoubtfulError
+from derivfleet.gateway.core.orders.denials import DeniedError
 from derivfleet.gateway.core.orders.order import FINAL, OrderTerms
 from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.journal.journal import Journal
@@ -175,17 +175,17 @@ class AccountTarget:
         self._orders += 1
         order_id = f"o-{self._orders}"
         deadline_ns = self._clock.now_ns() + 60 * 10**9
-        buying = asyncio.ensure_future(room.desk.buy("one", order_id, TERMS, deadline_ns, "", lambda: True))
+        buying = asyncio.ensure_future(room.orders.purchases.buy("one", order_id, TERMS, deadline_ns, "", lambda: True))
         for _ in range(PATIENCE_S):
             await self._clock.advance(1.0)
             self._hall.advance()
             await self._clock.settle()
-            order = room.desk.find(order_id)
+            order = room.orders.registry.find(order_id)
             if buying.done() and (order is None or order.state in FINAL):
-                with suppress(TurnRefusedError, DerivSickError, OrderDoubtfulError):
+                with suppress(TurnRefusedError, DeniedError):
                     buying.result()
                 return
-        order = room.desk.find(order_id)
+        order = room.orders.registry.find(order_id)
         if order is not None and order.doubt:
             self._cases = CASES_AN_ACCOUNT  # a person has to decide, and until then the bot buys no more of the like
             return

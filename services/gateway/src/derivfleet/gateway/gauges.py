@@ -56,7 +56,7 @@ def _of_quota(rooms: Collection[AccountRoom], now_ns: int) -> Iterator[Metric]:
 
 
 def _of_orders(rooms: Collection[AccountRoom]) -> Iterator[Metric]:
-    tallies = {(room.key, bot): room.desk.tallies.of(bot) for room in rooms for bot in sorted(room.bots)}
+    tallies = {(room.key, bot): room.orders.tallies.of(bot) for room in rooms for bot in sorted(room.bots)}
     orders = {(*key, name): of(tally) for key, tally in tallies.items() for name, of in OUTCOMES.items()}
     yield counter("orders", "Orders by what came of them", ("account", "bot", "outcome"), orders)
     confirmed = {key: tally.confirmed for key, tally in tallies.items()}
@@ -67,12 +67,12 @@ def _of_orders(rooms: Collection[AccountRoom]) -> Iterator[Metric]:
     yield gauge("orders_found_late", "Orders taken for not bought that were", ("account", "bot"), late)
     doubtful = {key: tally.doubtful for key, tally in tallies.items()}
     yield gauge("orders_doubtful", "Orders that a person has to decide about", ("account", "bot"), doubtful)
-    counts = {room.key: Counter(order.state for order in room.desk.open.values()) for room in rooms}
+    counts = {room.key: Counter(order.state for order in room.orders.registry.open.values()) for room in rooms}
     # A state without orders has a row too, or nobody could tell none from absent.
     states = [state for state in State if state not in FINAL]
     standing = {(key, str(state)): count[state] for key, count in counts.items() for state in states}
     yield gauge("orders_open", "Orders that are not over, by their state", ("account", "state"), standing)
-    foreign = {(room.key,): room.desk.evidence.foreign_count for room in rooms}
+    foreign = {(room.key,): room.orders.evidence.foreign_count for room in rooms}
     yield gauge("foreign_trades", "Trades on the account that are not the fleet's", ("account",), foreign)
 
 

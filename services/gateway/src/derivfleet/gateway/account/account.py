@@ -1,4 +1,4 @@
-"""One account with all that serves it: pool, limits, desk, feeds, reconciling."""
+"""One account with all that serves it: pool, limits, orders, feeds, reconciling."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ from derivfleet.gateway.core.leases import Leases
 from derivfleet.gateway.core.schedule import GATEWAY, Schedule
 from derivfleet.gateway.feeds import Feeds
 from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.orders.purchases import Desk
+from derivfleet.gateway.orders.account_orders import AccountOrders
 from derivfleet.gateway.reads import Reads
-from derivfleet.gateway.reconciling.reconciler import Reconciler
 from derivfleet.gateway.tables import table_as_told, table_of
 from derivfleet.gateway.upstream.client import AccountClient
 from derivfleet.gateway.upstream.pool import ConnectionRole, Pool
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from derivfleet.deriv.limits import LimitsTable
     from derivfleet.gateway.core.orders.circuit_breaker import Breaker
     from derivfleet.gateway.journal.feed import Feed
+    from derivfleet.gateway.reconciling.reconciler import Reconciler
     from derivfleet.gateway.settings import GatewaySettings
 
 __all__ = ["AccountRoom"]
@@ -91,9 +91,10 @@ class AccountRoom:
         self._journal = feed.journal
         self._turns = Turns(self.schedule, clock, lambda blocks: self._journal.write_blocks(account.key, blocks))
         self.client = AccountClient(self.pool, self._turns, clock, telemetry)
-        self.desk = Desk(self.client, feed, telemetry, account.currency)
+        self.feed = feed
+        self.orders = AccountOrders(self.client, feed.journal, telemetry, account.currency)
         if self.dialect is Dialect.LEGACY:
-            self.desk.evidence.own_app_id = int(settings.app_id)
+            self.orders.evidence.own_app_id = int(settings.app_id)
         self.savings = Savings()
         self.feeds = Feeds(self.client, self.savings)
         self.reads = Reads(self.client, self.feeds, self.savings)
@@ -110,15 +111,15 @@ class AccountRoom:
     @property
     def breaker(self) -> Breaker:
         """Whether orders are opened, since when, and why not."""
-        return self.desk.fuse.breaker
+        return self.orders.circuit_breaker.breaker
 
     @property
     def held(self) -> Counter[str]:
         """What it holds on to, by name."""
         held = Counter(
             turns_waiting=self._turns.waiting,
-            orders_open=len(self.desk.open),
-            orders_unknown=len(self.desk.unknown),
+            orders_open=len(self.orders.registry.open),
+            orders_unknown=len(self.orders.registry.unknown),
             orders_remembered=self._journal.remembered,
         )
         for slot in self.pool.slots.values():
@@ -132,7 +133,7 @@ class AccountRoom:
         self.pool.login_id = self._journal.login_id(self.key)
         self._is_login_written = bool(self.pool.login_id)
         self.schedule.restore(self._journal.blocks(self.key, now_ns - 2 * HOUR_NS), now_ns)
-        self.desk.recover()
+        self.orders.recover()
 
     async def start(self) -> None:
         """Connect and listen to the account.
@@ -145,10 +146,10 @@ class AccountRoom:
             await self.pool.close()
             raise ConfigurationError(error.key, error.problem) from None
         transactions = requests.Transaction(transaction=1, subscribe=1)
-        self._standing.append(StandingStream(self.client, transactions, self.desk.on_transaction))
+        self._standing.append(StandingStream(self.client, transactions, self.orders.settlements.on_transaction))
         balance = requests.Balance(balance=1, subscribe=1)
         self._standing.append(StandingStream(self.client, balance, self._take_balance))
-        self._reconciler = Reconciler(self.desk)
+        self._reconciler = self.orders.reconciler()
 
     async def entered(self) -> None:
         """Wait until there is a connection. Raises ConfigurationError if the account holds another currency."""
@@ -173,7 +174,7 @@ class AccountRoom:
 
     async def stop(self) -> None:
         """Let purchases under way end, then close."""
-        await self.desk.drain(self._clock.fleet_s(DRAIN_WALL_S))
+        await self.orders.drain(self._clock.fleet_s(DRAIN_WALL_S))
         if self._reconciler is not None:
             await self._reconciler.stop()
         for standing in self._standing:
@@ -181,7 +182,7 @@ class AccountRoom:
         self.reads.stop()
         await self.feeds.stop()
         await self.pool.close()
-        await self.desk.close()
+        await self.orders.close()
         self._turns.close()
 
     def _count_login(self, calls: tuple[Call, ...]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from derivfleet.deriv.dialects import Codec
     from derivfleet.gateway.upstream.client import AccountClient
 
-__all__ = ["Row", "of_contract", "of_portfolio", "of_statement", "statement"]
+__all__ = ["Row", "contract", "of_contract", "of_portfolio", "of_statement", "statement"]
 
 STATEMENT_ROWS = 500
 MOST_PAGES = 10
@@ -43,6 +43,12 @@ async def statement(
         if len(more) < STATEMENT_ROWS:
             return rows, True
     return rows, False
+
+
+async def contract(client: AccountClient, codec: Codec, contract_id: int) -> ContractState | None:
+    """One contract as Deriv shows it now; None if it shows none."""
+    request = requests.ProposalOpenContract(proposal_open_contract=1, contract_id=contract_id)
+    return codec.decode_contract(await client.call(GATEWAY, request))
 
 
 def of_statement(row: StatementRow) -> Row | None:

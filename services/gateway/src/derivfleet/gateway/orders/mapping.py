@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from derivfleet.deriv import requests
 from derivfleet.deriv.vocabulary import Basis, ContractStatus, DurationUnit
 from derivfleet.gateway.core.orders.exit import Ending
-from derivfleet.gateway.core.orders.order import OrderTerms
-from derivfleet.gateway.core.orders.transitions import Confirmed
+from derivfleet.gateway.core.orders.transitions import Confirmed, Settled
 
 if TYPE_CHECKING:
     from derivfleet.deriv.answers import BuyReceipt, ContractState
+    from derivfleet.gateway.core.orders.order import OrderTerms
 
-__all__ = ["confirmed", "ending", "purchase"]
+__all__ = ["confirmed", "purchase", "settled"]
 
 
 def purchase(terms: OrderTerms, currency: str) -> requests.Buy:
@@ -46,6 +46,9 @@ _ENDINGS = {
 }
 
 
-def ending(contract: ContractState) -> Ending:
-    """How a contract has ended, if it says so."""
-    return next((end for status, end in _ENDINGS.items() if contract.status == status), Ending.NONE)
+def settled(contract: ContractState) -> Settled | None:
+    """What a contract says of its end; None if it is open."""
+    if not contract.is_sold or contract.sell_price is None:
+        return None
+    ending = next((end for status, end in _ENDINGS.items() if contract.status == status), Ending.NONE)
+    return Settled(contract.sell_price, contract.sell_time_s or 0, ending, contract.sell_transaction_id or 0)
