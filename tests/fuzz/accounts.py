@@ -182,7 +182,7 @@ class AccountTarget:
             await self._clock.settle()
             order = room.orders.registry.find(order_id)
             if buying.done() and (order is None or order.state in FINAL):
-                with suppress(TurnRefusedError, DeniedError, DeniedError):
+                with suppress(TurnRefusedError, DeniedError):
                     buying.result()
                 return
         order = room.orders.registry.find(order_id)

@@ -157,7 +157,7 @@ class Life:
     def run(self) -> None:
         """Live until the world ends. Raises Crash as planned, ConfigurationError if Deriv refuses the token."""
         self.room.recover()
-        self.world.watch.recovered(self.room.desk)
+        self.world.watch.recovered(self.room.orders.registry)
         self.world.readers.begin(self)
         start = self.loop.create_task(self._start())
         start.add_done_callback(self._started)
