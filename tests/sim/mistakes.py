@@ -9,6 +9,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from derivfleet.connection.connection import AnswerLostError, Connection
 from derivfleet.deriv.errors import MalformedAnswer, Outcome
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway.core.orders.denials import OrderDoubtful
@@ -18,13 +19,13 @@ from derivfleet.gateway.core.orders.transitions import Confirmed, NotFound, Sett
 from derivfleet.gateway.core.reconcile.lost_orders import differing_term, fits
 from derivfleet.gateway.orders.checks import Asked, Opening
 from derivfleet.gateway.reconciling.reconciler import UNREADABLE
-from derivfleet.gateway.upstream.connection import AnswerLostError, Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from derivfleet.gateway.core.orders.operations import Walk
     from derivfleet.gateway.journal.journal import Journal
+    from derivfleet.gateway.journal.recent_orders import RecentOrders
     from derivfleet.gateway.orders.account_orders import AccountOrders
     from derivfleet.gateway.orders.checks import DoubtCheck
     from derivfleet.gateway.orders.operations import Operations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from derivfleet.gateway.orders.registry import OrderRegistry
     from derivfleet.gateway.orders.settlements import Settlements
     from derivfleet.gateway.reconciling.lost_orders import LostOrders
-    from derivfleet.gateway.upstream.line import Line
+    from derivfleet.gateway.upstream.client import AccountClient
 
 
 TWICE = 2
@@ -82,7 +83,7 @@ def sent_in_memory(move: Any) -> Any:
 
 def sent_again(of_call: str, code: str) -> Callable[[Any], Any]:
     def change(call: Any) -> Any:
-        async def mutated(self: Line, bot: str, request: Any, *rest: Any, **named: Any) -> Any:
+        async def mutated(self: AccountClient, bot: str, request: Any, *rest: Any, **named: Any) -> Any:
             try:
                 return await call(self, bot, request, *rest, **named)
             except AnswerLostError as error:
@@ -230,9 +231,9 @@ def without_index(open_: Any) -> Any:
     return mutated
 
 
-def without_claims(remember: Any) -> Any:
-    def mutated(self: Journal, order: Any) -> None:
-        remember(self, order)
+def without_claims(keep: Any) -> Any:
+    def mutated(self: RecentOrders, order: Any) -> None:
+        keep(self, order)
         self._claims.clear()
 
     return mutated

@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from derivfleet.connection.connection import Connection
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway.core.leases import Leases
 from derivfleet.gateway.core.orders import operations, transitions
@@ -29,6 +30,7 @@ from derivfleet.gateway.core.orders.order import PURCHASE
 from derivfleet.gateway.core.reconcile import lost_orders as reconcile
 from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.journal.journal import Journal
+from derivfleet.gateway.journal.recent_orders import RecentOrders
 from derivfleet.gateway.orders import exits, purchases, registry
 from derivfleet.gateway.orders.account_orders import AccountOrders
 from derivfleet.gateway.orders.checks import DoubtCheck
@@ -43,8 +45,8 @@ from derivfleet.gateway.reconciling.lost_exits import LostExits
 from derivfleet.gateway.reconciling.lost_orders import LostOrders
 from derivfleet.gateway.reconciling.overdue_contracts import OverdueContracts
 from derivfleet.gateway.upstream import pool
-from derivfleet.gateway.upstream.connection import Connection
-from derivfleet.gateway.upstream.line import Line, Standing
+from derivfleet.gateway.upstream.client import AccountClient
+from derivfleet.gateway.upstream.streams import StandingStream
 from tests.sim import exit_mistakes, mistakes, record_mistakes, telling_mistakes
 from tests.sim.mistakes import always, nothing, nothing_awaited
 from tests.sim.plan import Plan
@@ -101,10 +103,10 @@ MUTANTS = (
     _one(2, "only the stake of a known id is compared", purchases, "differing_field", telling_mistakes.only_the_stake),
     _one(2, "the body of a known id is not compared", purchases, "differing_field", nothing),
     _one(2, "ids are known only while their orders are open", OrderRegistry, "find", mistakes.in_memory_only),
-    _one(3, "a purchase is sent again after a timeout", Line, "call", mistakes.sent_again("buy", "Timeout")),
+    _one(3, "a purchase is sent again after a timeout", AccountClient, "call", mistakes.sent_again("buy", "Timeout")),
     _one(
         *(3, "a purchase is sent again when its socket closed"),
-        *(Line, "call", mistakes.sent_again("buy", "ConnectionClosed")),
+        *(AccountClient, "call", mistakes.sent_again("buy", "ConnectionClosed")),
     ),
     _one(3, "an unknown order is sent again when it is asked for again", Purchases, "buy", mistakes.bought_anew),
     _one(4, "an unknown error code is a rejection", operations, "outcome_of", mistakes.always_telling(Call.BUY)),
@@ -143,7 +145,7 @@ MUTANTS = (
         (
             (Journal, "claimed", mistakes.nothing_claimed),
             (Journal, "_open", mistakes.without_index),
-            (Journal, "_remember", mistakes.without_claims),
+            (RecentOrders, "keep", mistakes.without_claims),
         ),
     ),
     _one(9, "orders that are alike are never matched", lost_orders, "judge", mistakes.only_alone),
@@ -207,7 +209,7 @@ MUTANTS = (
     _one(18, "a sale is sent before it is written down", OrderRegistry, "move", exit_mistakes.sent_in_memory),
     _one(
         *(18, "a sale is sent again when its socket closed"),
-        *(Line, "call", mistakes.sent_again("sell", "ConnectionClosed")),
+        *(AccountClient, "call", mistakes.sent_again("sell", "ConnectionClosed")),
     ),
     _one(18, "another sale may follow while one is undecided", exits, "in_the_way", nothing),
     _one(18, "the terms of a known exit are not compared", exits, "differing_exit_field", nothing),
@@ -234,7 +236,7 @@ MUTANTS = (
         *(transitions, "after_the_end", exit_mistakes.whichever_way_it_ended),
     ),
     _one(21, "lost orders are not looked for", LostOrders, "conclude", nothing_awaited),
-    _one(21, "the transactions are listened to once", Standing, "_open", telling_mistakes.opened_once),
+    _one(21, "the transactions are listened to once", StandingStream, "_open", telling_mistakes.opened_once),
     _one(21, "overdue contracts are asked about a minute later", overdue_contracts, "OVERDUE_AFTER_S", lambda _: 60.0),
     _one(21, "overdue contracts are not asked about", OverdueContracts, "look", nothing_awaited),
     _one(21, "a sale before the receipt is dropped", Settlements, "settle", mistakes.no_early_sales),

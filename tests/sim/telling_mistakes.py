@@ -9,6 +9,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from derivfleet.connection.connection import AnswerLostError
 from derivfleet.deriv.errors import Outcome
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway.core.orders.denials import DeniedError, LeaseLost
@@ -17,18 +18,17 @@ from derivfleet.gateway.core.orders.order import Doubt
 from derivfleet.gateway.core.orders.transitions import Confirmed, advance
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.orders.checks import Asked, DoubtCheck, Opening
-from derivfleet.gateway.upstream.connection import AnswerLostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from derivfleet.connection.connection import Connection
     from derivfleet.gateway.core.leases import Leases
     from derivfleet.gateway.journal.feed import Feed
     from derivfleet.gateway.orders.account_orders import AccountOrders
     from derivfleet.gateway.orders.purchases import Purchases
     from derivfleet.gateway.orders.registry import OrderRegistry
-    from derivfleet.gateway.upstream.connection import Connection
-    from derivfleet.gateway.upstream.line import Standing
+    from derivfleet.gateway.upstream.streams import StandingStream
 
 
 # What is written down
@@ -204,7 +204,7 @@ def always_whole(statement: Any) -> Any:
 
 
 def opened_once(open_: Any) -> Any:
-    async def mutated(self: Standing) -> None:
+    async def mutated(self: StandingStream) -> None:
         if self._opened is not None:
             await asyncio.Event().wait()
         await open_(self)
