@@ -21,7 +21,7 @@ from rich.progress import track
 
 from derivfleet.connection.connection import Connection
 from derivfleet.deriv.vocabulary import Call
-from derivfleet.gateway.core.leases import Leases
+from derivfleet.gateway.core.leases.leases import Leases
 from derivfleet.gateway.core.orders import operations, transitions
 from derivfleet.gateway.core.orders.clock_skew import Skew
 from derivfleet.gateway.core.orders.exit import EXIT
