@@ -13,7 +13,7 @@ from derivfleet.common.spans import Attribute, SpanName
 from derivfleet.connection.connection import CallRefusedError
 from derivfleet.deriv.requests import GRANULARITIES_S
 from derivfleet.deriv.vocabulary import Call
-from derivfleet.gateway.core.collapse import Asked
+from derivfleet.gateway.core.market.coalescing import HistoryQuery
 from derivfleet.gateway.core.orders.exit import Exit, ExitKind, ExitState, ExitTerms
 from derivfleet.gateway.core.orders.order import Order, State
 from derivfleet.gateway.rpc import errors, messages, quota
@@ -265,7 +265,7 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
         return contract
 
     async def _history(self, visit: Visit, request: trading_pb2.HistoryRequest) -> trading_pb2.HistoryResponse:
-        asked = Asked(request.symbol, request.count, request.end_epoch_s, request.granularity_s)
+        asked = HistoryQuery(request.symbol, request.count, request.end_epoch_s, request.granularity_s)
         try:
             return await visit.room.reads.history(visit.bot, asked, visit.deadline_ns, visit.span)
         except CallRefusedError as error:

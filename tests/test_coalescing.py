@@ -19,7 +19,7 @@ from derivfleet.deriv.dialects import from_json
 from derivfleet.deriv.requests import GRANULARITIES_S
 from derivfleet.deriv.ticks import quotes
 from derivfleet.deriv.vocabulary import Dialect
-from derivfleet.gateway.feeds import FRESH_S
+from derivfleet.gateway.market.feeds import FRESH_S
 from derivfleet.gateway.rpc.messages import history_message
 from derivfleet.v1 import trading_pb2
 

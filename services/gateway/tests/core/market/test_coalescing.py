@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from derivfleet.gateway.core.collapse import Asked, Cache, Kept, Saving, Savings, rows_to_ask
+from derivfleet.gateway.core.market.coalescing import Cache, HistoryQuery, KeptStreams, Saving, Savings, rows_to_ask
 
 NOW_S = 1_795_161_600
 NOW_NS = NOW_S * 10**9
@@ -32,7 +32,7 @@ def test_savings_are_counted_by_kind_and_begin_at_nothing() -> None:
     ],
 )
 def test_only_what_has_ended_is_closed(end_s: int, granularity_s: int, last_s: int, is_closed: bool) -> None:
-    assert Asked("R_50", 10, end_s, granularity_s).is_closed(last_s, NOW_NS) is is_closed
+    assert HistoryQuery("R_50", 10, end_s, granularity_s).is_closed(last_s, NOW_NS) is is_closed
 
 
 @given(st.integers(1, 5000))
@@ -69,7 +69,7 @@ def test_what_is_larger_than_the_room_is_not_held() -> None:
 
 
 def test_a_stream_is_kept_for_a_while_after_the_last_request() -> None:
-    kept = Kept(2, 100)
+    kept = KeptStreams(2, 100)
     assert kept.wake_ns is None
     assert kept.ask("a", 0)
     assert kept.ask("b", 10)
@@ -83,7 +83,7 @@ def test_a_stream_is_kept_for_a_while_after_the_last_request() -> None:
 
 
 def test_nobody_is_put_out_for_one_more() -> None:
-    kept = Kept(2, 100)
+    kept = KeptStreams(2, 100)
     assert kept.ask("a", 0)
     assert kept.ask("b", 0)
     assert not kept.ask("c", 50)
@@ -93,7 +93,7 @@ def test_nobody_is_put_out_for_one_more() -> None:
 
 
 def test_a_stream_that_was_refused_is_left_alone_for_a_while() -> None:
-    kept = Kept(2, 100)
+    kept = KeptStreams(2, 100)
     assert kept.ask("a", 0)
     kept.refuse("a")
     kept.refuse("unknown")

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from derivfleet.gateway.core.leases import Lease, Leases
+from derivfleet.gateway.core.leases.leases import Lease, Leases
 
 SYMBOLS = ("a", "b", "c", "d", "e")
 LASTS = 30

@@ -17,9 +17,9 @@ from derivfleet.deriv.candles import candle_at
 from derivfleet.deriv.dialects import dialect, to_json
 from derivfleet.deriv.ticks import quotes
 from derivfleet.deriv.vocabulary import Dialect
-from derivfleet.gateway.core.collapse import Asked
+from derivfleet.gateway.core.market.coalescing import HistoryQuery
 from derivfleet.gateway.core.orders.denials import DeniedError
-from derivfleet.gateway.reads import KEPT_S
+from derivfleet.gateway.market.reads import KEPT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,9 +122,9 @@ class Exchange:
         self, count: int, granularity_s: int = 0, end_s: int = 0, bot: str = "one", deadline_s: float = 30
     ) -> asyncio.Task[HistoryResponse]:
         deadline_ns = self.clock.now_ns() + round(deadline_s * 1e9)
-        return asyncio.ensure_future(self._ask(Asked(SYMBOL, count, end_s, granularity_s), bot, deadline_ns))
+        return asyncio.ensure_future(self._ask(HistoryQuery(SYMBOL, count, end_s, granularity_s), bot, deadline_ns))
 
-    async def _ask(self, asked: Asked, bot: str, deadline_ns: int) -> HistoryResponse:
+    async def _ask(self, asked: HistoryQuery, bot: str, deadline_ns: int) -> HistoryResponse:
         span = self.account.telemetry.start(SpanName.GATEWAY_HISTORY, {})
         try:
             return await self.account.reads.history(bot, asked, deadline_ns, span)
@@ -448,7 +448,7 @@ async def test_a_symbol_that_deriv_does_not_know_opens_no_stream(opened: Opened)
     async with opened() as account:
         exchange = Exchange(account)
         account.deriv.on["ticks_history"] = lambda socket, frame: account.deriv.refuse(socket, frame, "InvalidSymbol")
-        asking = exchange._ask(Asked("NEW_5", 5, 0, 0), "one", account.clock.now_ns() + 10**9)  # pyright: ignore[reportPrivateUsage]
+        asking = exchange._ask(HistoryQuery("NEW_5", 5, 0, 0), "one", account.clock.now_ns() + 10**9)  # pyright: ignore[reportPrivateUsage]
         with pytest.raises(CallRefusedError):
             await asking
         await account.clock.settle()

@@ -17,8 +17,16 @@ from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.deriv.symbols import SYMBOLS
 from derivfleet.deriv.vocabulary import Call, HistoryStyle
-from derivfleet.gateway.core.collapse import Asked, Cache, Kept, Saving, Savings, Source, rows_to_ask
-from derivfleet.gateway.flights import Flights
+from derivfleet.gateway.core.market.coalescing import (
+    Cache,
+    HistoryQuery,
+    KeptStreams,
+    Saving,
+    Savings,
+    Source,
+    rows_to_ask,
+)
+from derivfleet.gateway.market.in_flight import InFlightCalls
 from derivfleet.gateway.rpc.messages import history_message
 from derivfleet.gateway.upstream.pool import ConnectionRole
 
@@ -27,8 +35,8 @@ if TYPE_CHECKING:
 
     from derivfleet.common.telemetry import OpenSpan
     from derivfleet.deriv.answers import ContractState, History
-    from derivfleet.gateway.core.history import TickBook
-    from derivfleet.gateway.feeds import Feeds
+    from derivfleet.gateway.core.market.history import RecentTicks
+    from derivfleet.gateway.market.feeds import Feeds
     from derivfleet.gateway.upstream.client import AccountClient
     from derivfleet.v1.trading_pb2 import HistoryResponse
 
@@ -48,29 +56,29 @@ LEAST_WALL_S = 0.25
 PAST_BYTES = 4_000_000
 """Of answers about the past, as they go over the wire. In memory they take about four times that."""
 READY_SHAPES = 16
-"""How many different answers from one book are kept ready between two ticks."""
+"""How many different answers about one symbol are kept ready between two ticks."""
 Shape = tuple[int, int]
 """Count and granularity."""
 
 
 class _Ready:
-    """Answers from one book, ready to be sent until its next tick."""
+    """Answers about the latest prices of one symbol, ready to be sent until its next tick."""
 
     def __init__(self) -> None:
         self._version = -1
         self._messages: dict[Shape, HistoryResponse] = {}
 
-    def get(self, book: TickBook, asked: Asked, now_ns: int) -> HistoryResponse | None:
+    def get(self, recent: RecentTicks, asked: HistoryQuery, now_ns: int) -> HistoryResponse | None:
         """The latest prices, or None if Deriv has to be asked."""
-        if not book.is_current(now_ns):
+        if not recent.is_current(now_ns):
             return None
-        if self._version != book.version:
-            self._version = book.version
+        if self._version != recent.version:
+            self._version = recent.version
             self._messages.clear()
         shape = asked.rows, asked.granularity_s
         message = self._messages.get(shape)
         if message is None:
-            message = _told(book, asked, now_ns)
+            message = _told(recent, asked, now_ns)
             if message is not None and len(self._messages) < READY_SHAPES:
                 self._messages[shape] = message
         return message
@@ -89,17 +97,19 @@ class Reads:
         least_s = clock.fleet_s(LEAST_WALL_S)
         self._good_ns = round(max(GOOD_S, least_s) * 1e9)
         self._first_tick_s = max(FIRST_TICK_S, least_s)
-        self._past: Cache[Asked, HistoryResponse] = Cache(PAST_BYTES)
-        self._pasts: Flights[HistoryResponse] = Flights(Call.TICKS_HISTORY, clock, self._good_ns)
-        self._latest: Flights[History] = Flights(Call.TICKS_HISTORY, clock, self._good_ns)
-        self._contracts: Flights[ContractState | None] = Flights(Call.PROPOSAL_OPEN_CONTRACT, clock, self._good_ns)
-        self._ready: WeakKeyDictionary[TickBook, _Ready] = WeakKeyDictionary()
-        self._kept = Kept(KEPT_STREAMS, round(KEPT_S * 1e9))
+        self._past: Cache[HistoryQuery, HistoryResponse] = Cache(PAST_BYTES)
+        self._pasts: InFlightCalls[HistoryResponse] = InFlightCalls(Call.TICKS_HISTORY, clock, self._good_ns)
+        self._latest: InFlightCalls[History] = InFlightCalls(Call.TICKS_HISTORY, clock, self._good_ns)
+        self._contracts: InFlightCalls[ContractState | None] = InFlightCalls(
+            Call.PROPOSAL_OPEN_CONTRACT, clock, self._good_ns
+        )
+        self._ready: WeakKeyDictionary[RecentTicks, _Ready] = WeakKeyDictionary()
+        self._kept = KeptStreams(KEPT_STREAMS, round(KEPT_S * 1e9))
         self._holds: dict[str, Callable[[], None]] = {}
         self._reaper: asyncio.Task[None] | None = None
         self._stopped = False
 
-    async def history(self, bot: str, asked: Asked, deadline_ns: int, span: OpenSpan) -> HistoryResponse:
+    async def history(self, bot: str, asked: HistoryQuery, deadline_ns: int, span: OpenSpan) -> HistoryResponse:
         """Past ticks or candles. Raises as :meth:`AccountClient.call` does."""
         if asked.end_epoch_s:
             message, source = self._known_past(asked), Source.LOCAL
@@ -144,18 +154,18 @@ class Reads:
 
     # The past
 
-    def _known_past(self, asked: Asked) -> HistoryResponse | None:
+    def _known_past(self, asked: HistoryQuery) -> HistoryResponse | None:
         message = self._past.get(asked)
         if message is None and not asked.granularity_s:
-            book = self._feeds.book(asked.symbol)
-            prices = None if book is None else book.until(asked.end_epoch_s, asked.rows)
-            if book is not None and prices is not None:
-                message = history_message(asked.symbol, 0, prices, (), book.decimals or 0)
+            recent = self._feeds.recent(asked.symbol)
+            prices = None if recent is None else recent.until(asked.end_epoch_s, asked.rows)
+            if recent is not None and prices is not None:
+                message = history_message(asked.symbol, 0, prices, (), recent.decimals or 0)
                 self._past.put(asked, message, message.ByteSize())
         return message
 
     async def _ask_past(
-        self, bot: str, asked: Asked, deadline_ns: int, span: OpenSpan, sent: Callable[[], None]
+        self, bot: str, asked: HistoryQuery, deadline_ns: int, span: OpenSpan, sent: Callable[[], None]
     ) -> HistoryResponse:
         history = await self._ask(bot, asked, asked.rows, deadline_ns, span, sent)
         message = history_message(
@@ -168,20 +178,20 @@ class Reads:
 
     # The latest
 
-    def _known_latest(self, asked: Asked) -> HistoryResponse | None:
+    def _known_latest(self, asked: HistoryQuery) -> HistoryResponse | None:
         if not self._feeds.is_open(asked.symbol):
             return None
         self._keep(asked.symbol)
-        book = self._feeds.book(asked.symbol)
-        if book is None:
+        recent = self._feeds.recent(asked.symbol)
+        if recent is None:
             return None
-        ready = self._ready.get(book)
+        ready = self._ready.get(recent)
         if ready is None:
-            ready = self._ready[book] = _Ready()
-        return ready.get(book, asked, self._clock.now_ns())
+            ready = self._ready[recent] = _Ready()
+        return ready.get(recent, asked, self._clock.now_ns())
 
     async def _asked_latest(
-        self, bot: str, asked: Asked, deadline_ns: int, span: OpenSpan
+        self, bot: str, asked: HistoryQuery, deadline_ns: int, span: OpenSpan
     ) -> tuple[HistoryResponse, Source]:
         if asked.symbol in SYMBOLS:
             self._keep(asked.symbol)  # of other symbols Deriv has to show first that it knows them
@@ -203,12 +213,12 @@ class Reads:
         return message, source
 
     async def _ask_latest(
-        self, bot: str, asked: Asked, rows: int, deadline_ns: int, span: OpenSpan, sent: Callable[[], None]
+        self, bot: str, asked: HistoryQuery, rows: int, deadline_ns: int, span: OpenSpan, sent: Callable[[], None]
     ) -> History:
         symbol, granularity_s = asked.symbol, asked.granularity_s
         if granularity_s:
             await self._feeds.begun(symbol, self._first_tick_s)
-        before = self._feeds.book(symbol)
+        before = self._feeds.recent(symbol)
         mark, now_ns = None, self._clock.now_ns()
 
         def sending() -> None:
@@ -219,15 +229,15 @@ class Reads:
 
         history = await self._ask(bot, asked, rows, deadline_ns, span, sending)
         self._keep(symbol)
-        book = self._feeds.book(symbol)
-        if book is not None and not granularity_s:
-            book.fill(history.prices, rows, history.decimals or 0, now_ns)
-        elif book is not None and book is before:
-            book.fill_candles(granularity_s, history.candles, rows, mark)
+        recent = self._feeds.recent(symbol)
+        if recent is not None and not granularity_s:
+            recent.fill(history.prices, rows, history.decimals or 0, now_ns)
+        elif recent is not None and recent is before:
+            recent.fill_candles(granularity_s, history.candles, rows, mark)
         return history
 
     async def _ask(
-        self, bot: str, asked: Asked, rows: int, deadline_ns: int, span: OpenSpan, sending: Callable[[], None]
+        self, bot: str, asked: HistoryQuery, rows: int, deadline_ns: int, span: OpenSpan, sending: Callable[[], None]
     ) -> History:
         request = requests.TicksHistory(
             ticks_history=asked.symbol,
@@ -281,13 +291,13 @@ class Reads:
             raise AnswerLostError(Call.PROPOSAL_OPEN_CONTRACT, "MalformedAnswer", handed_over=True) from None
 
 
-def _told(book: TickBook, asked: Asked, now_ns: int) -> HistoryResponse | None:
-    """The latest prices from a book, as a message."""
-    decimals = book.decimals or 0
+def _told(recent: RecentTicks, asked: HistoryQuery, now_ns: int) -> HistoryResponse | None:
+    """The latest prices, as a message; None if Deriv has to be asked."""
+    decimals = recent.decimals or 0
     if asked.granularity_s:
-        candles = book.candles(asked.granularity_s, asked.rows, now_ns)
+        candles = recent.candles(asked.granularity_s, asked.rows, now_ns)
         return None if candles is None else history_message(asked.symbol, asked.granularity_s, (), candles, decimals)
-    prices = book.latest(asked.rows, now_ns)
+    prices = recent.latest(asked.rows, now_ns)
     return None if prices is None else history_message(asked.symbol, 0, prices, (), decimals)
 
 

@@ -1,4 +1,7 @@
-"""One call for all who ask the same: what may be kept for the next one, for how long, and how many calls that saved."""
+"""Coalescing: one call for all who ask the same.
+
+What may be kept for the next one, for how long, and how many calls that saved.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, NamedTuple, TypeVar
 
-__all__ = ["Asked", "Cache", "Kept", "Saving", "Savings", "Source", "rows_to_ask"]
+__all__ = ["Cache", "HistoryQuery", "KeptStreams", "Saving", "Savings", "Source", "rows_to_ask"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -49,7 +52,7 @@ class Savings:
         self.counts[kind] += 1
 
 
-class Asked(NamedTuple):
+class HistoryQuery(NamedTuple):
     """Which history: so many rows up to a second (0: up to now), ticks (granularity 0) or candles of that length."""
 
     symbol: str
@@ -98,7 +101,7 @@ class Cache(Generic[K, V]):
             self.weight -= gone
 
 
-class Kept:
+class KeptStreams:
     """Which symbols' tick streams are kept open after somebody asked for their latest prices.
 
     Nobody is put out to make room: if more symbols were in turn than there is room for, streams would be opened and

@@ -7,11 +7,11 @@ import asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from derivfleet.gateway.feeds import WATCHER_BACKLOG, WOKEN_AT_ONCE, Bell, Watch
+from derivfleet.gateway.market.feeds import WATCHER_BACKLOG, WOKEN_AT_ONCE, Waker, Watch
 
 
 async def test_a_watcher_gets_everything_in_order() -> None:
-    watch: Watch[int] = Watch(Bell())
+    watch: Watch[int] = Watch(Waker())
     watch.put(1)
     assert await watch.next() == 1
     later = asyncio.ensure_future(watch.next())
@@ -22,7 +22,7 @@ async def test_a_watcher_gets_everything_in_order() -> None:
 
 
 async def test_a_watcher_who_takes_nothing_is_sent_away_once_and_keeps_nothing() -> None:
-    watch: Watch[int] = Watch(Bell())
+    watch: Watch[int] = Watch(Waker())
     sent_away: list[bool] = []
     watch.evict = lambda: sent_away.append(watch.fell_behind)
     for number in range(WATCHER_BACKLOG):
@@ -35,8 +35,8 @@ async def test_a_watcher_who_takes_nothing_is_sent_away_once_and_keeps_nothing()
 
 
 async def test_a_crowd_is_woken_in_parts_with_others_in_between() -> None:
-    bell, crowd = Bell(), 5 * WOKEN_AT_ONCE
-    watches: list[Watch[int]] = [Watch(bell) for _ in range(crowd)]
+    waker, crowd = Waker(), 5 * WOKEN_AT_ONCE
+    watches: list[Watch[int]] = [Watch(waker) for _ in range(crowd)]
     woken: list[int] = []
     for number, watch in enumerate(watches):
         watch.wait(lambda number=number: woken.append(number))
@@ -52,10 +52,10 @@ async def test_a_crowd_is_woken_in_parts_with_others_in_between() -> None:
 
 
 async def test_one_whose_waking_fails_does_not_leave_the_others_asleep() -> None:
-    bell = Bell()
+    waker = Waker()
     failed: list[str] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context["message"]))
-    watches: list[Watch[int]] = [Watch(bell) for _ in range(3)]
+    watches: list[Watch[int]] = [Watch(waker) for _ in range(3)]
     woken: list[int] = []
     watches[0].wait(lambda: woken.append(0))
     watches[1].wait(lambda: woken.append(1 // 0))
@@ -74,7 +74,7 @@ def test_what_is_put_is_taken_whoever_is_faster(script: list[int | None]) -> Non
     """A number puts so many, None lets the reader run for a while: nothing is lost, doubled or out of order."""
 
     async def play() -> list[int]:
-        watch: Watch[int] = Watch(Bell())
+        watch: Watch[int] = Watch(Waker())
         taken: list[int] = []
 
         async def read() -> None:

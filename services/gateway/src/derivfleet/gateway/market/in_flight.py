@@ -1,4 +1,4 @@
-"""Calls under way, each for everybody who asks the same meanwhile."""
+"""Calls in flight, each for everybody who asks the same meanwhile."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from derivfleet.connection.connection import AnswerLostError
-from derivfleet.gateway.core.collapse import Source
+from derivfleet.gateway.core.market.coalescing import Source
 from derivfleet.gateway.core.orders.denials import DeniedError
 
 if TYPE_CHECKING:
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from derivfleet.common.clock import Clock
 
-__all__ = ["Flights"]
+__all__ = ["InFlightCalls"]
 
 T = TypeVar("T")
 
 
-class _Flight(Generic[T]):
+class _InFlightCall(Generic[T]):
     """One call and those who wait for it."""
 
     def __init__(self, clock: Clock, start: Callable[[Callable[[], None]], Awaitable[T]], name: str) -> None:
@@ -36,7 +36,7 @@ class _Flight(Generic[T]):
         self.sent_ns = self._clock.now_ns()
 
 
-class Flights(Generic[T]):
+class InFlightCalls(Generic[T]):
     """Calls of one kind. The first who asks makes the call and pays for it; the others wait for its answer."""
 
     def __init__(self, name: str, clock: Clock, joinable_ns: int) -> None:
@@ -44,7 +44,7 @@ class Flights(Generic[T]):
         self._name = name
         self._clock = clock
         self._joinable_ns = joinable_ns
-        self._open: dict[Hashable, _Flight[T]] = {}
+        self._open: dict[Hashable, _InFlightCall[T]] = {}
 
     async def join(
         self, key: Hashable, deadline_ns: int, start: Callable[[Callable[[], None]], Awaitable[T]]
@@ -56,30 +56,30 @@ class Flights(Generic[T]):
         raises, or AnswerLostError at the deadline.
         """
         while True:
-            flight = self._open.get(key)
-            if flight is None or not self._is_joinable(flight):
-                flight = self._open[key] = _Flight(self._clock, start, f"{self._name} {key}")
-                return await self._answer(key, flight), Source.DERIV
+            call = self._open.get(key)
+            if call is None or not self._is_joinable(call):
+                call = self._open[key] = _InFlightCall(self._clock, start, f"{self._name} {key}")
+                return await self._answer(key, call), Source.DERIV
             left_s = (deadline_ns - self._clock.now_ns()) / 1e9
             try:
                 async with self._clock.timeout(left_s):
-                    return await self._answer(key, flight), Source.SHARED
+                    return await self._answer(key, call), Source.SHARED
             except DeniedError:
                 continue
             except TimeoutError:
-                raise AnswerLostError(self._name, "Deadline", handed_over=flight.sent_ns is not None) from None
+                raise AnswerLostError(self._name, "Deadline", handed_over=call.sent_ns is not None) from None
 
-    def _is_joinable(self, flight: _Flight[T]) -> bool:
-        sent_ns = flight.sent_ns
+    def _is_joinable(self, call: _InFlightCall[T]) -> bool:
+        sent_ns = call.sent_ns
         return sent_ns is None or self._clock.now_ns() - sent_ns <= self._joinable_ns
 
-    async def _answer(self, key: Hashable, flight: _Flight[T]) -> T:
-        flight.waiting += 1
+    async def _answer(self, key: Hashable, call: _InFlightCall[T]) -> T:
+        call.waiting += 1
         try:
-            return await asyncio.shield(flight.task)
+            return await asyncio.shield(call.task)
         finally:
-            flight.waiting -= 1
-            if flight.task.done() or not flight.waiting:
-                flight.task.cancel()
-                if self._open.get(key) is flight:
+            call.waiting -= 1
+            if call.task.done() or not call.waiting:
+                call.task.cancel()
+                if self._open.get(key) is call:
                     del self._open[key]

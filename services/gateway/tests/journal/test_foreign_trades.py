@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.orders.order import Order, OrderTerms, State
 from derivfleet.gateway.core.reconcile.foreign_trades import ForeignTrade
+from derivfleet.gateway.journal.foreign_trades import KEPT_S
 from derivfleet.gateway.journal.journal import Journal
 from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.journal.strangers import KEPT_S
 from derivfleet.gateway.reconciling.evidence import Evidence
 
 if TYPE_CHECKING:

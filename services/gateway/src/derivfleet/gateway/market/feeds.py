@@ -13,8 +13,8 @@ from derivfleet.connection.connection import CallRefusedError
 from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.deriv.symbols import SYMBOLS
-from derivfleet.gateway.core.collapse import Saving, Savings
-from derivfleet.gateway.core.history import TickBook
+from derivfleet.gateway.core.market.coalescing import Saving, Savings
+from derivfleet.gateway.core.market.history import RecentTicks
 from derivfleet.gateway.upstream.streams import StandingStream
 
 if TYPE_CHECKING:
@@ -52,34 +52,34 @@ class Watcher(Protocol[Item_contra]):
         ...
 
 
-class Bell:
+class Waker:
     """Wakes watchers a few at a time, so that a tick that a thousand wait for does not keep others' calls waiting."""
 
     def __init__(self) -> None:
         self._sleepers: deque[Callable[[], None]] = deque()
 
-    def ring(self, wake: Callable[[], None]) -> None:
+    def wake_soon(self, wake: Callable[[], None]) -> None:
         """Call ``wake`` soon, in its turn."""
         if not self._sleepers:
-            asyncio.get_running_loop().call_soon(self._ring)
+            asyncio.get_running_loop().call_soon(self._wake_some)
         self._sleepers.append(wake)
 
-    def _ring(self) -> None:
+    def _wake_some(self) -> None:
         try:
             for _ in range(min(WOKEN_AT_ONCE, len(self._sleepers))):
                 self._sleepers.popleft()()
         finally:
             if self._sleepers:
-                asyncio.get_running_loop().call_soon(self._ring)
+                asyncio.get_running_loop().call_soon(self._wake_some)
 
 
 class Watch(Generic[T]):
     """One watcher's view of one or more streams: what has come and was not taken yet."""
 
-    __slots__ = ("_backlog", "_bell", "_wake", "evict", "fell_behind")
+    __slots__ = ("_backlog", "_wake", "_waker", "evict", "fell_behind")
 
-    def __init__(self, bell: Bell) -> None:
-        self._bell = bell
+    def __init__(self, waker: Waker) -> None:
+        self._waker = waker
         self._backlog: deque[T | CallRefusedError | None] = deque()
         self._wake: Callable[[], None] | None = None
         self.fell_behind = False
@@ -91,7 +91,7 @@ class Watch(Generic[T]):
             return
         self._backlog.append(item)
         if self._wake is not None:
-            self._bell.ring(self._wake)
+            self._waker.wake_soon(self._wake)
             self._wake = None
         elif len(self._backlog) > WATCHER_BACKLOG:
             self.fell_behind = True
@@ -131,7 +131,7 @@ class _Hold:
             asyncio.get_running_loop().call_soon(self._on_refused)  # others are being told; nobody may leave now
 
 
-class _Source(Generic[T]):
+class _SharedStream(Generic[T]):
     """One stream at Deriv and its watchers."""
 
     def __init__(
@@ -152,7 +152,7 @@ class _Source(Generic[T]):
         """When the latest message came, whether it was news or not."""
         self.begun = asyncio.Event()
         self.watchers: set[Watcher[T]] = set()
-        self.standing = StandingStream(client, request, self._take, self._refused, after)
+        self.stream = StandingStream(client, request, self._take, self._refused, after)
 
     def join(self, watcher: Watcher[T]) -> None:
         self.watchers.add(watcher)
@@ -196,16 +196,16 @@ class Feeds:
         self._codec = client.pool.login.codec
         self._savings = Savings() if savings is None else savings
         self._fresh_ns = round(max(FRESH_S, client.clock.fleet_s(FRESH_WALL_S)) * 1e9)
-        self._ticks: dict[str, _Source[Tick]] = {}
-        self._books: dict[str, TickBook] = {}
-        self._contracts: dict[int, _Source[ContractState]] = {}
+        self._ticks: dict[str, _SharedStream[Tick]] = {}
+        self._recent: dict[str, RecentTicks] = {}
+        self._contracts: dict[int, _SharedStream[ContractState]] = {}
         self._ending: dict[str | int, asyncio.Task[None]] = {}
-        self._bell = Bell()
+        self._waker = Waker()
 
     @contextmanager
     def ticks(self, symbols: list[str]) -> Generator[Watch[Tick], None, None]:
         """Watch symbols; each begins with its latest tick if one is known."""
-        watch: Watch[Tick] = Watch(self._bell)
+        watch: Watch[Tick] = Watch(self._waker)
         symbols = list(dict.fromkeys(symbols))
         for symbol in symbols:
             if symbol in self._ticks:
@@ -223,32 +223,32 @@ class Feeds:
         self._join_ticks(symbol, hold)
         return lambda: self._leave_ticks(symbol, hold)
 
-    def book(self, symbol: str) -> TickBook | None:
+    def recent(self, symbol: str) -> RecentTicks | None:
         """The latest prices of a symbol whose ticks somebody watches."""
-        return self._books.get(symbol)
+        return self._recent.get(symbol)
 
     def is_open(self, symbol: str) -> bool:
         """Whether a symbol's ticks come over a socket that is open."""
         source = self._ticks.get(symbol)
-        return source is not None and source.standing.is_open
+        return source is not None and source.stream.is_open
 
-    async def begun(self, symbol: str, patience_s: float) -> None:
+    async def begun(self, symbol: str, timeout_s: float) -> None:
         """Wait for the first tick of a symbol that somebody watches, but not for long."""
         source = self._ticks.get(symbol)
         if source is not None:
             with suppress(TimeoutError):
-                async with self._client.clock.timeout(patience_s):
+                async with self._client.clock.timeout(timeout_s):
                     await source.begun.wait()
 
     @contextmanager
     def contract(self, contract_id: int) -> Generator[Watch[ContractState], None, None]:
         """Watch one contract until it is sold."""
-        watch: Watch[ContractState] = Watch(self._bell)
+        watch: Watch[ContractState] = Watch(self._waker)
         if contract_id in self._contracts:
             self._savings.count(Saving.CONTRACT)
         else:
             request = requests.ProposalOpenContract(proposal_open_contract=1, contract_id=contract_id, subscribe=1)
-            self._contracts[contract_id] = _Source(
+            self._contracts[contract_id] = _SharedStream(
                 self._client,
                 request,
                 self._codec.decode_contract,
@@ -266,17 +266,17 @@ class Feeds:
         source = self._contracts.get(contract_id)
         if source is None or source.latest is None:
             return None
-        is_fresh = source.standing.is_open and self._client.clock.now_ns() - source.heard_ns <= fresh_ns
+        is_fresh = source.stream.is_open and self._client.clock.now_ns() - source.heard_ns <= fresh_ns
         return source.latest if is_fresh or source.latest.is_sold else None
 
     def _join_ticks(self, symbol: str, watcher: Watcher[Tick]) -> None:
         if symbol not in self._ticks:
             grid = SYMBOLS.get(symbol)
-            book = self._books[symbol] = TickBook(None if grid is None else grid.tick_spacing_s, self._fresh_ns)
-            self._ticks[symbol] = _Source(
+            recent = self._recent[symbol] = RecentTicks(None if grid is None else grid.tick_spacing_s, self._fresh_ns)
+            self._ticks[symbol] = _SharedStream(
                 self._client,
                 requests.Ticks(ticks=symbol, subscribe=1),
-                lambda frame: self._tick_of(frame, book),
+                lambda frame: self._tick_of(frame, recent),
                 lambda last, tick: tick.epoch_s > last.epoch_s,
                 self._end_of(symbol),
             )
@@ -285,17 +285,17 @@ class Feeds:
     def _leave_ticks(self, symbol: str, watcher: Watcher[Tick]) -> None:
         self._leave(self._ticks, symbol, watcher)
         if symbol not in self._ticks:
-            del self._books[symbol]
+            del self._recent[symbol]
 
     def _leave(
-        self, sources: dict[str, _Source[T]] | dict[int, _Source[T]], key: str | int, watcher: Watcher[T]
+        self, sources: dict[str, _SharedStream[T]] | dict[int, _SharedStream[T]], key: str | int, watcher: Watcher[T]
     ) -> None:
-        table: dict[str | int, _Source[T]] = sources  # pyright: ignore[reportAssignmentType] - keys are of one kind in each
+        table: dict[str | int, _SharedStream[T]] = sources  # pyright: ignore[reportAssignmentType] - keys are of one kind in each
         source = table[key]
         source.watchers.discard(watcher)
         if not source.watchers:
             del table[key]
-            task = self._ending[key] = asyncio.create_task(source.standing.stop(), name=f"end the stream of {key}")
+            task = self._ending[key] = asyncio.create_task(source.stream.stop(), name=f"end the stream of {key}")
             task.add_done_callback(lambda _: self._ended(key, task))
 
     def _ended(self, key: str | int, task: asyncio.Task[None]) -> None:
@@ -305,19 +305,19 @@ class Feeds:
     def _end_of(self, key: str | int) -> asyncio.Task[None] | None:
         return self._ending.get(key)
 
-    def _tick_of(self, frame: Frame, book: TickBook) -> Tick:
+    def _tick_of(self, frame: Frame, recent: RecentTicks) -> Tick:
         try:
             update = self._codec.decode_tick(frame)
         except MalformedAnswer:
-            book.lose()
+            recent.lose()
             raise
-        book.take(update.tick, update.stream_id, self._client.clock.now_ns())
+        recent.take(update.tick, update.stream_id, self._client.clock.now_ns())
         return update.tick
 
     async def stop(self) -> None:
         """Stop listening to all streams, when the sockets are about to close."""
         for source in [*self._ticks.values(), *self._contracts.values()]:
-            source.standing.cancel()
+            source.stream.cancel()
             source.end()
         for task in self._ending.values():
             task.cancel()

@@ -10,7 +10,7 @@ from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.fleet import CAPPED_CALLS, Account, Limits
 from derivfleet.deriv.limits import LEGACY_LIMITS, OPTIONS_LIMITS
 from derivfleet.deriv.vocabulary import Call, Dialect
-from derivfleet.gateway.tables import table_as_told, table_of
+from derivfleet.gateway.account.limits_table import table_as_told, table_of
 
 
 def account(**limits: Any) -> Account:

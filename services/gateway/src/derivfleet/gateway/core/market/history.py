@@ -1,6 +1,6 @@
 """The latest prices of one symbol, kept current from its tick stream, so that Deriv need not be asked for them again.
 
-A book is a run of ticks without a hole. What Deriv answered and what its stream tells are joined only where they
+The recent ticks are a run without a hole. What Deriv answered and what its stream tells are joined only where they
 overlap or touch. Wherever a tick may be missing (a gap, a message that could not be read, a stream that was opened
 again further on), the run begins anew, and what lies before it has to be asked for again.
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Price = tuple[int, Decimal]
     """Epoch second and quote."""
 
-__all__ = ["MOST", "Candles", "TickBook"]
+__all__ = ["MOST", "Candles", "RecentTicks"]
 
 MOST = 5000
 """Rows kept, and rows that Deriv gives at once: its cap on ``count``, observed by third parties."""
@@ -67,14 +67,14 @@ class Candles:
         return tuple(self._candles[-count:])
 
 
-class TickBook:
+class RecentTicks:
     """The latest ticks of one symbol, and the candles that are made of them."""
 
     def __init__(self, spacing_s: int | None, fresh_ns: int) -> None:
         """``spacing_s`` is the grid that the symbol's ticks keep to, None if there is none.
 
-        A book whose stream has told nothing for longer than ``fresh_ns`` is not current: its socket may be dead. Nor
-        is one whose latest tick was made so long ago: after a pause old ticks come late, one by one.
+        They are not current if the stream has told nothing for longer than ``fresh_ns``: its socket may be dead. Nor
+        are they if the latest tick was made so long ago: after a pause old ticks come late, one by one.
         """
         self._spacing_s = spacing_s
         self._fresh_ns = fresh_ns
@@ -91,10 +91,10 @@ class TickBook:
         self._run = 0
         self.decimals: int | None = None
         self.version = 0
-        """Another one whenever an answer from the book would be another one."""
+        """Another one whenever an answer from here would be another one."""
 
     def is_current(self, now_ns: int) -> bool:
-        """Whether the book's last tick is the symbol's last tick."""
+        """Whether the last tick here is the symbol's last tick."""
         return self._told_s is not None and bool(self._ticks) and now_ns - self._heard_ns <= self._fresh_ns
 
     # What is asked of it
