@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from derivfleet.deriv import requests
+from derivfleet.deriv.categories.rise_fall import CALL
 from derivfleet.deriv.requests import GRANULARITIES_S
 from derivfleet.deriv.symbols import SYMBOLS
-from derivfleet.deriv.vocabulary import Basis, Call, ContractType, DurationUnit, HistoryStyle
+from derivfleet.deriv.vocabulary import Basis, Call, DurationUnit, HistoryStyle
 from derivfleet.gateway.core.probe import windows
 from derivfleet.gateway.core.probe.bounds import (
     LATENCY_CALLS,
@@ -77,7 +78,7 @@ async def latency(visit: Visit, notebook: Notebook, _step: Step) -> None:
         requests.TicksHistory(ticks_history=A_SYMBOL, count=10),
         requests.Proposal(
             proposal=1,
-            contract_type=ContractType.CALL,
+            contract_type=CALL,
             currency=currency,
             underlying_symbol=A_SYMBOL,
             amount=Decimal(1),
