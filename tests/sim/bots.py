@@ -9,17 +9,14 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.orders.denials import (
-    DeniedError,
-)
+from derivfleet.gateway.core.orders.denials import DeniedError, OrderDiffers, OrderDoubtful
 from derivfleet.gateway.core.orders.exit import DECIDED, ExitKind, ExitState, ExitTerms, exit_of
 from derivfleet.gateway.core.orders.order import FINAL, State
-from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.upstream.line import TurnRefusedError
 from tests.sim.plan import BOTS, SYMBOLS
 from tests.sim.wire import ASKED_FOR, EXIT, LEASE, MAY_BUY
 
 if TYPE_CHECKING:
+    from derivfleet.gateway.core.orders.denials import Denial
     from derivfleet.gateway.core.orders.order import Order, OrderTerms
     from tests.sim.plan import OrderPlan
     from tests.sim.world import World
@@ -119,11 +116,9 @@ class Asker:
                 plan.bot, plan.order_id, plan.terms, deadline_ns, "", LEASE.get()
             )
         except DeniedError as error:
-            self._world.watch.refused(plan, error.doubtful)
-            self._refused(error)
-            return
-        except (TurnRefusedError, DeniedError, JournalError) as error:
-            self._refused(error)
+            if isinstance(error.denial, OrderDoubtful):
+                self._world.watch.refused(plan, error.denial.doubtful)
+            self._refused(error.denial)
             return
         self._hear(order)
         if order.state is State.CONFIRMED and plan.sell_after_s is not None and not self._sold:
@@ -131,9 +126,9 @@ class Asker:
             for after_s in (0.0, *plan.sells_again_after_s):
                 self._world.timeline.after(plan.sell_after_s + after_s, self._sell)
 
-    def _refused(self, error: Exception) -> None:
+    def _refused(self, denial: Denial) -> None:
         """Its order was not taken: so nobody may know of it."""
-        name, what = self.plan.order_id, type(error).__name__
+        name, what = self.plan.order_id, denial.code
         self._world.note(f"bot hears {what} about {name}")
         if name in self._world.orders:
             self._world.violations.append(f"two_answers: {name} is known, and its bot hears {what}")
@@ -164,9 +159,8 @@ class Asker:
         try:
             await life.room.orders.purchases.buy(bot, plan.order_id, terms, deadline_ns, "", LEASE.get())
         except DeniedError as error:
-            self.wrongly_accepted = self.wrongly_accepted or error.field != field
-            return
-        except (TurnRefusedError, DeniedError, JournalError):
+            if isinstance(error.denial, OrderDiffers):
+                self.wrongly_accepted = self.wrongly_accepted or error.denial.field != field
             return
         self.wrongly_accepted = True
         self._world.note(f"another body was taken for {plan.order_id}")
@@ -216,8 +210,8 @@ class Asker:
         deadline_ns = self._world.timeline.now_ns + round(DEADLINE_S * 1e9)
         try:
             _, told = await exits.carry_out(order, exit_id, terms, deadline_ns, "")
-        except (TurnRefusedError, DeniedError, JournalError) as error:
-            what = f"{type(error).__name__} about selling {order.order_id}"
+        except DeniedError as error:
+            what = f"{error.denial.code} about selling {order.order_id}"
             self._world.note(f"bot hears {what}")
             if exit_of(self._world.orders[order.order_id].exits, exit_id) is not None:
                 self._world.violations.append(f"two_answers: sale {exit_id} is known, and its bot hears {what}")
@@ -236,7 +230,5 @@ class Asker:
         try:
             await life.room.orders.exits.carry_out(order, exit_id, terms, deadline_ns, "")
         except DeniedError:
-            return
-        except (TurnRefusedError, DeniedError, JournalError):
             return
         self.wrongly_accepted = True

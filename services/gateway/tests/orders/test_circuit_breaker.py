@@ -128,14 +128,14 @@ async def test_an_order_that_finds_no_socket_is_no_trial(opened: Opened) -> None
         await fall_sick(account)
         await account.clock.advance(2)
         del account.deriv.on["buy"]
-        account.deriv.refuses_entry = OSError("not now")
+        account.deriv.refuses_login = OSError("not now")
         for socket in account.deriv.sockets:
             socket.abort()
         trial = account.buying("trial", deadline_s=1)
         await account.clock.advance(1.1)
         assert (await trial)[0].error_code == "NOT_CONNECTED"
         assert breaker_state(account) is BreakerState.OPEN
-        account.deriv.refuses_entry = None
+        account.deriv.refuses_login = None
         await account.clock.advance(10)
         assert (await bought(account, "next")).state is State.CONFIRMED
         assert breaker_state(account) is BreakerState.CLOSED

@@ -272,7 +272,7 @@ async def test_a_restart_makes_a_sent_exit_unknown_and_never_sends_it_again(held
         selling = position.exiting("mine")
         await account.clock.settle()
         assert position.exit.state is ExitState.SENT
-        orders = AccountOrders(account.line, account.journal, account.telemetry, "USD")
+        orders = AccountOrders(account.client, account.journal, account.telemetry, "USD")
         orders.recover()
         (one,) = orders.registry.open["o1"].exits
         assert (one.state, one.error_code) == (ExitState.UNKNOWN, "ABANDONED")

@@ -15,12 +15,9 @@ from derivfleet.gateway.core.orders.denials import (
     DeniedError,
     GatewayEnding,
     LeaseLost,
-    LimitReached,
-    NotConnected,
     OrderDoubtful,
 )
 from derivfleet.gateway.core.orders.order import Doubt
-from derivfleet.gateway.upstream.line import NotConnectedError, TurnRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
     from derivfleet.gateway.core.orders.tally import Tallies
     from derivfleet.gateway.core.schedule import Ticket
     from derivfleet.gateway.orders.registry import OrderRegistry
-    from derivfleet.gateway.upstream.line import Line
+    from derivfleet.gateway.upstream.client import AccountClient
 
 __all__ = ["Asked", "Check", "Checks", "Closing", "DoubtCheck", "LeaseCheck", "Opening", "Queue"]
 
@@ -122,17 +119,17 @@ class DoubtCheck(OpeningCheck):
 class Queue(Check):
     """A place in the queue for the account's call limits. Whoever has no chance before the deadline is no order."""
 
-    def __init__(self, client: Line, tallies: Tallies) -> None:
+    def __init__(self, client: AccountClient, tallies: Tallies) -> None:
         self._client = client
         self._tallies = tallies
 
     def taken(self, asked: Asked) -> Denial | None:
         try:
             asked.permit = self._client.ask(asked.bot, asked.call, asked.deadline_ns)
-        except TurnRefusedError as error:
+        except DeniedError as error:
             if asked.opening is not None:
                 self._count(asked.bot, str(error))
-            return denial_of(error)
+            return error.denial
         return None
 
     def ended(self, asked: Asked, order: Order | None) -> None:  # noqa: ARG002 - the place is free in any case
@@ -173,11 +170,3 @@ class Checks:
 
     def _of(self, asked: Asked) -> list[Check]:
         return [check for check in self._checks if asked.opening is not None or not isinstance(check, OpeningCheck)]
-
-
-def denial_of(error: TurnRefusedError) -> Denial:
-    """What the account client refused, as a denial."""
-    wait_ns = error.refusal.wait_ns
-    return (
-        NotConnected(wait_ns) if isinstance(error, NotConnectedError) else LimitReached(wait_ns, error.refusal.binding)
-    )

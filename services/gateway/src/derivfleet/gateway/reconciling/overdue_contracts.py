@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from derivfleet.common.backoff import backoff_s
+from derivfleet.connection.connection import CallRefusedError
 from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.gateway.core.orders.exit import DECIDED, ExitState, is_late_enough
@@ -26,13 +27,12 @@ from derivfleet.gateway.core.reconcile.lost_orders import (
 from derivfleet.gateway.core.schedule import GATEWAY
 from derivfleet.gateway.reconciling import records
 from derivfleet.gateway.reconciling.lost_orders import LEAST_ABSENCE_WALL_S, LEAST_SLACK_WALL_S
-from derivfleet.gateway.upstream.connection import CallRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from derivfleet.gateway.orders.registry import OrderRegistry
-    from derivfleet.gateway.upstream.line import Line
+    from derivfleet.gateway.upstream.client import AccountClient
 
 __all__ = ["OverdueContracts"]
 
@@ -50,11 +50,11 @@ NO_SUCH_CONTRACT = "ContractNotFound"
 class OverdueContracts:
     """One account's contracts that are late, and what was tried to see their end."""
 
-    def __init__(self, client: Line, registry: OrderRegistry) -> None:
+    def __init__(self, client: AccountClient, registry: OrderRegistry) -> None:
         self._client = client
         self._registry = registry
         self._clock = client.clock
-        self._codec = client.pool.entrance.codec
+        self._codec = client.pool.login.codec
         self._checks: dict[str, tuple[int, int]] = {}
         self._hopeless: dict[str, None] = {}
         """Orders whose contracts could not be read, in the order of that, until the last resort is next tried."""

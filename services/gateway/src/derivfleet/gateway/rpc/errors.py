@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from derivfleet.common.clock import Clock
+    from derivfleet.connection.connection import CallRefusedError
     from derivfleet.deriv.vocabulary import Call
     from derivfleet.gateway.core.orders.order import Order
     from derivfleet.gateway.journal.store import JournalError
-    from derivfleet.gateway.upstream.connection import CallRefusedError
 
 __all__ = ["denied", "fell_behind", "journal_not_read", "no_contract", "not_sent", "refused", "wait_s"]
 

@@ -10,6 +10,7 @@ import grpc
 from derivfleet.common.rpc.identity import caller
 from derivfleet.common.rpc.status import Problem, ProblemError, abort
 from derivfleet.common.spans import Attribute, SpanName
+from derivfleet.connection.connection import CallRefusedError
 from derivfleet.deriv.requests import GRANULARITIES_S
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway.core.collapse import Asked
@@ -18,7 +19,6 @@ from derivfleet.gateway.core.orders.order import Order, State
 from derivfleet.gateway.rpc import errors, messages, quota
 from derivfleet.gateway.rpc.pumps import Pump, sent_away
 from derivfleet.gateway.rpc.visits import Context, Reception, Visit
-from derivfleet.gateway.upstream.connection import CallRefusedError
 from derivfleet.v1 import quota_pb2, trading_pb2, trading_pb2_grpc
 
 if TYPE_CHECKING:
