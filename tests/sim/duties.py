@@ -176,9 +176,9 @@ class Duties:
     def _look_at(self, order: Order, now_ns: int) -> None:
         """Rule 21: a contract that should have ended is asked about."""
         contract = self._world.exchange.options_account.contracts.get(order.contract_id)
-        if contract is None:
+        if contract is None or (decided_s := contract.timeline.decided_s) is None:
             return
-        over_ns = (contract.decided_s + LATE_TICK_S + OVERDUE_S) * NS_PER_S
+        over_ns = (decided_s + LATE_TICK_S + OVERDUE_S) * NS_PER_S
         due_ns = max(over_ns, self._world.moved_ns[order.order_id], self._born_ns)
         if now_ns < due_ns + DONE_BY_S * NS_PER_S or not self._world.records.is_easy(due_ns, TRADE, MONEY, LISTS):
             return

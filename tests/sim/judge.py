@@ -179,7 +179,8 @@ def _is_plain(contract: Contract | None) -> bool:
     """Whether the account's records tell how it ended: a sale in the last seconds can pay just what the end pays."""
     if contract is None or contract.sale is None or contract.sale.price not in (0, contract.payout):
         return True
-    return contract.sale.time_s < contract.decided_s - LAST_SECONDS
+    decided_s = contract.timeline.decided_s
+    return decided_s is None or contract.sale.time_s < decided_s - LAST_SECONDS
 
 
 def _judge_answers(verdict: Verdict, order_id: str, told: list[tuple[str, int]]) -> None:
