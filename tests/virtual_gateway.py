@@ -57,7 +57,17 @@ if TYPE_CHECKING:
     from derivfleet.simulator.core.contracts import Contract
     from derivfleet.simulator.core.effects import Effect
 
-__all__ = ["DIGITS", "TIMED", "Deriv", "Frame", "Socket", "VirtualGateway", "state_of", "virtual_gateway", "virtual_time"]
+__all__ = [
+    "DIGITS",
+    "TIMED",
+    "Deriv",
+    "Frame",
+    "Socket",
+    "VirtualGateway",
+    "state_of",
+    "virtual_gateway",
+    "virtual_time",
+]
 
 P = ParamSpec("P")
 Frame = dict[str, Any]
@@ -371,9 +381,7 @@ class Channel:
     def unary_unary(self, path: str, *_: object, **__: object) -> Callable[..., Coroutine[Any, Any, Any]]:
         async def call(request: object, timeout: float | None = None, metadata: Any = (), **_: object) -> Any:  # noqa: ASYNC109 - as gRPC has it
             context = _Context(timeout, metadata)
-            work = asyncio.ensure_future(
-                _as_caller(_bearer(metadata), self._gateway.method(path)(request, context))
-            )
+            work = asyncio.ensure_future(_as_caller(_bearer(metadata), self._gateway.method(path)(request, context)))
             try:
                 async with asyncio.timeout(timeout):
                     return await asyncio.shield(work)
