@@ -445,7 +445,8 @@ class VirtualGateway:
         secrets = {"DERIV_TOKEN": TOKEN, "DERIV_APP_ID": APP_IDS[self.deriv.dialect]}
         settings = GatewaySettings.model_validate({**values, **secrets})
         self._journal = Journal(self._path, "JOURNAL")
-        clock, telemetry, feed = self.clock, Telemetry("gateway", self.clock), Feed(self._journal)
+        clock, telemetry = self.clock, Telemetry("gateway", self.clock)
+        feed = self._feed = Feed(self._journal)
         self._account = AccountRoom(
             self._fleet.accounts[0], self._fleet, settings, clock, telemetry, feed, _Entry(self.deriv, clock)
         )
@@ -461,6 +462,7 @@ class VirtualGateway:
 
     async def stop(self) -> None:
         """Drain and close."""
+        self._feed.close()
         await self._account.stop()
         self._journal.close()
 
