@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DIGITS",
+    "EAGER",
     "TIMED",
     "Deriv",
     "Frame",
@@ -597,12 +598,13 @@ async def virtual_gateway(
     bots: Iterable[Frame] = (),
     account: Frame | None = None,
     ahead_s: float = 0.0,
+    currency: str = "USD",
     **simulator: Any,
 ) -> AsyncGenerator[VirtualGateway, None]:
     """A gateway that serves, in a test that runs on virtual time.
 
-    Its bots are one and two unless ``bots`` says otherwise. Its clock is ``ahead_s`` ahead of Deriv's. ``simulator``
-    are the simulator's settings.
+    Its bots are one and two unless ``bots`` says otherwise. Its clock is ``ahead_s`` ahead of Deriv's. The
+    account at Deriv holds ``currency``. ``simulator`` are the simulator's settings.
     """
     loop = asyncio.get_running_loop()
     assert isinstance(loop, Loop), "mark the test with virtual_time"
@@ -615,6 +617,7 @@ async def virtual_gateway(
         "bots": [{**eager, **bot} for bot in listed],
     }
     deriv = Deriv(dialect, WrongClock(loop.timeline, 0), simulator)
+    deriv.account.currency = currency
     gateway = VirtualGateway(folder, loop.timeline, deriv, fleet, ahead_s)
     await gateway.start()
     try:
