@@ -19,8 +19,9 @@ import grpc
 import yaml
 from websockets.exceptions import ConnectionClosedError
 
+from derivfleet.bot import __main__ as bot_main
 from derivfleet.bot import gateway as bots_gateway
-from derivfleet.bot.__main__ import serve as serve_bot
+from derivfleet.bot import strategies
 from derivfleet.bot.settings import BotSettings
 from derivfleet.common.clock import NS_PER_S
 from derivfleet.common.fleet import load_fleet
@@ -38,7 +39,7 @@ from derivfleet.gateway.rpc.control import ControlServicer
 from derivfleet.gateway.rpc.trading import TradingServicer
 from derivfleet.gateway.settings import GatewaySettings
 from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError, Connection
-from derivfleet.gateway.upstream.entrance import AccountFacts, EntryError
+from derivfleet.gateway.upstream.entrance import AccountFacts, CredentialError, EntryError
 from derivfleet.simulator.core.effects import Close, Freeze, Send
 from derivfleet.simulator.core.exchange import Credentials, Exchange
 from derivfleet.simulator.core.faults import FaultKind, FaultRule
@@ -47,12 +48,15 @@ from derivfleet.v1 import control_pb2, control_pb2_grpc, orders_pb2, trading_pb2
 from tests.sim.virtual import Loop, Timeline, VirtualClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Sequence
     from pathlib import Path
 
     from websockets.asyncio.client import ClientConnection
 
+    from derivfleet.bot.core.decisions import Decision
     from derivfleet.common.clock import Clock
+    from derivfleet.common.strategies import StrategyParameters
+    from derivfleet.deriv.ticks import Tick
     from derivfleet.simulator.core.book import Account
     from derivfleet.simulator.core.contracts import Contract
     from derivfleet.simulator.core.effects import Effect
@@ -298,6 +302,8 @@ class _Entry:
     async def enter(self, name: str) -> tuple[Connection, AccountFacts]:
         if self._deriv.is_away:
             raise EntryError("no connection")
+        if self._deriv.exchange.faults.on_login():
+            raise CredentialError("DERIV_TOKEN", "Deriv does not accept it")
         socket = cast("ClientConnection", self._deriv.open())
         connection = Connection(name, socket, self.codec, self._clock)
         try:
@@ -496,17 +502,24 @@ class VirtualGateway:
         service, name = path.rpartition("/")[::2]
         return getattr(self._services[service.rpartition(".")[2]], name)
 
-    def run_bot(self, name: str = "one") -> None:
-        """Let a bot of the fleet trade."""
+    def run_bot(self, name: str = "one", on_window: Callable[[Sequence[Tick]], None] = lambda _: None) -> None:
+        """Let a bot of the fleet trade; ``on_window`` hears of the ticks that its strategy is shown."""
         token = self._folder / f"{name}.token"
         token.write_text(f"{name}.secret")
         fleet = self._folder / "fleet.yaml"
         settings = BotSettings(name=name, replica="test", fleet=fleet, gateway="nowhere:1", token_file=token)
         stop = asyncio.Event()
 
+        def decide(parameters: StrategyParameters, ticks: Sequence[Tick]) -> Decision | None:
+            on_window(ticks)
+            return strategies.decide(parameters, ticks)
+
         async def run() -> None:
-            with patch.object(bots_gateway, "open_channel", lambda _: self._channel):
-                await serve_bot(settings, self.clock, Telemetry("bot", self.clock), stop)
+            with (
+                patch.object(bots_gateway, "open_channel", lambda _: self._channel),
+                patch.object(bot_main, "decide", decide),
+            ):
+                await bot_main.serve(settings, self.clock, Telemetry("bot", self.clock), stop)
 
         self._bots.append((stop, asyncio.create_task(run())))
 
