@@ -9,7 +9,7 @@ DIALECT ?= options
 SPEED ?= 1
 BIN := .venv/bin
 UV := $(BIN)/uv
-SERVICES := common deriv gateway bot metrics simulator cli
+SERVICES := common deriv connection gateway probe bot metrics simulator cli
 STUBS := services/common/src/derivfleet/v1
 PROTOS := $(wildcard proto/derivfleet/v1/*.proto)
 

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
-SERVICES = ("bot", "cli", "gateway", "metrics", "simulator")
+SERVICES = ("bot", "cli", "gateway", "metrics", "probe", "simulator")
 SHARED = {"common", "deriv", "v1"}
+SPEAKS_TO_DERIV = {"gateway", "probe"}
+"""Services that hold sockets to Deriv, and so share its library of one."""
 
 PURE = [
     "services/deriv/src/derivfleet/deriv",
@@ -67,9 +69,11 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
                 continue
 
 
-@pytest.mark.parametrize("service", [*SERVICES, "common", "deriv"])
+@pytest.mark.parametrize("service", [*SERVICES, "common", "connection", "deriv"])
 def test_no_service_imports_another(service: str) -> None:
     allowed = {service, "common", "v1"} if service == "common" else {service, *SHARED}
+    if service in SPEAKS_TO_DERIV:
+        allowed.add("connection")
     if service == "deriv":
         allowed = {"deriv"}
     strangers = [
@@ -102,7 +106,7 @@ def test_pure_rooms_import_nothing_that_does_input_or_output(room: str) -> None:
 
 def test_every_service_has_a_pure_room_or_is_a_thin_shell() -> None:
     with_core = {Path(room).parts[1] for room in PURE}
-    assert {"deriv", "gateway", "simulator"} <= with_core
+    assert {"connection", "deriv", "gateway", "probe", "simulator"} <= with_core
 
 
 @pytest.mark.parametrize("word", ["time.time(", "datetime.now(", "time.monotonic("])

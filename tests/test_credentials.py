@@ -65,8 +65,8 @@ async def test_a_login_refused_later_is_tried_again(tmp_path: Path, dialect: Dia
         await fleet.fault({"kind": "drop_before", "call": "ping", "count": 1})
 
         async def state() -> tuple[set[str], int]:
-            seats = (await fleet.account()).connections
-            return {seat.state for seat in seats}, sum(seat.reconnects for seat in seats)
+            slots = (await fleet.account()).connections
+            return {slot.state for slot in slots}, sum(slot.reconnects for slot in slots)
 
         await eventually(state, lambda seen: seen[1] > 0)
         await eventually(state, lambda seen: seen[0] == {"ready"})

@@ -6,15 +6,13 @@ import json
 import random
 from typing import TYPE_CHECKING
 
+from derivfleet.connection.connection import AnswerLostError, CallRefusedError
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.vocabulary import Dialect
-from derivfleet.gateway import wording
-from derivfleet.gateway.core.orders.denials import ResolveRefusedError
+from derivfleet.gateway.core.orders.denials import DeniedError
 from derivfleet.gateway.core.orders.order import Doubt, State
 from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.reconciling.resolutions import resolve
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
-from derivfleet.gateway.upstream.line import TurnRefusedError
+from derivfleet.gateway.orders import mapping
 from tests.sim.plan import MISNAMED
 
 if TYPE_CHECKING:
@@ -55,7 +53,7 @@ class Stranger:
         world, exchange = self._world, self._world.exchange
         now_ns, account = world.timeline.now_ns, exchange.options_account
         connection = exchange.connect(Dialect.OPTIONS, "other", STRANGER, now_ns, account.loginid)
-        frame = dialect(Dialect.OPTIONS).encode_request(wording.purchase(terms, account.currency), 1)
+        frame = dialect(Dialect.OPTIONS).encode_request(mapping.purchase(terms, account.currency), 1)
         before = len(world.bought)
         effects = exchange.receive(connection.number, json.dumps(frame), now_ns)
         world.executed("", STRANGER, "")
@@ -65,7 +63,7 @@ class Stranger:
 
     def remember(self, life: Life) -> None:
         """What a gateway has told of so far; but not what it could not write down."""
-        evidence = life.room.desk.evidence
+        evidence = life.room.orders.evidence
         unwritten = {trade.contract_id for trade in evidence.unwritten}
         self._told |= {
             trade.contract_id: trade for trade in evidence.newest_foreign(1_000) if trade.contract_id not in unwritten
@@ -104,7 +102,7 @@ class Stranger:
                 TOLD_AFTER_S * 1e9
             ):
                 return
-            is_told = any(trade.contract_id == contract_id for trade in life.room.desk.evidence.newest_foreign(1_000))
+            is_told = any(trade.contract_id == contract_id for trade in life.room.orders.evidence.newest_foreign(1_000))
             may_be_ours = is_strange and self._may_be_ours(contract_id)
             # An order that it might have been has found its own a moment ago: the next round calls this one foreign.
             if not is_told and (may_be_ours or might_be_ours):
@@ -157,11 +155,11 @@ class Operator:
             now = world.orders[order.order_id]
             if now.state is State.UNKNOWN and is_over and self._random.random() < RIGHTLY:
                 await self._say(life, now, right[0] if right else 0)
-        except (ResolveRefusedError, CallRefusedError, AnswerLostError, TurnRefusedError, JournalError) as error:
+        except (DeniedError, CallRefusedError, AnswerLostError, JournalError) as error:
             world.note(f"the operator hears {type(error).__name__} about {order.order_id}")
 
     async def _decide(self, life: Life, order: Order) -> None:
-        world, desk = self._world, life.room.desk
+        world, registry = self._world, life.room.orders.registry
         mine = self._left_for(order)
         wrong = [one for one in world.bought if self._is_wrong(order, one)]
         wrong.sort(key=lambda one: one in world.claims)
@@ -169,8 +167,8 @@ class Operator:
             for contract_id in dict.fromkeys(wrong[:1] + wrong[-1:]):
                 await self._say_wrongly(life, order, contract_id)
             world.note(f"the operator says that {order.order_id} is {mine}")
-            await self._say(life, desk.find(order.order_id) or order, mine[0] if mine else 0)
-        except (ResolveRefusedError, CallRefusedError, AnswerLostError, TurnRefusedError, JournalError) as error:
+            await self._say(life, registry.find(order.order_id) or order, mine[0] if mine else 0)
+        except (DeniedError, CallRefusedError, AnswerLostError, JournalError) as error:
             world.note(f"the operator hears {type(error).__name__} about {order.order_id}")
 
     def _left_for(self, order: Order) -> list[int]:
@@ -192,13 +190,13 @@ class Operator:
         asks = (life, contract_id)
         self.asks_about.append(asks)
         try:
-            await resolve(life.room.desk, order, contract_id, "operator")
+            await life.room.orders.resolve(order, contract_id, "operator")
         finally:
             self.asks_about.remove(asks)
 
     async def _say_wrongly(self, life: Life, order: Order, contract_id: int) -> None:
         try:
-            await self._say(life, life.room.desk.find(order.order_id) or order, contract_id)
-        except ResolveRefusedError:
+            await self._say(life, life.room.orders.registry.find(order.order_id) or order, contract_id)
+        except DeniedError:
             return
         self._world.violations.append(f"wrong_word: {contract_id} was taken for {order.order_id}")

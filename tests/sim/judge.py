@@ -166,7 +166,7 @@ def _judge_counts(world: World, verdict: Verdict) -> None:
     if world.life is None:
         return
     for bot in BOTS:
-        tally = world.life.room.desk.tallies.of(bot)
+        tally = world.life.room.orders.tallies.of(bot)
         orders = [order for order in world.orders.values() if order.bot == bot]
         ended = [order for order in orders if order.state is State.SETTLED]
         profit = sum((order.profit or Decimal(0) for order in ended), Decimal(0))

@@ -12,7 +12,7 @@ from tests.sim.beside import STRANGER
 if TYPE_CHECKING:
     from derivfleet.gateway.core.orders.exit import Exit
     from derivfleet.gateway.core.orders.order import Order
-    from derivfleet.gateway.orders.purchases import Desk
+    from derivfleet.gateway.orders.registry import OrderRegistry
     from tests.sim.plan import OrderPlan
     from tests.sim.world import World
 
@@ -170,10 +170,10 @@ class Watch:
         if now is not None and now.state is not told.state and not is_news:
             self._wrong("two_answers", f"{told.exit_id} of {order_id} is {now.state}, and is told to be {told.state}")
 
-    def recovered(self, desk: Desk) -> None:
+    def recovered(self, registry: OrderRegistry) -> None:
         """A gateway has taken up what the journal holds: it knows of each open order what was known before."""
         for order in self._world.orders.values():
-            found = None if order.state in FINAL else desk.find(order.order_id)
+            found = None if order.state in FINAL else registry.find(order.order_id)
             if found is not None and order.state is State.UNKNOWN and order.doubt is not Doubt.NO_CONTRACT:
                 self._world.duties.lost(order)
             if order.state not in FINAL and (found is None or _known(found) != _known(order)):

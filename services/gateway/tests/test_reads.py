@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from derivfleet.common.spans import Attribute, SpanName
+from derivfleet.connection.connection import AnswerLostError, CallRefusedError
+from derivfleet.connection.login import LoginError
 from derivfleet.deriv.candles import candle_at
 from derivfleet.deriv.dialects import dialect, to_json
 from derivfleet.deriv.ticks import quotes
 from derivfleet.deriv.vocabulary import Dialect
 from derivfleet.gateway.core.collapse import Asked
+from derivfleet.gateway.core.orders.denials import DeniedError
 from derivfleet.gateway.reads import KEPT_S
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
-from derivfleet.gateway.upstream.entrance import EntryError
-from derivfleet.gateway.upstream.line import NotConnectedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -252,12 +252,12 @@ async def test_a_reconnect_is_asked_over_and_then_told_here_again(opened: Opened
         await exchange.tick(3)
         account.deriv.open_sockets("reads")[0].abort()
         account.deriv.open_sockets("orders")[0].abort()
-        account.deriv.refuses_entry = EntryError("not now")
+        account.deriv.refuses_login = LoginError("not now")
         await account.clock.settle()
         waiting = exchange.asking(100)  # what is known here is no longer current
         await exchange.tick(4)
         assert not waiting.done()
-        account.deriv.refuses_entry = None
+        account.deriv.refuses_login = None
         await exchange.tick(10)
         assert (await waiting).ticks[-1].epoch_s >= exchange.now_s - 10
         for _ in range(10):
@@ -315,7 +315,7 @@ async def test_who_gives_up_leaves_the_call_to_the_others(opened: Opened) -> Non
 async def test_a_call_that_nobody_waits_for_any_more_is_not_made(opened: Opened) -> None:
     async with opened() as account:
         exchange = Exchange(account)
-        account.deriv.refuses_entry = EntryError("not now")
+        account.deriv.refuses_login = LoginError("not now")
         for socket in account.deriv.sockets:
             socket.abort()
         await account.clock.advance(0.1)
@@ -324,7 +324,7 @@ async def test_a_call_that_nobody_waits_for_any_more_is_not_made(opened: Opened)
         for one in asking:
             one.cancel()
         await account.clock.settle()
-        account.deriv.refuses_entry = None
+        account.deriv.refuses_login = None
         await account.clock.advance(40)
         assert exchange.asked() == 0
         assert len((await exchange.told(20)).ticks) == 20
@@ -333,16 +333,16 @@ async def test_a_call_that_nobody_waits_for_any_more_is_not_made(opened: Opened)
 async def test_the_deadline_of_the_first_is_not_that_of_the_others(opened: Opened) -> None:
     async with opened() as account:
         exchange = Exchange(account)
-        account.deriv.refuses_entry = EntryError("not now")
+        account.deriv.refuses_login = LoginError("not now")
         for socket in account.deriv.sockets:
             socket.abort()
         await account.clock.advance(0.1)
         hasty = exchange.asking(20, deadline_s=2)
         patient = [exchange.asking(20, deadline_s=60) for _ in range(10)]
         await account.clock.advance(3)
-        with pytest.raises(NotConnectedError):
+        with pytest.raises(DeniedError, match="no usable connection"):
             await hasty
-        account.deriv.refuses_entry = None
+        account.deriv.refuses_login = None
         await account.clock.advance(40)
         assert {len((await one).ticks) for one in patient} == {20}
         assert exchange.asked() == 1

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import structlog
 
+from derivfleet.connection.connection import CallRefusedError
 from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.deriv.symbols import SYMBOLS
 from derivfleet.gateway.core.collapse import Saving, Savings
 from derivfleet.gateway.core.history import TickBook
-from derivfleet.gateway.upstream.connection import CallRefusedError
-from derivfleet.gateway.upstream.line import Standing
+from derivfleet.gateway.upstream.streams import StandingStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from derivfleet.connection.connection import Frame
     from derivfleet.deriv.answers import ContractState
     from derivfleet.deriv.requests import Request
     from derivfleet.deriv.ticks import Tick
-    from derivfleet.gateway.upstream.connection import Frame
-    from derivfleet.gateway.upstream.line import Line
+    from derivfleet.gateway.upstream.client import AccountClient
 
 __all__ = ["Feeds", "Watch"]
 
@@ -136,7 +136,7 @@ class _Source(Generic[T]):
 
     def __init__(
         self,
-        line: Line,
+        client: AccountClient,
         request: Request,
         decode: Callable[[Frame], T | None],
         is_news: Callable[[T, T], bool],
@@ -145,14 +145,14 @@ class _Source(Generic[T]):
         """``is_news`` compares the latest item with the next; ``after`` is the end of an earlier stream of the same."""
         self._decode = decode
         self._is_news = is_news
-        self._now_ns = line.clock.now_ns
+        self._now_ns = client.clock.now_ns
         self._refusal: CallRefusedError | None = None
         self.latest: T | None = None
         self.heard_ns = 0
         """When the latest message came, whether it was news or not."""
         self.begun = asyncio.Event()
         self.watchers: set[Watcher[T]] = set()
-        self.standing = Standing(line, request, self._take, self._refused, after)
+        self.standing = StandingStream(client, request, self._take, self._refused, after)
 
     def join(self, watcher: Watcher[T]) -> None:
         self.watchers.add(watcher)
@@ -191,11 +191,11 @@ class _Source(Generic[T]):
 class Feeds:
     """The streams of one account that somebody watches."""
 
-    def __init__(self, line: Line, savings: Savings | None = None) -> None:
-        self._line = line
-        self._codec = line.pool.entrance.codec
+    def __init__(self, client: AccountClient, savings: Savings | None = None) -> None:
+        self._client = client
+        self._codec = client.pool.login.codec
         self._savings = Savings() if savings is None else savings
-        self._fresh_ns = round(max(FRESH_S, line.clock.fleet_s(FRESH_WALL_S)) * 1e9)
+        self._fresh_ns = round(max(FRESH_S, client.clock.fleet_s(FRESH_WALL_S)) * 1e9)
         self._ticks: dict[str, _Source[Tick]] = {}
         self._books: dict[str, TickBook] = {}
         self._contracts: dict[int, _Source[ContractState]] = {}
@@ -237,7 +237,7 @@ class Feeds:
         source = self._ticks.get(symbol)
         if source is not None:
             with suppress(TimeoutError):
-                async with self._line.clock.timeout(patience_s):
+                async with self._client.clock.timeout(patience_s):
                     await source.begun.wait()
 
     @contextmanager
@@ -249,7 +249,7 @@ class Feeds:
         else:
             request = requests.ProposalOpenContract(proposal_open_contract=1, contract_id=contract_id, subscribe=1)
             self._contracts[contract_id] = _Source(
-                self._line,
+                self._client,
                 request,
                 self._codec.decode_contract,
                 lambda last, state: not last.is_sold and state != last,
@@ -266,7 +266,7 @@ class Feeds:
         source = self._contracts.get(contract_id)
         if source is None or source.latest is None:
             return None
-        is_fresh = source.standing.is_open and self._line.clock.now_ns() - source.heard_ns <= fresh_ns
+        is_fresh = source.standing.is_open and self._client.clock.now_ns() - source.heard_ns <= fresh_ns
         return source.latest if is_fresh or source.latest.is_sold else None
 
     def _join_ticks(self, symbol: str, watcher: Watcher[Tick]) -> None:
@@ -274,7 +274,7 @@ class Feeds:
             grid = SYMBOLS.get(symbol)
             book = self._books[symbol] = TickBook(None if grid is None else grid.tick_spacing_s, self._fresh_ns)
             self._ticks[symbol] = _Source(
-                self._line,
+                self._client,
                 requests.Ticks(ticks=symbol, subscribe=1),
                 lambda frame: self._tick_of(frame, book),
                 lambda last, tick: tick.epoch_s > last.epoch_s,
@@ -311,7 +311,7 @@ class Feeds:
         except MalformedAnswer:
             book.lose()
             raise
-        book.take(update.tick, update.stream_id, self._line.clock.now_ns())
+        book.take(update.tick, update.stream_id, self._client.clock.now_ns())
         return update.tick
 
     async def stop(self) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from derivfleet.connection.connection import AnswerLostError
 from derivfleet.gateway.core.collapse import Source
-from derivfleet.gateway.upstream.connection import AnswerLostError
-from derivfleet.gateway.upstream.line import TurnRefusedError
+from derivfleet.gateway.core.orders.denials import DeniedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
@@ -64,7 +64,7 @@ class Flights(Generic[T]):
             try:
                 async with self._clock.timeout(left_s):
                     return await self._answer(key, flight), Source.SHARED
-            except TurnRefusedError:
+            except DeniedError:
                 continue
             except TimeoutError:
                 raise AnswerLostError(self._name, "Deadline", handed_over=flight.sent_ns is not None) from None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 from derivfleet.common.spans import Attribute
+from derivfleet.connection.connection import AnswerLostError
 from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.deriv.symbols import SYMBOLS
@@ -19,8 +20,7 @@ from derivfleet.deriv.vocabulary import Call, HistoryStyle
 from derivfleet.gateway.core.collapse import Asked, Cache, Kept, Saving, Savings, Source, rows_to_ask
 from derivfleet.gateway.flights import Flights
 from derivfleet.gateway.rpc.messages import history_message
-from derivfleet.gateway.upstream.connection import AnswerLostError
-from derivfleet.gateway.upstream.pool import Role
+from derivfleet.gateway.upstream.pool import ConnectionRole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from derivfleet.deriv.answers import ContractState, History
     from derivfleet.gateway.core.history import TickBook
     from derivfleet.gateway.feeds import Feeds
-    from derivfleet.gateway.upstream.line import Line
+    from derivfleet.gateway.upstream.client import AccountClient
     from derivfleet.v1.trading_pb2 import HistoryResponse
 
 __all__ = ["Reads"]
@@ -79,13 +79,13 @@ class _Ready:
 class Reads:
     """The shared reads of one account. What it returns is shared too, and must not be changed."""
 
-    def __init__(self, line: Line, feeds: Feeds, savings: Savings) -> None:
-        clock = line.clock
-        self._line = line
+    def __init__(self, client: AccountClient, feeds: Feeds, savings: Savings) -> None:
+        clock = client.clock
+        self._client = client
         self._clock = clock
         self._feeds = feeds
         self._savings = savings
-        self._codec = line.pool.entrance.codec
+        self._codec = client.pool.login.codec
         least_s = clock.fleet_s(LEAST_WALL_S)
         self._good_ns = round(max(GOOD_S, least_s) * 1e9)
         self._first_tick_s = max(FIRST_TICK_S, least_s)
@@ -100,7 +100,7 @@ class Reads:
         self._stopped = False
 
     async def history(self, bot: str, asked: Asked, deadline_ns: int, span: OpenSpan) -> HistoryResponse:
-        """Past ticks or candles. Raises as :meth:`Line.call` does."""
+        """Past ticks or candles. Raises as :meth:`AccountClient.call` does."""
         if asked.end_epoch_s:
             message, source = self._known_past(asked), Source.LOCAL
             if message is None:
@@ -117,7 +117,7 @@ class Reads:
     async def contract(
         self, bot: str, contract_id: int, deadline_ns: int, span: OpenSpan, *, is_over: bool
     ) -> ContractState | None:
-        """How a contract stands, None if Deriv does not know it. Raises as :meth:`Line.call` does.
+        """How a contract stands, None if Deriv does not know it. Raises as :meth:`AccountClient.call` does.
 
         ``is_over`` tells that the contract is known to be sold: then a state of before that will not do.
         """
@@ -237,7 +237,7 @@ class Reads:
             granularity=cast("Any", asked.granularity_s or None),  # one of the literals: checked by the caller
         )
         known = SYMBOLS.get(asked.symbol)
-        frame = await self._line.call(bot, request, Role.HISTORY, deadline_ns, span.context, sending)
+        frame = await self._client.call(bot, request, ConnectionRole.HISTORY, deadline_ns, span.context, sending)
         try:
             history = self._codec.decode_history(frame, None if known is None else known.decimals)
         except MalformedAnswer:
@@ -251,7 +251,7 @@ class Reads:
             return
         self._holds[symbol] = self._feeds.hold(symbol, lambda: self._refused(symbol))
         if self._reaper is None or self._reaper.done():
-            self._reaper = asyncio.create_task(self._reap(), name=f"end kept streams of {self._line.account}")
+            self._reaper = asyncio.create_task(self._reap(), name=f"end kept streams of {self._client.account}")
 
     def _refused(self, symbol: str) -> None:
         self._kept.refuse(symbol)
@@ -274,7 +274,7 @@ class Reads:
         self, bot: str, contract_id: int, deadline_ns: int, span: OpenSpan, sent: Callable[[], None]
     ) -> ContractState | None:
         request = requests.ProposalOpenContract(proposal_open_contract=1, contract_id=contract_id)
-        frame = await self._line.call(bot, request, deadline_ns=deadline_ns, parent=span.context, on_sending=sent)
+        frame = await self._client.call(bot, request, deadline_ns=deadline_ns, parent=span.context, on_sending=sent)
         try:
             return self._codec.decode_contract(frame)
         except MalformedAnswer:

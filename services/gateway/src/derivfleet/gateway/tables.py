@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.deriv.dialects import dialect
-from derivfleet.deriv.limits import with_website_status
-from derivfleet.gateway.core.probe.advice import LEAST_CONNECTIONS
+from derivfleet.deriv.limits import LEAST_CONNECTIONS, with_website_status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

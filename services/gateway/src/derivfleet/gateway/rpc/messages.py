@@ -14,7 +14,7 @@ from derivfleet.deriv.contracts import Terms, check_terms
 from derivfleet.deriv.errors import RequestRefused
 from derivfleet.deriv.symbols import SYMBOLS
 from derivfleet.deriv.vocabulary import ContractType, DurationUnit
-from derivfleet.gateway.core.orders.exit import Exit, ExitKind, ExitState
+from derivfleet.gateway.core.orders.exit import Exit, ExitKind, ExitState, ExitTerms
 from derivfleet.gateway.core.orders.order import Order, OrderTerms, State
 from derivfleet.v1 import control_pb2, market_pb2, orders_pb2, trading_pb2
 
@@ -135,6 +135,26 @@ def terms_of(message: orders_pb2.ContractTerms) -> OrderTerms:
         duration_unit=message.duration_unit,
         barrier=message.barrier,
     )
+
+
+def sale_of(request: trading_pb2.SellRequest) -> ExitTerms:
+    """What a sale is to be. Raises ProblemError."""
+    min_price = amount_of("min_price", request.min_price or "0")
+    if min_price < 0:
+        raise invalid("min_price", "must not be negative")
+    return ExitTerms(ExitKind.SELL, min_price)
+
+
+def update_of(request: trading_pb2.UpdateContractRequest) -> ExitTerms:
+    """Which limit orders are to be changed. Raises ProblemError."""
+    wanted = {name: getattr(request, name) for name in ("take_profit", "stop_loss") if request.HasField(name)}
+    if not wanted:
+        raise invalid("take_profit", "name it, or stop_loss, or both")
+    limits = {name: amount_of(name, text) if text else None for name, text in wanted.items()}
+    for name, amount in limits.items():
+        if amount is not None and amount <= 0:
+            raise invalid(name, "must be above 0, or empty to remove it")
+    return ExitTerms(ExitKind.UPDATE, limits=tuple(limits.items()))
 
 
 def _money(amount: Decimal | None) -> str:

@@ -113,10 +113,7 @@ class Walk(Generic[StateT]):
         """What an error of Deriv's means, in time or late; None if it is no news."""
         proves = outcome_of(call, code, message).certainly_not_executed
         step = Rejected(code, message) if proves else Lost(code, message)
-        if self.allows(state, step):
-            return step
-        lost = Lost(code, message)
-        return lost if self.allows(state, lost) else None
+        return step if self.allows(state, step) else None
 
     def unanswered(self, code: str, handed_over: bool, who_tells: str) -> Step:
         """What it means that no answer came; ``who_tells`` says where the truth is then."""

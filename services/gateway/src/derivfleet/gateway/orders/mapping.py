@@ -1,0 +1,54 @@
+"""An order in Deriv's words, and Deriv's receipt in ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from derivfleet.deriv import requests
+from derivfleet.deriv.vocabulary import Basis, ContractStatus, DurationUnit
+from derivfleet.gateway.core.orders.exit import Ending
+from derivfleet.gateway.core.orders.transitions import Confirmed, Settled
+
+if TYPE_CHECKING:
+    from derivfleet.deriv.answers import BuyReceipt, ContractState
+    from derivfleet.gateway.core.orders.order import OrderTerms
+
+__all__ = ["confirmed", "purchase", "settled"]
+
+
+def purchase(terms: OrderTerms, currency: str) -> requests.Buy:
+    """A purchase by parameters: one call, on whichever socket, with the stake as the highest price."""
+    parameters = requests.BuyParameters(
+        amount=terms.stake,
+        basis=Basis.STAKE,
+        contract_type=terms.contract_type,
+        currency=currency,
+        duration=terms.duration,
+        duration_unit=DurationUnit(terms.duration_unit),
+        barrier=terms.barrier or None,
+        underlying_symbol=terms.symbol,
+    )
+    return requests.Buy(buy="1", price=terms.stake, parameters=parameters)
+
+
+def confirmed(receipt: BuyReceipt) -> Confirmed:
+    """What a receipt says about its order."""
+    return Confirmed(
+        receipt.contract_id, receipt.transaction_id, receipt.buy_price, receipt.payout, receipt.purchase_time_s
+    )
+
+
+_ENDINGS = {
+    ContractStatus.WON: Ending.EXPIRED,
+    ContractStatus.LOST: Ending.EXPIRED,
+    ContractStatus.SOLD: Ending.SOLD,
+    ContractStatus.CANCELLED: Ending.CANCELLED,
+}
+
+
+def settled(contract: ContractState) -> Settled | None:
+    """What a contract says of its end; None if it is open."""
+    if not contract.is_sold or contract.sell_price is None:
+        return None
+    ending = next((end for status, end in _ENDINGS.items() if contract.status == status), Ending.NONE)
+    return Settled(contract.sell_price, contract.sell_time_s or 0, ending, contract.sell_transaction_id or 0)
