@@ -50,7 +50,7 @@ class Recorder:
         return text if self.renamed is None else text.replace(*self.renamed)
 
     def _meant(self, text: str) -> str:
-        return text if self.renamed is None else text.replace(*reversed(self.renamed))
+        return text if self.renamed is None else text.replace(self.renamed[1], self.renamed[0])
 
     async def rest(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":

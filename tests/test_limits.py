@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BUCKETS = {Dialect.OPTIONS: "trade", Dialect.LEGACY: "virtual_buy"}
-MINUTES, LEARNED_AFTER = 10, 4
+MINUTES, LEARNED_AFTER = 8, 3
 
 
 @pytest.mark.xfail(

@@ -106,11 +106,11 @@ async def test_a_token_that_is_revoked_while_trading_costs_no_order_and_trading_
         fleet.run_bot()
         await asyncio.sleep(20)
         fleet.deriv.fault("revoke", "buy")
-        fleet.deriv.fault("refuse_login", count=None, lasts_s=200)
-        await asyncio.sleep(80)
+        fleet.deriv.fault("refuse_login", count=None, lasts_s=60)
+        await asyncio.sleep(40)
         assert {connection.state for connection in (await fleet.status()).connections} != {"ready"}
         before = len(await fleet.orders())
-        await asyncio.sleep(300)
+        await asyncio.sleep(120)
         assert {connection.state for connection in (await fleet.status()).connections} == {"ready"}
         assert len(await fleet.orders()) - before > 20
         await assert_all_is_known(fleet)

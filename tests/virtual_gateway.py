@@ -29,6 +29,8 @@ from derivfleet.common.rpc.channel import bearer
 from derivfleet.common.rpc.identity import Identity, Role, set_caller
 from derivfleet.common.rpc.status import Problem, problem_of
 from derivfleet.common.telemetry import Telemetry
+from derivfleet.connection.connection import AnswerLostError, CallRefusedError, Connection
+from derivfleet.connection.login import AccountFacts, CredentialError, LoginError
 from derivfleet.deriv import requests
 from derivfleet.deriv.dialects import dialect as dialect_named
 from derivfleet.deriv.vocabulary import Call, Dialect
@@ -38,8 +40,6 @@ from derivfleet.gateway.journal.journal import Journal
 from derivfleet.gateway.rpc.control import ControlServicer
 from derivfleet.gateway.rpc.trading import TradingServicer
 from derivfleet.gateway.settings import GatewaySettings
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError, Connection
-from derivfleet.gateway.upstream.entrance import AccountFacts, CredentialError, EntryError
 from derivfleet.simulator.core.effects import Close, Freeze, Send
 from derivfleet.simulator.core.exchange import Credentials, Exchange
 from derivfleet.simulator.core.faults import FaultKind, FaultRule
@@ -290,18 +290,18 @@ class Socket:
             self._inbox.put_nowait(text)
 
 
-class _Entry:
+class _Login:
     """The way in: a socket, and the dialect's own first call."""
 
     def __init__(self, deriv: Deriv, clock: Clock) -> None:
         self._deriv = deriv
         self._clock = clock
         self.codec = dialect_named(deriv.dialect)
-        self.entry_calls = (Call.BALANCE if deriv.dialect is Dialect.OPTIONS else Call.AUTHORIZE,)
+        self.login_calls = (Call.BALANCE if deriv.dialect is Dialect.OPTIONS else Call.AUTHORIZE,)
 
-    async def enter(self, name: str) -> tuple[Connection, AccountFacts]:
+    async def connect(self, name: str) -> tuple[Connection, AccountFacts]:
         if self._deriv.is_away:
-            raise EntryError("no connection")
+            raise LoginError("no connection")
         if self._deriv.exchange.faults.on_login():
             raise CredentialError("DERIV_TOKEN", "Deriv does not accept it")
         socket = cast("ClientConnection", self._deriv.open())
@@ -314,10 +314,10 @@ class _Entry:
             return connection, AccountFacts(balance.loginid, balance.currency, balance.balance, is_demo=True)
         except (AnswerLostError, CallRefusedError) as error:
             await connection.close()
-            raise EntryError(str(error)) from None
+            raise LoginError(str(error)) from None
 
     async def close(self) -> None:
-        """Nothing is held between entries."""
+        """Nothing is held between logins."""
 
 
 # gRPC without a network
@@ -431,10 +431,9 @@ class VirtualGateway:
     def __init__(self, folder: Path, timeline: Timeline, deriv: Deriv, fleet: Frame, ahead_s: float) -> None:
         self.deriv = deriv
         self.clock = WrongClock(timeline, ahead_s)
-        channel: Any = Channel(self)
-        self.trading: trading_pb2_grpc.TradingServiceAsyncStub = trading_pb2_grpc.TradingServiceStub(channel)
-        self.control: control_pb2_grpc.ControlServiceAsyncStub = control_pb2_grpc.ControlServiceStub(channel)
-        self._channel = channel
+        self._channel = cast("grpc.aio.Channel", Channel(self))
+        self.trading = trading_pb2_grpc.TradingServiceStub(self._channel)
+        self.control = control_pb2_grpc.ControlServiceStub(self._channel)
         self._timeline = timeline
         self._folder = folder
         self._path = folder / "journal.sqlite"
@@ -455,7 +454,7 @@ class VirtualGateway:
         clock, telemetry = self.clock, Telemetry("gateway", self.clock)
         feed = self._feed = Feed(self._journal)
         self._account = AccountRoom(
-            self._fleet.accounts[0], self._fleet, settings, clock, telemetry, feed, _Entry(self.deriv, clock)
+            self._fleet.accounts[0], self._fleet, settings, clock, telemetry, feed, _Login(self.deriv, clock)
         )
         self._account.recover()
         rooms = {self._account.key: self._account}
@@ -516,12 +515,15 @@ class VirtualGateway:
 
         async def run() -> None:
             with (
-                patch.object(bots_gateway, "open_channel", lambda _: self._channel),
+                patch.object(bots_gateway, "open_channel", self._open_channel),
                 patch.object(bot_main, "decide", decide),
             ):
                 await bot_main.serve(settings, self.clock, Telemetry("bot", self.clock), stop)
 
         self._bots.append((stop, asyncio.create_task(run())))
+
+    def _open_channel(self, _target: str) -> grpc.aio.Channel:
+        return self._channel
 
     async def stop_bots(self) -> None:
         """Let the bots end their trades."""
