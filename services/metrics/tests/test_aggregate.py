@@ -7,6 +7,7 @@ from decimal import Decimal
 from math import ceil
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,8 @@ from derivfleet.common.spans import SpanName
 from derivfleet.deriv.limits import OPTIONS_LIMITS
 from derivfleet.metrics.aggregate import figures_of
 from derivfleet.metrics.cells import HOUR_S, LEVELS_S, MINUTE_S, WINDOW_S, Cell, Cells, SpanRow, pieces
+from derivfleet.metrics.messages import report_message
+from derivfleet.metrics.periods import Kind, Period
 from derivfleet.metrics.quota import Limits
 from derivfleet.metrics.sketch import RELATIVE_ERROR, bin_of, quantile, value_of
 from derivfleet.metrics.status import Window
@@ -161,3 +164,23 @@ def test_pieces_fill_a_run_without_gap_or_overlap(start_minute: int, minutes: in
         at_s = last_s
     assert at_s == end_s
     assert len(pieces(start_s, end_s)) <= 5
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="invented buckets use up the names that calls need")
+def test_calls_keep_their_names_however_many_buckets_somebody_invents() -> None:
+    waits = [NOTHING_ELSE._replace(name=SpanName.QUOTA_WAIT, bucket=f"x{number}") for number in range(250)]
+    buys = [NOTHING_ELSE._replace(name=SpanName.DERIV_CALL, call="buy")] * 40
+    assert cells_of([*waits, *buys]).cell("demo", "over-4", 0).named("call ") == {"buy": 40}
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="every name that a stranger sends gets a line")
+def test_a_report_fits_into_a_message_however_many_bots_somebody_invents() -> None:
+    names = [*BOTS, *(f"stranger-{number}".ljust(250, "x") for number in range(8_000))]
+    kinds = (SpanName.GATEWAY_BUY, SpanName.QUOTA_WAIT, SpanName.DERIV_CALL, SpanName.BUY, SpanName.DECIDE)
+    spans = [NOTHING_ELSE._replace(name=kind, bot=bot, end_ns=1) for bot in names for kind in kinds]
+    figures = figures_of(by_bot(spans), {}, 300, BOTS, LIMITS)
+    period = Period(0, 300, Kind.WINDOW)
+    report = report_message("demo", period, figures, filled_to_s=300, passed_s=300, saved={}, calls_refused=0)
+    assert [bot.bot for bot in report.bots][:2] == list(BOTS)
+    # What a client of gRPC takes unless it is told otherwise.
+    assert report.ByteSize() < 4 * 1024 * 1024

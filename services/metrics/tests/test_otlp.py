@@ -152,3 +152,11 @@ def test_a_masked_export_keeps_what_else_it_says() -> None:
     assert b"abc" not in body
     (record,) = records_of(body)
     assert json.loads(record.attributes)["bot"] == "x"
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="names are kept with whatever characters they have")
+@pytest.mark.parametrize("text", ["over\0four", "over\nfour", "\x1b[31mover", "\u202erevo"])
+@pytest.mark.parametrize("key", ["derivfleet.bot", "derivfleet.error_code", "derivfleet.call"])
+def test_what_is_kept_of_names_can_be_shown_to_people(key: str, text: str) -> None:
+    received = receive(export(good(attributes=[attribute(key, string_value=text)])))
+    assert all((row.bot + row.error_code + row.call).isprintable() for row in received.rows)

@@ -92,3 +92,12 @@ def test_days_back_are_dates_back(day: date, back: int) -> None:
 def test_before_1970_there_is_nothing(kind: Kind) -> None:
     with pytest.raises(FieldError, match="back: goes back before 1970"):
         period_at(kind, int(NOW_S), BERLIN, 10_000_000)
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="hours begin at whole hours of UTC, whatever the zone")
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "Australia/Adelaide"])
+def test_an_hour_begins_at_a_whole_hour_of_the_zones_clock(zone: str) -> None:
+    at_s = int(datetime(2026, 12, 1, 9, 40, tzinfo=ZoneInfo(zone)).timestamp())
+    hour = period_at(Kind.HOUR, at_s, ZoneInfo(zone))
+    shown = [datetime.fromtimestamp(one, ZoneInfo(zone)).strftime("%H:%M") for one in (hour.start_s, hour.end_s)]
+    assert shown == ["09:00", "10:00"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
@@ -178,3 +180,87 @@ async def test_a_request_that_cannot_be_answered_names_its_field(
     with pytest.raises(FieldError) as error:
         await reports.answer(reports_pb2.GetReportRequest(**request_))
     assert error.value.field == field
+
+
+def trades_of(make_order: MakeOrder, first: int, count: int, first_s: int, every_s: int) -> list[OrderRecord]:
+    """Orders that settled one after another, each with the same profit."""
+    times = [(first_s + number * every_s) * NS_PER_S for number in range(count)]
+    return [
+        make_order(first + number, f"o{first + number}", bought_ns=at - 1, settled_ns=at, changed_ns=at)
+        for number, at in enumerate(times)
+    ]
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="hours become final before the feed has caught up")
+async def test_after_an_outage_every_final_hour_is_its_twelve_windows(
+    store: Store, clock: ManualClock, make_order: MakeOrder, tmp_path: Path
+) -> None:
+    channel = open_channel("127.0.0.1:1")
+    issue_tokens({"metrics": Role.OBSERVER}, tmp_path)
+    feed = OrderFeed(channel, OwnToken(tmp_path / "metrics.token", "t"), store, clock, FeedMark())
+    reports = Reports(store, feed, clock, FLEET)
+    publisher = Publisher(store, reports, clock, "demo", grace_s=120)
+    seen_ns = (START_S + 3600) * NS_PER_S
+    await feed.confirm(0)
+    await store.keep_orders(trades_of(make_order, 1, 1, START_S + 10, 1), FeedMark(1, seen_ns))
+    await clock.advance(3800)
+    while await publisher.publish():
+        pass
+    # Away for half a day in which trades went on: the first pass comes before the feed has told of them.
+    await clock.advance(43_200)
+    await publisher.publish()
+    missed = trades_of(make_order, 2, 720, START_S + 3600, 60)
+    await store.keep_orders(missed, FeedMark(721, clock.now_ns()))
+    while await publisher.publish():
+        await clock.advance(10)
+    await channel.close(None)
+    for start_s in range(START_S, START_S + 43_200, 3600):
+        hour = await store.last_report("demo", "hour", start_s)
+        windows = [await store.last_report("demo", "window", start_s + 300 * number) for number in range(12)]
+        assert hour is not None
+        assert hour.fleet.settled == sum(one.fleet.settled for one in windows if one is not None)
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the next day begins within one that is final")
+async def test_no_second_is_in_two_final_days_when_the_fleet_moves_to_another_zone(
+    store: Store, reports: Reports, clock: ManualClock, make_order: MakeOrder
+) -> None:
+    await store.keep_orders([make_order(1, "a")], FeedMark(1))
+    await clock.advance(17 * 3600)
+    days: list[reports_pb2.Report] = []
+    for zone in ("UTC", "Asia/Kolkata"):
+        reports.zone = ZoneInfo(zone)
+        publisher = Publisher(store, reports, clock, "demo", grace_s=0)
+        while await publisher.publish():
+            pass
+        await clock.advance(18 * 3600)
+    kept = "SELECT start_s FROM reports WHERE kind = 'day' ORDER BY start_s"
+    for (start_s,) in await store.read(lambda connection: connection.execute(kept).fetchall()):
+        day = await store.last_report("demo", "day", start_s)
+        assert day is not None
+        days.append(day)
+    assert len(days) == 2
+    assert all(day.end_epoch_s <= later.start_epoch_s for day, later in pairwise(days))
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the fleet file of today says whose strategy it was")
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "{name: over-4, strategy: moving_average, symbols: [1HZ100V]}",
+        "{name: renamed, strategy: digit_frequency, symbols: [1HZ100V]}",
+    ],
+)
+async def test_a_past_trade_stays_with_the_strategy_that_made_it(
+    store: Store, reports: Reports, clock: ManualClock, make_order: MakeOrder, changed: str
+) -> None:
+    await store.keep_orders([make_order(1, "a")], FeedMark(1))
+    await clock.advance(400)
+    before = await window(reports)
+    assert [(one.name, one.settled) for one in before.strategies] == [("digit_frequency", 1)]
+    fleet = Fleet.model_validate(yaml.safe_load(f"{{fleet: test, bots: [{changed}]}}"))
+    restarted = Reports(store, reports._feed, clock, fleet)  # pyright: ignore[reportPrivateUsage] - the same feed
+    # Another order of the same window: its sums are made anew.
+    await store.keep_orders([make_order(2, "b", bot="another", symbol="R_10")], FeedMark(2))
+    after = await window(restarted)
+    assert ("digit_frequency", 1) in [(one.name, one.settled) for one in after.strategies]

@@ -57,3 +57,13 @@ def test_exposure_is_what_is_at_stake_at_each_instant(held: list[Holding]) -> No
 )
 def test_the_interval_of_the_win_rate(wins: int, settled: int, low: float, high: float) -> None:
     assert wilson(wins, settled) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+
+
+def test_the_drawdown_of_one_who_only_loses_is_all_that_was_lost() -> None:
+    losses = [Settled("b", "s", Decimal(-1), Decimal(1), True)] * 3
+    assert takings_of(losses, 0, []).drawdown == 3
+
+
+def test_getting_the_stake_back_is_no_win() -> None:
+    even = takings_of([Settled("b", "s", Decimal(0), Decimal(1), True)], 0, [])
+    assert (even.settled, even.wins, even.profit) == (1, 0, 0)

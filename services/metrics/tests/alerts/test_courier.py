@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import web
 
 from derivfleet.common.logs import hide
 from derivfleet.metrics.alerts import records
@@ -13,7 +15,7 @@ from derivfleet.metrics.alerts.channels import ChannelError, Telegram, Webhook
 from derivfleet.metrics.alerts.courier import Courier
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     import aiohttp
     from conftest import Receiver
@@ -119,3 +121,74 @@ async def test_no_secret_is_in_what_is_said_of_a_failure(
         assert error.__cause__ is None
         assert error.__suppress_context__ or error.__context__ is None
     assert "canary" not in repr(Webhook(url)).lower() + repr(Telegram("canary", "1", url)).lower()
+
+
+class Chat:
+    """A receiver that refuses some notices for good: a group that has moved, or a text that it does not take."""
+
+    def __init__(self, refuses: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+        self.url = ""
+        self.taken: list[str] = []
+        self._refuses = refuses
+
+    async def post(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        refusal = self._refuses(body)
+        if refusal is not None:
+            return web.json_response(refusal, status=400)
+        self.taken.append(body["text"])
+        return web.json_response({"ok": True})
+
+
+@asynccontextmanager
+async def listening(chat: Chat) -> AsyncGenerator[Chat, None]:
+    app = web.Application()
+    app.router.add_post("/{path:.*}", chat.post)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    chat.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield chat
+    finally:
+        await runner.cleanup()
+
+
+async def carry_for(
+    store: Store, clock: ManualClock, channel: Channel, session: aiohttp.ClientSession, seconds: int
+) -> None:
+    end_ns = clock.now_ns() + seconds * 10**9
+    await carry(store, clock, channel, session, lambda: clock.now_ns() >= end_ns)
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the new id that Telegram tells of a group is not read")
+async def test_a_group_that_has_moved_is_told_at_its_new_id(
+    store: Store, clock: ManualClock, session: aiohttp.ClientSession
+) -> None:
+    def moved(body: dict[str, Any]) -> dict[str, Any] | None:
+        told = {"ok": False, "description": "Bad Request: group chat was upgraded to a supergroup chat"}
+        return {**told, "parameters": {"migrate_to_chat_id": -1002}} if str(body["chat_id"]) == "-1001" else None
+
+    async with listening(Chat(moved)) as chat:
+        await enqueue(store, clock, "first", "second", channel="telegram")
+        await carry_for(store, clock, Telegram("1:x", "-1001", chat.url), session, 120)
+        assert chat.taken == ["first", "second"]
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the oldest notice is tried for a day before the next")
+async def test_a_notice_that_is_refused_for_good_does_not_hold_up_the_others(
+    store: Store, clock: ManualClock, session: aiohttp.ClientSession
+) -> None:
+    async with listening(Chat(lambda body: {"error": "invalid_blocks"} if body["text"] == "odd" else None)) as chat:
+        await enqueue(store, clock, "odd", "FIRING gateway", "FIRING drawdown")
+        await carry_for(store, clock, Webhook(chat.url), session, 900)
+        assert chat.taken == ["FIRING gateway", "FIRING drawdown"]
+
+
+@pytest.mark.xfail(strict=True, raises=ChannelError, reason="a webhook is told the text in Slack's field only")
+async def test_discord_gets_the_field_that_it_reads(session: aiohttp.ClientSession) -> None:
+    def empty(body: dict[str, Any]) -> dict[str, Any] | None:
+        return None if body.get("content") else {"message": "Cannot send an empty message", "code": 50006}
+
+    async with listening(Chat(empty)) as chat:
+        await Webhook(f"{chat.url}/api/webhooks/1/abc").tell(session, 1, "FIRING x")
