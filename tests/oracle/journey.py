@@ -14,11 +14,11 @@ from derivfleet.common.clock import ManualClock
 from derivfleet.common.fleet import Fleet
 from derivfleet.common.rpc.channel import open_channel
 from derivfleet.common.rpc.identity import OwnToken, Role, issue_tokens
-from derivfleet.metrics.feed import OrderFeed
-from derivfleet.metrics.ingest import TraceReceiver
-from derivfleet.metrics.publisher import Publisher
-from derivfleet.metrics.reports import Reports
-from derivfleet.metrics.store import Store
+from derivfleet.metrics.ingest.order_feed import OrderFeed
+from derivfleet.metrics.ingest.trace_receiver import TraceReceiver
+from derivfleet.metrics.reports.finalizer import Finalizer
+from derivfleet.metrics.reports.reports import Reports
+from derivfleet.metrics.store.store import Store
 from derivfleet.v1 import control_pb2, orders_pb2
 
 from .world import ACCOUNT, BOTS, NS, START_S, ZONE
@@ -55,7 +55,7 @@ class Service:
         self.feed._connected = True  # pyright: ignore[reportPrivateUsage] - the journey brings what a stream would
         self.receiver = TraceReceiver(store, clock, queue_spans=50_000, span_days=7)
         self.reports = Reports(store, self.feed, clock, FLEET, self.receiver.counts)
-        self.publisher = Publisher(store, self.reports, clock, ACCOUNT, grace_s=120)
+        self.publisher = Finalizer(store, self.reports, clock, ACCOUNT, grace_s=120)
 
 
 class Journey:

@@ -6,7 +6,7 @@ import math
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from derivfleet.metrics.periods import Kind, period_at
+from derivfleet.metrics.reports.periods import Kind, period_at
 
 from .world import ACCOUNT, NS, START_S
 

@@ -31,8 +31,8 @@ from derivfleet.common.rpc.channel import bearer, open_channel
 from derivfleet.common.rpc.status import problem_of
 from derivfleet.common.spans import Attribute, SpanName
 from derivfleet.common.telemetry import Telemetry
-from derivfleet.metrics.alerts import records
-from derivfleet.metrics.store import Store
+from derivfleet.metrics.alerts import alert_table
+from derivfleet.metrics.store.store import Store
 from derivfleet.v1 import reports_pb2, reports_pb2_grpc
 
 if TYPE_CHECKING:
@@ -405,7 +405,7 @@ async def test_alerts_go_through_the_proxy_that_is_set(
     run_metrics: RunMetrics, settings: MetricsSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await Store.open(settings.store, "STORE", "demo")
-    await store.write(lambda one: records.add_notice(one, ["webhook"], "FIRING x", FleetClock().now_ns()))
+    await store.write(lambda one: alert_table.add_notice(one, ["webhook"], "FIRING x", FleetClock().now_ns()))
     await store.close()
     asked: asyncio.Queue[str] = asyncio.Queue()
 

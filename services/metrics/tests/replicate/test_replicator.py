@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import fields
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -16,17 +16,19 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import pytest
 from aiohttp import web
+from pydantic import SecretStr
 
 from derivfleet.common.clock import NS_PER_S, ManualClock
+from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.logs import hide
-from derivfleet.metrics.alerts import records
-from derivfleet.metrics.alerts.records import Alert
-from derivfleet.metrics.orders import OrderRecord, OrderState
-from derivfleet.metrics.replicate.copying import RemoteError
-from derivfleet.metrics.replicate.remote import Supabase
-from derivfleet.metrics.replicate.replicator import Replicator
+from derivfleet.metrics.alerts import alert_table
+from derivfleet.metrics.alerts.alert_table import Alert
+from derivfleet.metrics.records.order import OrderRecord, OrderState
+from derivfleet.metrics.replicate.remote import RemoteError
+from derivfleet.metrics.replicate.replicator import Replicator, replicator_of
+from derivfleet.metrics.replicate.supabase import Supabase
 from derivfleet.metrics.replicate.tables import FLEETS, TABLES, iso
-from derivfleet.metrics.store import FeedMark, Store
+from derivfleet.metrics.store.feed_mark import FeedMark
 from derivfleet.v1 import reports_pb2
 
 if TYPE_CHECKING:
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
     from conftest import GatewayPeer
     from supabase_pair import Database, Pair
 
+    from derivfleet.common.fleet import Fleet
     from derivfleet.metrics.settings import MetricsSettings
+    from derivfleet.metrics.store.store import Store
     from derivfleet.v1.orders_pb2 import OrderEvent
 
     Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
@@ -262,13 +266,13 @@ async def test_reports_and_their_revisions_and_alerts_are_copied(
     await keep(1, "0.33")
     fired_ns = clock.now_ns()
     alert = Alert("lost", "over-4", "unknown_orders", Decimal(0), Decimal(1), fired_ns)
-    await store.write(lambda connection: records.keep_alert(connection, alert))
+    await store.write(lambda connection: alert_table.keep_alert(connection, alert))
     async with copying(store, clock, pair) as replicator:
         await caught_up(replicator, clock)
         await keep(2, "0.32")
         until_ns = fired_ns + 60 * NS_PER_S
         await store.write(
-            lambda connection: records.clear_alert(connection, "lost", "over-4", fired_ns, Decimal(0), until_ns)
+            lambda connection: alert_table.clear_alert(connection, "lost", "over-4", fired_ns, Decimal(0), until_ns)
         )
         await caught_up(replicator, clock)
     found = database.rows("select bot, revision, profit from public.reports order by revision, bot")
@@ -480,3 +484,17 @@ async def test_a_day_of_the_copy_is_a_day_of_the_fleets_zone(
     await remote.close()
     found = database.rows(f"select day, settled, profit from public.{view}")
     assert [(row["day"], row["settled"], row["profit"]) for row in found] == [("2026-11-20", 3, 0.99)]
+
+
+async def test_half_of_what_supabase_needs_is_refused(
+    settings: MetricsSettings, fleet: Fleet, store: Store, clock: Unhurried
+) -> None:
+    async with AsyncExitStack() as ending:
+        for missing, half in (
+            ("SUPABASE_SERVICE_KEY", {"supabase_url": "https://abc.supabase.co"}),
+            ("SUPABASE_URL", {"supabase_service_key": SecretStr("canary")}),
+        ):
+            with pytest.raises(ConfigurationError) as error:
+                await replicator_of(settings.model_copy(update=half), fleet, store, clock, ending)
+            assert error.value.key == missing
+        assert await replicator_of(settings, fleet, store, clock, ending) is None
