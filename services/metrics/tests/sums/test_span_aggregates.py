@@ -36,4 +36,4 @@ def test_short_pieces_add_up_to_long_ones_in_any_order(rows: list[SpanRow], shuf
 def test_calls_keep_their_names_however_many_buckets_somebody_invents() -> None:
     waits = [NOTHING_ELSE._replace(name=SpanName.QUOTA_WAIT, bucket=f"x{number}") for number in range(250)]
     buys = [NOTHING_ELSE._replace(name=SpanName.DERIV_CALL, call="buy")] * 40
-    assert aggregates_of([*waits, *buys]).aggregate("demo", "over-4", 0).named("call ") == {"buy": 40}
+    assert aggregates_of([*waits, *buys]).at("demo", "over-4", 0).named("call ") == {"buy": 40}

@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from derivfleet.metrics.records.order import OrderState
-from derivfleet.metrics.store.span_rollups import PROVEN, stale
+from derivfleet.metrics.store.report_table import mark_amended
+from derivfleet.metrics.store.traced_orders import PROVEN
 from derivfleet.metrics.sums.profit_and_loss import (
     BOT,
     EMPTY,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from derivfleet.metrics.records.order import OrderRecord
 
-__all__ = ["changed", "sums_of", "whole"]
+__all__ = ["invalidate", "invalidate_changed", "order_sums", "sum_rows"]
 
 _NS_PER_S = 1_000_000_000
 _SETTLED = """
@@ -54,12 +55,21 @@ WHERE account = ?1 AND state = 'unknown' AND intended_ns < ?3 AND stake IS NOT N
 """
 _STRAYS = f"""
 SELECT COUNT(*), GROUP_CONCAT(stake), GROUP_CONCAT(profit) FROM traced
-WHERE last_ns >= ? AND last_ns < ? AND account IN (?1, '') AND proven = {PROVEN}
-  AND NOT EXISTS (SELECT 1 FROM orders WHERE orders.account = ?1 AND orders.order_id = traced.order_id)
-""".replace("?1", ":account").replace("last_ns >= ? AND last_ns < ?", "last_ns >= :start AND last_ns < :end")  # noqa: S608 - a number of our own
+WHERE last_ns >= :start AND last_ns < :end AND account IN (:account, '') AND proven = {PROVEN}
+  AND NOT EXISTS (SELECT 1 FROM orders WHERE orders.account = :account AND orders.order_id = traced.order_id)
+"""  # noqa: S608 - a number of our own
 
 
-def changed(
+def invalidate(connection: sqlite3.Connection, touched: set[tuple[str, int]]) -> None:
+    """The pieces of order sums that contain these (account, time) are to be made anew."""
+    for level_s in (WINDOW_S, HOUR_S):
+        level_ns = level_s * _NS_PER_S
+        starts = {(account, level_s, time_ns // level_ns * level_s) for account, time_ns in touched}
+        connection.executemany("DELETE FROM order_pieces WHERE account = ? AND level_s = ? AND start_s = ?", starts)
+    mark_amended(connection, {(account, time_ns // _NS_PER_S) for account, time_ns in touched})
+
+
+def invalidate_changed(
     connection: sqlite3.Connection, orders: Iterable[OrderRecord], before: Mapping[str, tuple[int, ...]]
 ) -> None:
     """Orders have come from the feed: every piece that counts them is to be made anew.
@@ -93,10 +103,10 @@ def changed(
             (account, WINDOW_S, since_ns // _NS_PER_S, _NS_PER_S),
         )
         touched.update((account, start_s * _NS_PER_S) for (start_s,) in rows)
-    stale(connection, touched)
+    invalidate(connection, touched)
 
 
-def sums_of(
+def sum_rows(
     connection: sqlite3.Connection, account: str, start_ns: int, end_ns: int, now_ns: int, strategies: Mapping[str, str]
 ) -> OrderSums:
     """Sum up the orders of a piece from their rows. What is not settled is at stake until now."""
@@ -138,26 +148,21 @@ def _scopes(bot: str, symbol: str, strategies: Mapping[str, str]) -> tuple[tuple
     return (FLEET, ""), (BOT, bot), (SYMBOL, symbol), (STRATEGY, strategies.get(bot, ""))
 
 
-def whole(
+def order_sums(
     connection: sqlite3.Connection, account: str, start_s: int, end_s: int, now_ns: int, strategies: Mapping[str, str]
 ) -> OrderSums:
-    """The sums of [start, end): from pieces that are true, from those that had to be made anew, from rows at the edges.
+    """The sums of [start, end): from pieces that are valid, from those that had to be rebuilt, from rows at the edges.
 
     Both ends are whole minutes. Needs a transaction that may write.
     """
     sums: OrderSums = {}
     for level_s, first_s, last_s in pieces(start_s, end_s):
         if level_s in (WINDOW_S, HOUR_S):
-            _make_anew(connection, account, level_s, first_s, last_s, now_ns, strategies)
-            rows = connection.execute(
-                "SELECT scope, name, body FROM order_rollups WHERE level_s = ? AND start_s >= ? AND start_s < ? "
-                "AND account = ? ORDER BY start_s",
-                (level_s, first_s, last_s, account),
-            )
-            _join(sums, (((scope, name), ProfitAndLoss.of(body)) for scope, name, body in rows))
+            _rebuild(connection, account, level_s, first_s, last_s, now_ns, strategies)
+            _join_kept(sums, connection, account, level_s, first_s, last_s)
         else:
             _join(
-                sums, sums_of(connection, account, first_s * _NS_PER_S, last_s * _NS_PER_S, now_ns, strategies).items()
+                sums, sum_rows(connection, account, first_s * _NS_PER_S, last_s * _NS_PER_S, now_ns, strategies).items()
             )
     return sums
 
@@ -167,7 +172,19 @@ def _join(sums: OrderSums, later: Iterable[tuple[tuple[str, str], ProfitAndLoss]
         sums[scope] = sums.get(scope, EMPTY).then(pnl)
 
 
-def _make_anew(
+def _join_kept(
+    sums: OrderSums, connection: sqlite3.Connection, account: str, level_s: int, first_s: int, last_s: int
+) -> None:
+    """Add the pieces of a run that are kept."""
+    rows = connection.execute(
+        "SELECT scope, name, body FROM order_rollups WHERE level_s = ? AND start_s >= ? AND start_s < ? "
+        "AND account = ? ORDER BY start_s",
+        (level_s, first_s, last_s, account),
+    )
+    _join(sums, (((scope, name), ProfitAndLoss.of(body)) for scope, name, body in rows))
+
+
+def _rebuild(
     connection: sqlite3.Connection,
     account: str,
     level_s: int,
@@ -176,8 +193,8 @@ def _make_anew(
     now_ns: int,
     strategies: Mapping[str, str],
 ) -> None:
-    """Make the pieces of a run true that are not: those of an hour from its windows, of a window from its rows."""
-    true = dict(
+    """Rebuild the pieces of a run that are not valid: those of an hour from its windows, of a window from its rows."""
+    valid = dict(
         connection.execute(
             "SELECT start_s, at_ns FROM order_pieces "
             "WHERE account = ? AND level_s = ? AND start_s >= ? AND start_s < ?",
@@ -187,19 +204,14 @@ def _make_anew(
     for start_s in range(first_s, last_s, level_s):
         end_ns = (start_s + level_s) * _NS_PER_S
         # A piece that was summed up before its end knows nothing of its rest, not even of money that stayed at stake.
-        if start_s in true and true[start_s] >= end_ns:
+        if start_s in valid and valid[start_s] >= end_ns:
             continue
         if level_s == HOUR_S:
             sums: OrderSums = {}
-            _make_anew(connection, account, WINDOW_S, start_s, start_s + level_s, now_ns, strategies)
-            rows = connection.execute(
-                "SELECT scope, name, body FROM order_rollups WHERE level_s = ? AND start_s >= ? AND start_s < ? "
-                "AND account = ? ORDER BY start_s",
-                (WINDOW_S, start_s, start_s + level_s, account),
-            )
-            _join(sums, (((scope, name), ProfitAndLoss.of(body)) for scope, name, body in rows))
+            _rebuild(connection, account, WINDOW_S, start_s, start_s + level_s, now_ns, strategies)
+            _join_kept(sums, connection, account, WINDOW_S, start_s, start_s + level_s)
         else:
-            sums = sums_of(connection, account, start_s * _NS_PER_S, end_ns, now_ns, strategies)
+            sums = sum_rows(connection, account, start_s * _NS_PER_S, end_ns, now_ns, strategies)
         at = (level_s, start_s, account)
         connection.execute("DELETE FROM order_rollups WHERE level_s = ? AND start_s = ? AND account = ?", at)
         connection.executemany(

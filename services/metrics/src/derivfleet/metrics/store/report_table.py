@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from derivfleet.common.clock import NS_PER_S
+from derivfleet.metrics.sums.time_levels import WINDOW_S
 from derivfleet.v1 import reports_pb2
 
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["amended", "first_seen_s", "keep_report", "last_final", "last_report", "looked_at"]
+__all__ = ["amended", "first_seen_s", "keep_report", "last_final", "last_report", "looked_at", "mark_amended"]
 
 
 def last_report(connection: sqlite3.Connection, account: str, kind: str, start_s: int) -> reports_pb2.Report | None:
@@ -56,6 +57,15 @@ def keep_report(connection: sqlite3.Connection, report: reports_pb2.Report) -> N
             report.completeness.complete,
             report.SerializeToString(),
         ),
+    )
+
+
+def mark_amended(connection: sqlite3.Connection, touched: set[tuple[str, int]]) -> None:
+    """Reports that were final and contain these (account, second) are to be looked at again."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO amended (account, start_s) SELECT account, start_s FROM reports "
+        "WHERE account = ? AND kind = 'window' AND start_s = ? AND revision = 1",
+        {(account, time_s - time_s % WINDOW_S) for account, time_s in touched},
     )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from derivfleet.metrics.records.otlp import Received
     from derivfleet.metrics.records.span import SpanRecord, SpanRow
 
-__all__ = ["FORGET_BATCHES", "FORGET_KEYS", "SpanBatch", "batches_after", "keep", "spans_of_order"]
+__all__ = ["FORGET_BATCHES", "FORGET_KEYS", "SpanBatch", "batches_after", "keep_batch", "spans_of_order"]
 
 _WINDOW_NS = WINDOW_S * 1_000_000_000
 _KEEP_KEY = "INSERT OR IGNORE INTO span_keys (window, key) VALUES (?, ?)"
@@ -46,7 +46,7 @@ class SpanBatch:
         self.kept = kept
 
 
-def keep(connection: sqlite3.Connection, exports: Sequence[Received], received_ns: int) -> SpanBatch:
+def keep_batch(connection: sqlite3.Connection, exports: Sequence[Received], received_ns: int) -> SpanBatch:
     """Keep the spans of some exports that are not there yet, in the transaction that is open."""
     rows: list[SpanRow] = []
     bodies: list[bytes] = []

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from derivfleet.common.spans import SpanName
+from derivfleet.metrics.store.order_rollups import invalidate
+from derivfleet.metrics.store.report_table import mark_amended
+from derivfleet.metrics.store.traced_orders import TracedOrder, keep_traced
 from derivfleet.metrics.sums.span_aggregates import ERROR, MinuteAggregates, SpanAggregate
-from derivfleet.metrics.sums.time_levels import HOUR_S, LEVELS_S, MINUTE_S, WINDOW_S, pieces
+from derivfleet.metrics.sums.time_levels import LEVELS_S, MINUTE_S, WINDOW_S, pieces
 
 if TYPE_CHECKING:
     import sqlite3
@@ -17,15 +20,10 @@ if TYPE_CHECKING:
 __all__ = [
     "FORGET_ANSWERED",
     "FORGET_MINUTES",
-    "FORGET_TRACED",
-    "NAMED",
-    "PROVEN",
     "PendingRollups",
     "aggregates_of",
-    "amend",
     "last_rolled_batch",
-    "stale",
-    "write",
+    "write_pending",
 ]
 
 _NS_PER_S = 1_000_000_000
@@ -35,13 +33,6 @@ _KEEP_AGGREGATE = (
     "INSERT INTO span_rollups (level_s, start_s, account, bot, body) VALUES (?, ?, ?, ?, ?) "
     "ON CONFLICT (level_s, start_s, account, bot) DO UPDATE SET body = excluded.body"
 )
-_KEEP_TRACED = """
-INSERT INTO traced (account, order_id, proven, first_ns, last_ns, stake, profit) VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (account, order_id) DO UPDATE SET
-  proven = MAX(proven, excluded.proven), first_ns = MIN(first_ns, excluded.first_ns),
-  last_ns = MAX(last_ns, excluded.last_ns),
-  stake = COALESCE(NULLIF(excluded.stake, ''), stake), profit = COALESCE(NULLIF(excluded.profit, ''), profit)
-"""
 FORGET_MINUTES = f"""
 DELETE FROM span_rollups WHERE (level_s, start_s, account, bot) IN (
   SELECT level_s, start_s, account, bot FROM span_rollups
@@ -49,36 +40,6 @@ DELETE FROM span_rollups WHERE (level_s, start_s, account, bot) IN (
 )
 """  # noqa: S608 - numbers of our own
 FORGET_ANSWERED = "DELETE FROM answered WHERE key IN (SELECT key FROM answered WHERE end_ns < ? LIMIT ?)"
-FORGET_TRACED = (
-    "DELETE FROM traced WHERE (account, order_id) IN (SELECT account, order_id FROM traced WHERE last_ns < ? LIMIT ?)"
-)
-
-
-NAMED, PROVEN = 1, 2
-"""The gateway's spans name an order; they prove that it exists."""
-
-
-class _Order:
-    """What spans say of one order."""
-
-    __slots__ = ("first_ns", "last_ns", "profit", "proven", "stake")
-
-    def __init__(self, row: SpanRow) -> None:
-        self.first_ns = row.start_ns
-        self.last_ns = row.end_ns
-        self.proven = 0
-        self.stake = self.profit = ""
-
-    def add(self, row: SpanRow) -> None:
-        self.first_ns = min(self.first_ns, row.start_ns)
-        self.last_ns = max(self.last_ns, row.end_ns)
-        if row.name == SpanName.SETTLE:
-            self.proven = PROVEN
-        elif row.name == SpanName.GATEWAY_BUY:
-            # A purchase that was answered with a state proves that an order exists, one that was refused does not.
-            self.proven = max(self.proven, PROVEN if row.state else NAMED)
-        self.stake = row.stake or self.stake
-        self.profit = row.profit or self.profit
 
 
 class PendingRollups:
@@ -86,23 +47,23 @@ class PendingRollups:
 
     def __init__(self) -> None:
         self.aggregates = MinuteAggregates()
-        self.batch = 0
-        self._orders: dict[tuple[str, str], _Order] = {}
+        self.last_batch = 0
+        self.orders: dict[tuple[str, str], TracedOrder] = {}
         self._answered: dict[bytes, int] = {}
         self._failed: list[SpanRow] = []
 
     def add(self, batch: SpanBatch) -> None:
         """Count a batch that is on disk."""
-        self.batch = max(self.batch, batch.number)
+        self.last_batch = max(self.last_batch, batch.number)
         received_ns = batch.received_ns
         count = self.aggregates.add
         for row in batch.rows:
             count(row, received_ns)
             if row.order_id:
                 key = (row.account, row.order_id)
-                order = self._orders.get(key)
+                order = self.orders.get(key)
                 if order is None:
-                    order = self._orders[key] = _Order(row)
+                    order = self.orders[key] = TracedOrder(row)
                 order.add(row)
                 if row.name == SpanName.GATEWAY_BUY:
                     if row.parent:
@@ -120,47 +81,15 @@ class PendingRollups:
             ).fetchone()
             if gone is not None:
                 account, bot, end_ns, code = gone
-                aggregates.aggregate(account, bot, end_ns).count(ERROR + code, -1)
+                aggregates.at(account, bot, end_ns).count(ERROR + code, -1)
         for row in self._failed:
             if connection.execute("SELECT 1 FROM answered WHERE key = ?", (row.key,)).fetchone() is None:
                 connection.execute(
                     "INSERT OR IGNORE INTO unanswered (key, end_ns, account, bot, code) VALUES (?, ?, ?, ?, ?)",
                     (row.key, row.end_ns, row.account, row.bot, row.error_code),
                 )
-                aggregates.aggregate(row.account, row.bot, row.end_ns).count(ERROR + row.error_code, 1)
+                aggregates.at(row.account, row.bot, row.end_ns).count(ERROR + row.error_code, 1)
         return aggregates
-
-    def keep_traced(self, connection: sqlite3.Connection) -> None:
-        """Keep what spans say of orders; whatever of the order feed that concerns is summed up anew."""
-        touched: set[tuple[str, int]] = set()
-        for (account, order_id), one in self._orders.items():
-            key = (account, order_id)
-            before = connection.execute("SELECT last_ns FROM traced WHERE account = ? AND order_id = ?", key).fetchone()
-            connection.execute(_KEEP_TRACED, (*key, one.proven, one.first_ns, one.last_ns, one.stake, one.profit))
-            settled = connection.execute(
-                "SELECT settled_ns FROM orders WHERE account = ? AND order_id = ?", key
-            ).fetchone()
-            times = (one.last_ns, *(before or ()), *(settled or ()))
-            touched |= {(account, time_ns) for time_ns in times if time_ns}
-        stale(connection, touched)
-
-
-def stale(connection: sqlite3.Connection, touched: set[tuple[str, int]]) -> None:
-    """The pieces of order sums that contain these (account, time) are to be made anew."""
-    for level_s in (WINDOW_S, HOUR_S):
-        level_ns = level_s * _NS_PER_S
-        starts = {(account, level_s, time_ns // level_ns * level_s) for account, time_ns in touched}
-        connection.executemany("DELETE FROM order_pieces WHERE account = ? AND level_s = ? AND start_s = ?", starts)
-    amend(connection, {(account, time_ns // _NS_PER_S) for account, time_ns in touched})
-
-
-def amend(connection: sqlite3.Connection, touched: set[tuple[str, int]]) -> None:
-    """Reports that were final and contain these (account, second) are to be looked at again."""
-    connection.executemany(
-        "INSERT OR IGNORE INTO amended (account, start_s) SELECT account, start_s FROM reports "
-        "WHERE account = ? AND kind = 'window' AND start_s = ? AND revision = 1",
-        {(account, time_s - time_s % WINDOW_S) for account, time_s in touched},
-    )
 
 
 def last_rolled_batch(connection: sqlite3.Connection) -> int:
@@ -169,9 +98,9 @@ def last_rolled_batch(connection: sqlite3.Connection) -> int:
     return row[0] if row else 0
 
 
-def write(connection: sqlite3.Connection, pending: PendingRollups, account: str) -> None:
+def write_pending(connection: sqlite3.Connection, pending: PendingRollups, account: str) -> None:
     """Add what is pending to the rollups, in the open transaction. ``account`` is that of spans that name none."""
-    pending.keep_traced(connection)
+    invalidate(connection, keep_traced(connection, pending.orders))
     windows: set[tuple[str, int]] = set()
     corrections = pending.corrections(connection)
     for level_s in LEVELS_S:
@@ -183,14 +112,14 @@ def write(connection: sqlite3.Connection, pending: PendingRollups, account: str)
             elif level_s == MINUTE_S:
                 # The first span of its minute: longer pieces count in how many minutes a bot was heard of.
                 aggregate.count("minutes", 1)
-                corrections.aggregate(owner, bot, start_s * _NS_PER_S).count("minutes", 1)
+                corrections.at(owner, bot, start_s * _NS_PER_S).count("minutes", 1)
             connection.execute(_KEEP_AGGREGATE, (*at, aggregate.body()))
             if level_s == WINDOW_S:
                 windows.add((owner or account, start_s))
-    amend(connection, windows)
+    mark_amended(connection, windows)
     connection.execute(
         "INSERT INTO marks (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        (_MARK, pending.batch),
+        (_MARK, pending.last_batch),
     )
 
 

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.metrics.store import order_rollups, order_table, report_table, span_batches, span_rollups, status_table
+from derivfleet.metrics.store import (
+    order_rollups,
+    order_table,
+    report_table,
+    span_batches,
+    span_rollups,
+    status_table,
+    traced_orders,
+)
 from derivfleet.metrics.store.feed_mark import FeedMark, feed_mark, keep_feed_mark
 from derivfleet.metrics.store.schema import ForeignDatabaseError, NewerStoreError, prepare
 
@@ -121,7 +129,7 @@ class Store:
         """Keep what exports brought, in one commit; returns how many spans of each are new. The others were there."""
 
         def write() -> list[int]:
-            batch = self._transaction(lambda connection: span_batches.keep(connection, exports, received_ns))
+            batch = self._transaction(lambda connection: span_batches.keep_batch(connection, exports, received_ns))
             self._pending.add(batch)
             if (
                 self._pending.aggregates.spans >= _MOST_PENDING_SPANS
@@ -134,12 +142,12 @@ class Store:
 
     async def roll_up(self) -> None:
         """Bring the rollups up to date with the spans."""
-        if self._pending.batch:
+        if self._pending.last_batch:
             await self._run(self._write_thread, self._roll_up)
 
     def _roll_up(self) -> None:
-        if self._pending.batch:
-            self._transaction(lambda connection: span_rollups.write(connection, self._pending, self._account))
+        if self._pending.last_batch:
+            self._transaction(lambda connection: span_rollups.write_pending(connection, self._pending, self._account))
             self._pending = span_rollups.PendingRollups()
 
     async def keep_orders(self, orders: Sequence[OrderRecord], mark: FeedMark, source: str = "gateway") -> None:
@@ -148,7 +156,7 @@ class Store:
         def write(connection: sqlite3.Connection) -> None:
             before = order_table.order_times(connection, orders)
             order_table.keep_orders(connection, orders)
-            order_rollups.changed(connection, orders, before)
+            order_rollups.invalidate_changed(connection, orders, before)
             keep_feed_mark(connection, source, mark)
 
         await self.write(write)
@@ -169,7 +177,7 @@ class Store:
             (span_batches.FORGET_KEYS, spans_before_ns),
             (span_rollups.FORGET_MINUTES, spans_before_ns),
             (span_rollups.FORGET_ANSWERED, spans_before_ns),
-            (span_rollups.FORGET_TRACED, orders_before_ns),
+            (traced_orders.FORGET_TRACED, orders_before_ns),
             (status_table.FORGET_SAMPLES, spans_before_ns),
             (order_table.FORGET_ORDERS, orders_before_ns),
         ):
@@ -218,7 +226,7 @@ class Store:
         """What spans (by bot) and orders add up to over [start, end), whole minutes, as of this moment."""
         await self.roll_up()
         sums = await self.write(
-            lambda connection: order_rollups.whole(connection, account, start_s, end_s, now_ns, strategies)
+            lambda connection: order_rollups.order_sums(connection, account, start_s, end_s, now_ns, strategies)
         )
         aggregates = await self.read(lambda connection: span_rollups.aggregates_of(connection, account, start_s, end_s))
         return aggregates, sums

@@ -100,7 +100,7 @@ class MinuteAggregates:
     def __len__(self) -> int:
         return len(self._cells)
 
-    def aggregate(self, account: str, bot: str, end_ns: int) -> SpanAggregate:
+    def at(self, account: str, bot: str, end_ns: int) -> SpanAggregate:
         """The aggregate that a span with this end belongs to."""
         key = (account, bot, end_ns // _MINUTE_NS)
         found = self._cells.get(key)
@@ -112,7 +112,7 @@ class MinuteAggregates:
         """Count one span."""
         self.spans += 1
         name, weight, end_ns = row.name, row.weight, row.end_ns
-        aggregate = self.aggregate(row.account, row.bot, end_ns)
+        aggregate = self.at(row.account, row.bot, end_ns)
         counts = aggregate.counts
         counts["spans"] = counts.get("spans", 0) + 1
         if weight != 1:
