@@ -1,4 +1,4 @@
-"""The loop over the rules on virtual time, with the real store and real measures."""
+"""The loop over the rules on virtual time, with the real store and real measurements."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class Watched:
         channel = open_channel("127.0.0.1:1")
         feed = OrderFeed(channel, None, self.store, self.clock, FeedMark())  # pyright: ignore[reportArgumentType] - it is never run
         reports = Reports(self.store, feed, self.clock, self.fleet)
-        measures = Measurements(self.store, reports, feed, self.clock, self.fleet, "demo", self.seen)
-        self.evaluator = Evaluator(self.store, measures, self.clock, self.fleet, ["webhook"])
+        measurements = Measurements(self.store, reports, feed, self.clock, self.fleet, "demo", self.seen)
+        self.evaluator = Evaluator(self.store, measurements, self.clock, self.fleet, ["webhook"])
 
     async def told(self) -> list[str]:
         """The texts that wait, oldest first."""
@@ -84,27 +84,27 @@ async def test_an_unknown_order_fires_once_and_clears_once(
 ) -> None:
     watched = Watched(store, clock, {"name": "lost", "when": "unknown_orders", "for_s": 30, "clear_for_s": 60})
     await store.keep_orders([make_order(1, "a", state=OrderState.UNKNOWN, settled_ns=0)], FeedMark(1, 1))
-    await watched.evaluator.look()
+    await watched.evaluator.evaluate()
     assert await watched.told() == []
     await clock.advance(30)
     for _ in range(5):
-        await watched.evaluator.look()
+        await watched.evaluator.evaluate()
         watched.start()
     assert await watched.told() == ["[test] FIRING lost over-4: 1 order unknown (threshold 0)"]
-    board = await watched.evaluator.board()
+    board = await watched.evaluator.overview()
     assert [(one.rule, one.bot, one.value) for one in board.firing] == [("lost", "over-4", Decimal(1))]
 
     await store.keep_orders([make_order(2, "a")], FeedMark(2, 2))
-    await watched.evaluator.look()
+    await watched.evaluator.evaluate()
     await clock.advance(59)
-    await watched.evaluator.look()
+    await watched.evaluator.evaluate()
     assert len(await watched.told()) == 1
     await clock.advance(1)
     for _ in range(3):
-        await watched.evaluator.look()
+        await watched.evaluator.evaluate()
         watched.start()
     assert (await watched.told())[1:] == ["[test] CLEARED lost over-4 after 1 min 0 s: 0 orders unknown (threshold 0)"]
-    assert (await watched.evaluator.board()).firing == ()
+    assert (await watched.evaluator.overview()).firing == ()
 
 
 async def test_silence_holds_the_news_back_until_it_ends(
@@ -113,12 +113,12 @@ async def test_silence_holds_the_news_back_until_it_ends(
     watched = Watched(store, clock, {"name": "deep", "when": "drawdown", "threshold": 1.5, "window_s": 3600})
     kept = await watched.evaluator.silence("deep", "over-4", 600, "known")
     await store.keep_orders([make_order(n, f"o{n}", "-1", **now(clock)) for n in (1, 2)], FeedMark(2, 2))
-    await watched.evaluator.look()
-    assert (await watched.evaluator.board()).silences == (kept,)
-    assert [one.value for one in (await watched.evaluator.board()).firing] == [Decimal(2)]
+    await watched.evaluator.evaluate()
+    assert (await watched.evaluator.overview()).silences == (kept,)
+    assert [one.value for one in (await watched.evaluator.overview()).firing] == [Decimal(2)]
     assert await watched.told() == []
     await clock.advance(601)
-    await watched.evaluator.look()
+    await watched.evaluator.evaluate()
     assert await watched.told() == ["[test] FIRING deep over-4: 2 below the highest profit (threshold 1.5)"]
     assert await watched.evaluator.end_silences("deep", "over-4") == 0
 
@@ -127,34 +127,34 @@ async def test_a_rule_that_is_gone_ends_its_alerts(store: Store, clock: ManualCl
     watched = Watched(store, clock, {"name": "fall", "when": "fleet_drawdown", "threshold": 1})
     orders = [make_order(1, "a", "-2", **now(clock)), make_order(2, "b", "-1", bot="trend", **now(clock))]
     await store.keep_orders(orders, FeedMark(2, 2))
-    await watched.evaluator.look()
+    await watched.evaluator.evaluate()
     assert await watched.told() == ["[test] FIRING fall: 3 below the highest profit (threshold 1)"]
     await clock.advance(5)
     without = Watched(store, clock)
-    await without.evaluator.look()
-    await without.evaluator.look()
+    await without.evaluator.evaluate()
+    await without.evaluator.evaluate()
     assert (await without.told())[1:] == ["[test] CLEARED fall after 5 s: 3 below the highest profit (threshold 1)"]
-    assert (await without.evaluator.board()).firing == ()
+    assert (await without.evaluator.overview()).firing == ()
 
 
 async def test_a_bot_is_down_when_the_gateway_has_not_heard_of_it(store: Store, clock: ManualClock) -> None:
     watched = Watched(store, clock, {"name": "down", "when": "bot_down", "threshold": 60, "bots": ["trend"]})
-    await watched.evaluator.look()
+    await watched.evaluator.evaluate()
     start_ns = clock.now_ns()
     watched.seen["demo"] = BotsSeen(
         start_ns, start_ns - 3600 * NS_PER_S, {"over-4": 0, "trend": start_ns - 60 * NS_PER_S}
     )
-    await watched.evaluator.look()
+    await watched.evaluator.evaluate()
     assert await watched.told() == []
     watched.seen["demo"] = BotsSeen(
         start_ns, start_ns - 3600 * NS_PER_S, {"over-4": 0, "trend": start_ns - 61 * NS_PER_S}
     )
-    await watched.evaluator.look()
+    await watched.evaluator.evaluate()
     assert await watched.told() == ["[test] FIRING down trend: 61 s without a sign of life (threshold 60)"]
     # A gateway that tells nothing proves nothing of its bots.
     await clock.advance(120)
-    await watched.evaluator.look()
-    assert [one.rule for one in (await watched.evaluator.board()).firing] == ["down"]
+    await watched.evaluator.evaluate()
+    assert [one.rule for one in (await watched.evaluator.overview()).firing] == ["down"]
 
 
 @pytest.mark.parametrize(("age_s", "fires"), [(61, True), (60, False)])
@@ -164,7 +164,7 @@ async def test_a_bot_that_never_came_is_down_once_it_had_the_time(
     watched = Watched(store, clock, {"name": "down", "when": "bot_down", "bots": ["trend"]})
     now_ns = clock.now_ns()
     watched.seen["demo"] = BotsSeen(now_ns, now_ns - age_s * NS_PER_S, {"trend": 0})
-    await watched.evaluator.look()
+    await watched.evaluator.evaluate()
     assert bool(await watched.told()) is fires
 
 
@@ -174,10 +174,10 @@ async def test_a_bot_that_starts_is_not_down_however_fast_the_clock_runs(store: 
     watched = Watched(store, fast, {"name": "down", "when": "bot_down", "bots": ["trend"]})
     now_ns = fast.now_ns()
     watched.seen["demo"] = BotsSeen(now_ns, now_ns - 61 * NS_PER_S, {"trend": 0})
-    await watched.evaluator.look()
+    await watched.evaluator.evaluate()
     assert await watched.told() == []
     watched.seen["demo"] = BotsSeen(now_ns, now_ns - 901 * NS_PER_S, {"trend": 0})
-    await watched.evaluator.look()
+    await watched.evaluator.evaluate()
     assert await watched.told() == ["[test] FIRING down trend: 901 s without a sign of life (threshold 60)"]
 
 
@@ -188,10 +188,10 @@ async def test_minutes_without_a_trade_are_counted_from_the_last_purchase(
     await clock.advance(60)
     await store.keep_orders([make_order(1, "a", **now(clock))], FeedMark(1, 1))
     await clock.advance(600)
-    await watched.evaluator.look()
+    await watched.evaluator.evaluate()
     assert await watched.told() == []
     await clock.advance(30)
-    await watched.evaluator.look()
+    await watched.evaluator.evaluate()
     assert await watched.told() == ["[test] FIRING idle over-4: 10.5 minutes without a purchase (threshold 10)"]
 
 
@@ -206,11 +206,11 @@ async def test_failed_calls_make_a_rate_once_there_are_enough(
         for n in (1, 2, 3)
     ]
     await store.keep_spans([make_export(spans)], clock.now_ns())
-    await watched.evaluator.look()
+    await watched.evaluator.evaluate()
     assert await watched.told() == []
     fourth = make_span(4, "gateway.buy", end_ns=clock.now_ns(), start_ns=clock.now_ns())
     await store.keep_spans([make_export([fourth])], clock.now_ns())
-    await watched.evaluator.look()
+    await watched.evaluator.evaluate()
     assert await watched.told() == ["[test] FIRING errors over-4: 50.0% of calls failed (threshold 40.0%)"]
 
 
@@ -219,11 +219,11 @@ async def test_a_cut_feed_makes_reports_incomplete_and_the_gateway_down(store: S
         store, clock, {"name": "gateway", "when": "gateway_down"}, {"name": "holes", "when": "report_incomplete"}
     )
     await clock.advance(29)
-    await watched.evaluator.look()
+    await watched.evaluator.evaluate()
     # It has only just started: not to have found the gateway yet proves nothing.
     assert await watched.told() == []
     await clock.advance(2)
-    await watched.evaluator.look()
+    await watched.evaluator.evaluate()
     (text,) = await watched.told()
     assert text.splitlines() == [
         "[test] FIRING gateway: 31 s behind the gateway (threshold 30)",

@@ -33,7 +33,7 @@ async def enqueue(store: Store, clock: ManualClock, *texts: str, channel: str = 
         await store.write(lambda one, text=text: alert_table.add_notice(one, [channel], text, clock.now_ns()))
 
 
-async def carry(
+async def deliver(
     store: Store, clock: ManualClock, channel: Channel, session: aiohttp.ClientSession, until: Callable[[], bool]
 ) -> None:
     """Run a notifier until something holds, letting virtual time pass as it waits; then end it in order."""
@@ -62,7 +62,7 @@ async def test_a_restart_neither_loses_nor_repeats_a_notice(
     await enqueue(store, clock, *(f"notice {number}" for number in range(1, 6)))
     for number in range(1, 6):
         # Ended as soon as the receiver has taken one: what is under way is still written down.
-        await carry(store, clock, Webhook(receiver.url), session, lambda number=number: len(receiver.taken) >= number)
+        await deliver(store, clock, Webhook(receiver.url), session, lambda number=number: len(receiver.taken) >= number)
     assert receiver.texts == [f"notice {number}" for number in range(1, 6)]
     assert [key for _, _, key in receiver.taken] == [f"derivfleet-{number}" for number in range(1, 6)]
     assert await waiting(store) == 0
@@ -74,7 +74,7 @@ async def test_an_outage_is_waited_out_in_order(
     receiver.answers = [(500, {}), (503, {}), (429, {"Retry-After": "30"}), (404, {})]
     await enqueue(store, clock, "first", "second & <third>")
     begun_ns = clock.now_ns()
-    await carry(store, clock, Webhook(receiver.url), session, lambda: len(receiver.taken) == 2)
+    await deliver(store, clock, Webhook(receiver.url), session, lambda: len(receiver.taken) == 2)
     assert receiver.texts == ["first", "second &amp; &lt;third&gt;"]
     assert receiver.asked == 6
     # What the receiver asked for was waited.
@@ -88,7 +88,7 @@ async def test_what_could_not_be_told_for_a_day_is_given_up(
     await clock.advance(24 * 3600)
     await enqueue(store, clock, "news")
     receiver.answers = [(500, {})]
-    await carry(store, clock, Webhook(receiver.url), session, lambda: len(receiver.taken) == 1)
+    await deliver(store, clock, Webhook(receiver.url), session, lambda: len(receiver.taken) == 1)
     assert receiver.texts == ["news"]
     assert await waiting(store) == 0
 
@@ -98,7 +98,7 @@ async def test_telegram_gets_what_its_bot_api_asks_for(
 ) -> None:
     await enqueue(store, clock, "a < b", channel="telegram")
     channel = Telegram("123456:canary-token", "-100200300", receiver.url)
-    await carry(store, clock, channel, session, lambda: len(receiver.taken) == 1)
+    await deliver(store, clock, channel, session, lambda: len(receiver.taken) == 1)
     ((path, body, _),) = receiver.taken
     assert path == "/bot123456:canary-token/sendMessage"
     assert body == {"chat_id": "-100200300", "text": "a < b", "disable_web_page_preview": True}
@@ -135,11 +135,11 @@ async def listening(chat: Chat) -> AsyncGenerator[Chat, None]:
         await runner.cleanup()
 
 
-async def carry_for(
+async def deliver_for(
     store: Store, clock: ManualClock, channel: Channel, session: aiohttp.ClientSession, seconds: int
 ) -> None:
     end_ns = clock.now_ns() + seconds * 10**9
-    await carry(store, clock, channel, session, lambda: clock.now_ns() >= end_ns)
+    await deliver(store, clock, channel, session, lambda: clock.now_ns() >= end_ns)
 
 
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="the new id that Telegram tells of a group is not read")
@@ -152,7 +152,7 @@ async def test_a_group_that_has_moved_is_told_at_its_new_id(
 
     async with listening(Chat(moved)) as chat:
         await enqueue(store, clock, "first", "second", channel="telegram")
-        await carry_for(store, clock, Telegram("1:x", "-1001", chat.url), session, 120)
+        await deliver_for(store, clock, Telegram("1:x", "-1001", chat.url), session, 120)
         assert chat.taken == ["first", "second"]
 
 
@@ -162,5 +162,5 @@ async def test_a_notice_that_is_refused_for_good_does_not_hold_up_the_others(
 ) -> None:
     async with listening(Chat(lambda body: {"error": "invalid_blocks"} if body["text"] == "odd" else None)) as chat:
         await enqueue(store, clock, "odd", "FIRING gateway", "FIRING drawdown")
-        await carry_for(store, clock, Webhook(chat.url), session, 900)
+        await deliver_for(store, clock, Webhook(chat.url), session, 900)
         assert chat.taken == ["FIRING gateway", "FIRING drawdown"]

@@ -21,7 +21,7 @@ async def test_settlements_are_taken_in_once_and_leave_when_they_are_out_of_reac
     store: Store, clock: ManualClock, make_order: MakeOrder
 ) -> None:
     now_ns = clock.now_ns()
-    board = DashboardState(store, clock, "demo", reach_s=3_600)
+    dashboard = DashboardState(store, clock, "demo", reach_s=3_600)
     await store.keep_orders(
         [
             make_order(1, "long ago", "9.00", settled_ns=now_ns - 3_601 * NS_PER_S),
@@ -30,20 +30,20 @@ async def test_settlements_are_taken_in_once_and_leave_when_they_are_out_of_reac
         ],
         FeedMark(3),
     )
-    await board.refresh()
-    await board.refresh()
-    assert board.fleet.total().profit == Decimal("1.15")
-    assert {bot: curve.total().settled for bot, curve in board.bots.items()} == {"over-4": 1, "trend-75": 1}
+    await dashboard.refresh()
+    await dashboard.refresh()
+    assert dashboard.fleet.total().profit == Decimal("1.15")
+    assert {bot: curve.total().settled for bot, curve in dashboard.bots.items()} == {"over-4": 1, "trend-75": 1}
     await store.keep_orders([make_order(4, "c", "0.20", settled_ns=now_ns)], FeedMark(4))
     await clock.advance(1_900)
-    await board.refresh()
-    assert board.fleet.total().profit == Decimal("-0.15")
-    assert board.bots["over-4"].total().profit == Decimal("0.20")
+    await dashboard.refresh()
+    assert dashboard.fleet.total().profit == Decimal("-0.15")
+    assert dashboard.bots["over-4"].total().profit == Decimal("0.20")
 
 
 async def test_a_long_past_is_read_in_pieces(store: Store, clock: ManualClock, make_order: MakeOrder) -> None:
     orders = [make_order(number, f"o{number}", "0.01", settled_ns=clock.now_ns()) for number in range(1, 5_003)]
     await store.keep_orders(orders, FeedMark(5_002))
-    board = DashboardState(store, clock, "demo", reach_s=3_600)
-    await board.refresh()
-    assert board.fleet.total().profit == Decimal("50.02")
+    dashboard = DashboardState(store, clock, "demo", reach_s=3_600)
+    await dashboard.refresh()
+    assert dashboard.fleet.total().profit == Decimal("50.02")

@@ -101,7 +101,8 @@ async def test_events_show_the_fleet_and_stop_with_the_service(
             assert [bot["bot"] for bot in told["bots"]] == ["over-4", "trend-75"]
             assert [order["order_id"] for order in told["orders"]] == ["b", "a"]
             assert told["gateway"]["connected"]
-            while not told["gateway"]["shares"]:  # the gateway's status comes by another call than its orders
+            # The gateway's status comes by another call than its orders, and is shown before all of it is kept.
+            while not (told["gateway"]["shares"] and told["gateway"]["quota"]):
                 told = await first_event(one)
             assert told["gateway"]["quota"][0]["reserved"] == 34
             assert [(one["bot"], one["borrowed"]) for one in told["gateway"]["shares"]] == [("over-4", 9)]

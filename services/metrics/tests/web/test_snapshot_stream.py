@@ -34,14 +34,14 @@ FLEET = Fleet.model_validate(
 
 
 @pytest.fixture
-async def live(store: Store, clock: ManualClock, tmp_path: Path) -> AsyncGenerator[SnapshotStream, None]:
+async def stream(store: Store, clock: ManualClock, tmp_path: Path) -> AsyncGenerator[SnapshotStream, None]:
     channel = open_channel("127.0.0.1:1")
     issue_tokens({"metrics": Role.OBSERVER}, tmp_path)
     token = OwnToken(tmp_path / "metrics.token", "token")
     feed = OrderFeed(channel, token, store, clock, FeedMark())
     reports = Reports(store, feed, clock, FLEET)
-    board = DashboardState(store, clock, "demo", 3_600)
-    made = SnapshotStream(store, reports, feed, IngestCounts(), board, clock, FLEET, "demo", {})
+    dashboard = DashboardState(store, clock, "demo", 3_600)
+    made = SnapshotStream(store, reports, feed, IngestCounts(), dashboard, clock, FLEET, "demo", {})
     job = asyncio.create_task(made.run())
     yield made
     job.cancel()
@@ -49,9 +49,9 @@ async def live(store: Store, clock: ManualClock, tmp_path: Path) -> AsyncGenerat
     await channel.close(None)
 
 
-async def test_a_watcher_gets_one_snapshot_a_second(live: SnapshotStream, clock: ManualClock) -> None:
+async def test_a_watcher_gets_one_snapshot_a_second(stream: SnapshotStream, clock: ManualClock) -> None:
     times_s: list[float] = []
-    async with aclosing(live.subscribe()) as snapshots:
+    async with aclosing(stream.subscribe()) as snapshots:
         async for text in snapshots:
             times_s.append(json.loads(text)["time_s"])
             if len(times_s) == 3:
@@ -59,31 +59,31 @@ async def test_a_watcher_gets_one_snapshot_a_second(live: SnapshotStream, clock:
             await clock.settle()
             await clock.advance(1)
     assert [time_s - times_s[0] for time_s in times_s] == [0.0, 1.0, 2.0]
-    assert live.subscribers == 0
+    assert stream.subscribers == 0
 
 
-async def test_who_comes_later_gets_the_latest_at_once(live: SnapshotStream) -> None:
-    async with aclosing(live.subscribe()) as first, aclosing(live.subscribe()) as second:
+async def test_who_comes_later_gets_the_latest_at_once(stream: SnapshotStream) -> None:
+    async with aclosing(stream.subscribe()) as first, aclosing(stream.subscribe()) as second:
         text = await anext(first)
         assert await anext(second) == text
 
 
-async def test_closing_ends_every_watch(live: SnapshotStream) -> None:
-    async with aclosing(live.subscribe()) as snapshots:
+async def test_closing_ends_every_watch(stream: SnapshotStream) -> None:
+    async with aclosing(stream.subscribe()) as snapshots:
         await anext(snapshots)
-        await live.close()
+        await stream.close()
         with pytest.raises(StopAsyncIteration):
             await anext(snapshots)
 
 
-async def test_there_is_an_end_to_how_many_may_watch(live: SnapshotStream) -> None:
-    watches = [live.subscribe() for _ in range(64)]
+async def test_there_is_an_end_to_how_many_may_watch(stream: SnapshotStream) -> None:
+    watches = [stream.subscribe() for _ in range(64)]
     await asyncio.gather(*(anext(watch) for watch in watches))
     with pytest.raises(TooManySubscribersError):
-        await anext(live.subscribe())
+        await anext(stream.subscribe())
     for watch in watches:
         await watch.aclose()
-    assert live.subscribers == 0
+    assert stream.subscribers == 0
 
 
 def damage(folder: Path, sql: str) -> None:
@@ -93,10 +93,14 @@ def damage(folder: Path, sql: str) -> None:
 
 
 async def test_a_store_that_fails_for_a_while_only_delays_the_page(
-    live: SnapshotStream, clock: ManualClock, tmp_path: Path, eventually: Eventually, capsys: pytest.CaptureFixture[str]
+    stream: SnapshotStream,
+    clock: ManualClock,
+    tmp_path: Path,
+    eventually: Eventually,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     damage(tmp_path, "ALTER TABLE orders RENAME TO hidden")
-    async with aclosing(live.subscribe()) as snapshots:
+    async with aclosing(stream.subscribe()) as snapshots:
         waiting = asyncio.create_task(anext(snapshots))
         said: list[str] = []
 

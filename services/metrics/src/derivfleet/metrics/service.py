@@ -85,16 +85,16 @@ async def serve(
         feed = OrderFeed(channel, token, store, clock, await store.mark())
         receiver = TraceReceiver(store, clock, settings.queue_spans, settings.span_days)
         reports = Reports(store, feed, clock, fleet, receiver.counts)
-        board = DashboardState(store, clock, account, settings.page_hours * 3600)
+        dashboard = DashboardState(store, clock, account, settings.page_hours * 3600)
         poll = StatusPoll(channel, token, store, clock, feed)
-        measures = Measurements(store, reports, feed, clock, fleet, account, poll.seen)
+        measurements = Measurements(store, reports, feed, clock, fleet, account, poll.seen)
         channels = channels_of(settings, fleet)
-        evaluator = Evaluator(store, measures, clock, fleet, [channel.name for channel in channels])
+        evaluator = Evaluator(store, measurements, clock, fleet, [channel.name for channel in channels])
         session = await ending.enter_async_context(aiohttp.ClientSession())
         notifiers = [Notifier(store, clock, channel, session) for channel in channels]
         replicator = await replicator_of(settings, fleet, store, clock, ending)
-        live = SnapshotStream(
-            store, reports, feed, receiver.counts, board, clock, fleet, account, poll.quota, replicator
+        stream = SnapshotStream(
+            store, reports, feed, receiver.counts, dashboard, clock, fleet, account, poll.quota, replicator
         )
 
         server = Server(
@@ -113,18 +113,18 @@ async def serve(
         watching_pb2_grpc.add_WatchingServiceServicer_to_server(watching, server.grpc_server)
         server.announce(TRACE_SERVICE, _REPORTS, _WATCHING)
         ending.push_async_callback(server.stop, _GRACE_WALL_S)
-        site = WebServer(
+        web_server = WebServer(
             settings.web,
             Auth(identities),
             Api(reports, store, clock),
             store,
             feed,
-            live,
+            stream,
             clock,
             lambda: gauges(evaluator, replicator, feed, receiver.counts),
         )
-        ending.push_async_callback(site.stop)
-        ports = Ports(grpc=await server.start(), web=await site.start())
+        ending.push_async_callback(web_server.stop)
+        ports = Ports(grpc=await server.start(), web=await web_server.start())
 
         await server.set_serving(True)
         _log.info("metrics serves", grpc_port=ports.grpc, web_port=ports.web, position=(await store.mark()).position)
@@ -135,7 +135,7 @@ async def serve(
             feed.run(),
             poll.run(),
             Retention(store, clock, settings.span_days, settings.order_days).run(),
-            live.run(),
+            stream.run(),
             Finalizer(store, reports, clock, account, settings.grace_s).run(),
             evaluator.run(),
             *(notifier.run() for notifier in notifiers),

@@ -22,9 +22,9 @@ def told_by(looks: list[tuple[bool, bool]]) -> list[tuple[int, NoticeKind]]:
             watch = AlertState(Phase.FIRING, number, number)
         elif watch.is_firing and not firing:
             watch = AlertState(Phase.OK, number, watch.fired_ns)
-        turn = notice_due(watch, told, silenced=silenced)
-        if turn is not None:
-            found.append((number, turn))
+        kind = notice_due(watch, told, silenced=silenced)
+        if kind is not None:
+            found.append((number, kind))
             told = told.after(watch)
     return found
 
@@ -34,8 +34,8 @@ def test_people_know_the_truth_whenever_nobody_asks_for_silence(looks: list[tupl
     """The oracle: after each look without silence, what was told last is what is true; nothing is told twice."""
     told = told_by(looks)
     for number, (firing, silenced) in enumerate(looks, 1):
-        until_now = [turn for at, turn in told if at <= number]
-        at_it = [turn for at, turn in told if at == number]
+        until_now = [kind for at, kind in told if at <= number]
+        at_it = [kind for at, kind in told if at == number]
         if silenced:
             assert at_it == []
         else:
@@ -44,9 +44,9 @@ def test_people_know_the_truth_whenever_nobody_asks_for_silence(looks: list[tupl
     starts = [
         number for number, (firing, _) in enumerate(looks, 1) if firing and not (number > 1 and looks[number - 2][0])
     ]
-    assert len([turn for _, turn in told if turn is NoticeKind.FIRED]) <= len(starts)
-    turns = [turn for _, turn in told]
-    assert all(pair != (NoticeKind.CLEARED, NoticeKind.CLEARED) for pair in pairwise(turns))
+    assert len([kind for _, kind in told if kind is NoticeKind.FIRED]) <= len(starts)
+    kinds = [kind for _, kind in told]
+    assert all(pair != (NoticeKind.CLEARED, NoticeKind.CLEARED) for pair in pairwise(kinds))
 
 
 def test_an_alert_that_began_and_ended_in_silence_is_never_told() -> None:

@@ -1,4 +1,4 @@
-"""What the store keeps of alerts: statements for one connection, to be run by ``Store.read`` and ``Store.write``."""
+"""The tables of alerts, silences and notices: statements to be run by ``Store.read`` and ``Store.write``."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Notice:
 
 
 def alert_states(connection: sqlite3.Connection) -> dict[tuple[str, str], tuple[AlertState, LastNotice]]:
-    """How every watch stood at the last look, by rule and bot."""
+    """The state of every alert at the last evaluation, by rule and bot: the table ``watches``."""
     return {
         (rule, bot): (AlertState(Phase(phase), since_ns, fired_ns), LastNotice(told_ns))
         for rule, bot, phase, since_ns, fired_ns, told_ns in connection.execute(
@@ -84,12 +84,12 @@ def alert_states(connection: sqlite3.Connection) -> dict[tuple[str, str], tuple[
     }
 
 
-def keep_alert_state(connection: sqlite3.Connection, rule: str, bot: str, watch: AlertState, told: LastNotice) -> None:
+def keep_alert_state(connection: sqlite3.Connection, rule: str, bot: str, state: AlertState, last: LastNotice) -> None:
     connection.execute(
         "INSERT INTO watches (rule, bot, phase, since_ns, fired_ns, told_fired_ns) VALUES (?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (rule, bot) DO UPDATE SET phase = excluded.phase, since_ns = excluded.since_ns, "
         "fired_ns = excluded.fired_ns, told_fired_ns = excluded.told_fired_ns",
-        (rule, bot, watch.phase, watch.since_ns, watch.fired_ns, told.fired_ns),
+        (rule, bot, state.phase, state.since_ns, state.fired_ns, last.fired_ns),
     )
 
 

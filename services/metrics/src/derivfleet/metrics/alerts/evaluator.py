@@ -48,18 +48,18 @@ class AlertOverview:
 
 
 class Evaluator:
-    """Looks at the rules of one account for ever. ``channels`` are the names of those that are told."""
+    """Evaluates the rules of one account for ever. ``channels`` are the names of those that are told."""
 
     def __init__(
         self,
         store: Store,
-        measures: Measurements,
+        measurements: Measurements,
         clock: Clock,
         fleet: Fleet,
         channels: Sequence[str],
     ) -> None:
         self._store = store
-        self._measures = measures
+        self._measurements = measurements
         self._clock = clock
         self._rules = {rule.name: rule for rule in fleet.alerts.rules}
         self._every_s = fleet.alerts.every_s
@@ -77,10 +77,10 @@ class Evaluator:
         return tuple(self._rules.values())
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Evaluate until cancelled."""
         while True:
             try:
-                await self.look()
+                await self.evaluate()
                 self._trouble = False
             except StoreError as error:
                 if not self._trouble:
@@ -88,15 +88,15 @@ class Evaluator:
                 self._trouble = True
             await self._clock.sleep(max(self._every_s, self._clock.fleet_s(_SHORTEST_WALL_S)))
 
-    async def look(self) -> None:
-        """Look once. Raises StoreError."""
-        readings = await self._measures.read(self.rules)
+    async def evaluate(self) -> None:
+        """Evaluate every rule once. Raises StoreError."""
+        readings = await self._measurements.read(self.rules)
         now_ns = self._clock.now_ns()
         changes = await self._store.write(lambda connection: self._decide(connection, readings, now_ns))
         for change in changes:
             _log.info(
                 "alert",
-                turn=change.turn,
+                turn=change.kind,
                 rule=change.alert.rule,
                 bot=change.alert.bot,
                 condition=change.alert.condition,
@@ -104,7 +104,7 @@ class Evaluator:
                 threshold=str(change.alert.threshold),
             )
 
-    async def board(self, limit: int = _MOST_ALERTS) -> AlertOverview:
+    async def overview(self, limit: int = _MOST_ALERTS) -> AlertOverview:
         """Alerts and silences now. Raises StoreError."""
         now_ns = self._clock.now_ns()
         return await self._store.read(
@@ -131,26 +131,26 @@ class Evaluator:
         silences = [one.silence for one in alert_table.silences(connection, now_ns)]
         changes: list[AlertChange] = []
         for rule, bot in sorted(readings.keys() | kept.keys()):
-            before, told = kept.get((rule, bot), (AlertState(), LastNotice()))
+            before, last = kept.get((rule, bot), (AlertState(), LastNotice()))
             if (rule, bot) in readings:
                 value = readings[rule, bot]
-                watch = before.step(_bounds(self._rules[rule]), value, now_ns)
+                state = before.step(_bounds(self._rules[rule]), value, now_ns)
             else:
                 # A rule or a bot that the fleet file has no more: nothing of it goes on.
-                value, watch = None, AlertState(since_ns=now_ns)
-            if watch.is_firing and not before.is_firing:
+                value, state = None, AlertState(since_ns=now_ns)
+            if state.is_firing and not before.is_firing:
                 alert_table.keep_alert(connection, _alert(self._rules[rule], bot, value, now_ns))
-            elif before.is_firing and not watch.is_firing:
+            elif before.is_firing and not state.is_firing:
                 alert_table.clear_alert(connection, rule, bot, before.fired_ns, value, now_ns)
-            turn = notice_due(watch, told, silenced=is_silenced(silences, rule, bot, now_ns))
-            if turn is not None:
-                fired_ns = watch.fired_ns if turn is NoticeKind.FIRED else told.fired_ns
-                changes.append(AlertChange(turn, alert_table.alert(connection, rule, bot, fired_ns)))
-                told = told.after(watch)
-            if (rule, bot) not in readings and not told.fired_ns:
+            kind = notice_due(state, last, silenced=is_silenced(silences, rule, bot, now_ns))
+            if kind is not None:
+                fired_ns = state.fired_ns if kind is NoticeKind.FIRED else last.fired_ns
+                changes.append(AlertChange(kind, alert_table.alert(connection, rule, bot, fired_ns)))
+                last = last.after(state)
+            if (rule, bot) not in readings and not last.fired_ns:
                 alert_table.drop_alert_state(connection, rule, bot)
-            elif kept.get((rule, bot)) != (watch, told):
-                alert_table.keep_alert_state(connection, rule, bot, watch, told)
+            elif kept.get((rule, bot)) != (state, last):
+                alert_table.keep_alert_state(connection, rule, bot, state, last)
         if changes:
             alert_table.add_notice(connection, self._channels, text_of(self._fleet, changes), now_ns)
         return changes

@@ -42,7 +42,7 @@ _ROWS = 5_000
 
 @dataclass(slots=True)
 class _Evaluation:
-    """What one look over the rules has asked already."""
+    """What one evaluation of the rules has asked already."""
 
     now_ns: int
     figures: dict[tuple[int, int], Figures] = field(default_factory=dict[tuple[int, int], "Figures"])
@@ -74,7 +74,7 @@ class _Drawdowns:
 
 
 class Measurements:
-    """Measurements one account. ``seen`` is asked anew at each look: whoever follows the gateway keeps it up."""
+    """Measurements one account. ``seen`` is asked anew at each evaluation: whoever follows the gateway keeps it up."""
 
     def __init__(
         self,
@@ -93,83 +93,87 @@ class Measurements:
         self._account = account
         self._seen = seen
         self._bots = [bot.name for bot in fleet.bots if fleet.account_of(bot).key == account]
-        self._losses: dict[int, _Drawdowns] = {}
+        self._drawdowns: dict[int, _Drawdowns] = {}
         self._started_ns = clock.now_ns()
 
     async def read(self, rules: tuple[AlertRule, ...]) -> Readings:
         """One value for every rule and bot that it watches. Raises StoreError."""
-        look = _Evaluation(self._clock.now_ns())
+        evaluation = _Evaluation(self._clock.now_ns())
         readings: Readings = {}
         for rule in rules:
             bots = rule.bots or self._bots
             if rule.when in PER_BOT:
-                found = await self._of_bots(rule, look, bots)
+                found = await self._of_bots(rule, evaluation, bots)
             else:
-                found = {"": await self._of_account(rule, look)}
+                found = {"": await self._of_account(rule, evaluation)}
             readings |= {(rule.name, bot): value for bot, value in found.items()}
         return readings
 
-    async def _of_bots(self, rule: AlertRule, look: _Evaluation, bots: Sequence[str]) -> dict[str, Decimal | None]:
+    async def _of_bots(
+        self, rule: AlertRule, evaluation: _Evaluation, bots: Sequence[str]
+    ) -> dict[str, Decimal | None]:
         match rule.when:
             case "error_rate":
-                figures = await self._figures(look, rule.window_s)
+                figures = await self._figures(evaluation, rule.window_s)
                 return {bot: _error_rate(figures, bot, rule.least_calls) for bot in bots}
             case "drawdown":
-                losses = await self._lost(rule.window_s, look.now_ns)
-                return {bot: losses.depth(bot, look.now_ns) for bot in bots}
+                drawdowns = await self._drawdowns_of(rule.window_s, evaluation.now_ns)
+                return {bot: drawdowns.depth(bot, evaluation.now_ns) for bot in bots}
             case "no_trades":
-                return await self._minutes_without_trade(look, bots, rule)
+                return await self._minutes_without_trade(evaluation, bots, rule)
             case "unknown_orders":
                 unknown = await self._store.unknown_orders(self._account)
                 return {bot: Decimal(unknown[bot].orders if bot in unknown else 0) for bot in bots}
             case "bot_down":
-                return {bot: self._silent_s(bot, look.now_ns) for bot in bots}
+                return {bot: self._silent_s(bot, evaluation.now_ns) for bot in bots}
             case other:
                 raise ValueError(f"{other} is not watched bot by bot")
 
-    async def _of_account(self, rule: AlertRule, look: _Evaluation) -> Decimal | None:
+    async def _of_account(self, rule: AlertRule, evaluation: _Evaluation) -> Decimal | None:
         match rule.when:
             case "fleet_drawdown":
-                return (await self._lost(rule.window_s, look.now_ns)).depth("", look.now_ns)
+                return (await self._drawdowns_of(rule.window_s, evaluation.now_ns)).depth("", evaluation.now_ns)
             case "quota_unused":
-                return await self._share_used(look, rule)
+                return await self._share_used(evaluation, rule)
             case "gateway_down":
-                return None if self._is_starting(look) else Decimal(f"{self._feed.lag_s():.3f}")
+                return None if self._is_starting(evaluation) else Decimal(f"{self._feed.lag_s():.3f}")
             case "report_incomplete":
-                return await self._untraced(look, rule.window_s)
+                return await self._untraced(evaluation, rule.window_s)
             case other:
                 raise ValueError(f"{other} is watched bot by bot")
 
-    async def _figures(self, look: _Evaluation, window_s: int, late_s: int = 0) -> Figures:
+    async def _figures(self, evaluation: _Evaluation, window_s: int, late_s: int = 0) -> Figures:
         key = window_s, late_s
-        if key not in look.figures:
-            end_ns = look.now_ns + 1 - late_s * NS_PER_S
-            look.figures[key] = await self._reports.figures(self._account, end_ns - window_s * NS_PER_S, end_ns)
-        return look.figures[key]
+        if key not in evaluation.figures:
+            end_ns = evaluation.now_ns + 1 - late_s * NS_PER_S
+            evaluation.figures[key] = await self._reports.figures(self._account, end_ns - window_s * NS_PER_S, end_ns)
+        return evaluation.figures[key]
 
-    async def _lost(self, window_s: int, now_ns: int) -> _Drawdowns:
-        losses = self._losses.setdefault(window_s, _Drawdowns(window_s))
-        await losses.refresh(self._store, self._account, now_ns)
-        return losses
+    async def _drawdowns_of(self, window_s: int, now_ns: int) -> _Drawdowns:
+        drawdowns = self._drawdowns.setdefault(window_s, _Drawdowns(window_s))
+        await drawdowns.refresh(self._store, self._account, now_ns)
+        return drawdowns
 
     async def _minutes_without_trade(
-        self, look: _Evaluation, bots: Sequence[str], rule: AlertRule
+        self, evaluation: _Evaluation, bots: Sequence[str], rule: AlertRule
     ) -> dict[str, Decimal | None]:
         """Counted from the last purchase, or from the beginning of what is known; at most a little past the threshold.
 
         So only the newest purchases have to be read.
         """
         reach_ns = (int(rule.limit * 60) + 3600) * NS_PER_S
-        since_ns = look.now_ns - reach_ns
+        since_ns = evaluation.now_ns - reach_ns
         bought = await self._store.read(lambda one: _last_purchases(one, self._account, since_ns))
         known_ns = await self._store.read(lambda one: _known_since(one, self._account)) or self._started_ns
-        return {bot: Decimal(look.now_ns - max(since_ns, bought.get(bot, known_ns))) / (60 * NS_PER_S) for bot in bots}
+        return {
+            bot: Decimal(evaluation.now_ns - max(since_ns, bought.get(bot, known_ns))) / (60 * NS_PER_S) for bot in bots
+        }
 
-    async def _share_used(self, look: _Evaluation, rule: AlertRule) -> Decimal | None:
+    async def _share_used(self, evaluation: _Evaluation, rule: AlertRule) -> Decimal | None:
         """None until a whole window has passed: what is new has not used anything yet."""
-        if look.now_ns - self._started_ns < rule.window_s * NS_PER_S:
+        if evaluation.now_ns - self._started_ns < rule.window_s * NS_PER_S:
             return None
-        figures = await self._figures(look, rule.window_s)
+        figures = await self._figures(evaluation, rule.window_s)
         for one in figures.quota:
             if one.bucket == rule.bucket:
                 return Decimal(str(one.share_of_limit))
@@ -186,14 +190,14 @@ class Measurements:
         # A process takes the wall's time to start, however fast the clock runs.
         return None if not last_ns and silent_s < self._clock.fleet_s(_START_S) else silent_s
 
-    def _is_starting(self, look: _Evaluation) -> bool:
-        return look.now_ns - self._started_ns < self._clock.fleet_s(_START_S) * NS_PER_S
+    def _is_starting(self, evaluation: _Evaluation) -> bool:
+        return evaluation.now_ns - self._started_ns < self._clock.fleet_s(_START_S) * NS_PER_S
 
-    async def _untraced(self, look: _Evaluation, window_s: int) -> Decimal | None:
+    async def _untraced(self, evaluation: _Evaluation, window_s: int) -> Decimal | None:
         """The share of settled orders of the window without a trace; all of it while the order feed is cut."""
         if not self._feed.connected:
-            return None if self._is_starting(look) else _ONE
-        seen = (await self._figures(look, window_s, _TRACES_LATE_S)).completeness
+            return None if self._is_starting(evaluation) else _ONE
+        seen = (await self._figures(evaluation, window_s, _TRACES_LATE_S)).completeness
         missing = seen.orders_in_feed - seen.orders_traced + seen.traces_without_order
         whole = seen.orders_in_feed + seen.traces_without_order
         return Decimal(missing) / whole if whole else _ZERO

@@ -1,4 +1,4 @@
-"""Alerts in words: one short text for all that changed at one look."""
+"""Alerts in words: one short text for all that changed at one evaluation."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _MOST_LINES = 20
 class AlertChange:
     """What is told of one alert."""
 
-    turn: NoticeKind
+    kind: NoticeKind
     alert: Alert
 
 
 def text_of(fleet: str, changes: Sequence[AlertChange]) -> str:
     """One line for each alert, those that fire first."""
-    ordered = sorted(changes, key=lambda one: one.turn is NoticeKind.CLEARED)
+    ordered = sorted(changes, key=lambda one: one.kind is NoticeKind.CLEARED)
     lines = [f"[{fleet}] {_line(change)}" for change in ordered[:_MOST_LINES]]
     more = len(ordered) - _MOST_LINES
     if more > 0:
@@ -54,7 +54,7 @@ def text_of(fleet: str, changes: Sequence[AlertChange]) -> str:
 def _line(change: AlertChange) -> str:
     alert = change.alert
     of = f" {alert.bot}" if alert.bot else ""
-    if change.turn is NoticeKind.FIRED:
+    if change.kind is NoticeKind.FIRED:
         return f"FIRING {alert.rule}{of}: {seen_of(alert)}"
     return f"CLEARED {alert.rule}{of} {ended_of(alert)}"
 

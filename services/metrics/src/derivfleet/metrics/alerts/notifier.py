@@ -1,4 +1,4 @@
-"""Carries notices from the store to one channel, oldest first, until it has told them."""
+"""Delivers notices from the store over one channel, oldest first, until it has taken them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _IDLE_S = 1.0
 _SHORTEST_WALL_S = 0.1
 _FIRST_WAIT_S = 1.0
 _LONGEST_WAIT_S = 300.0
-_WORTH_TELLING_S = 24 * 3600
+_WORTH_SENDING_S = 24 * 3600
 """What could not be told for a day is given up, or a new address would be greeted by a month of old news."""
 _LAST_WALL_S = 2.0
 
@@ -47,10 +47,10 @@ class Notifier:
         self._session = session
         self._failures = 0
         self._said = ""
-        self._told = 0
+        self._delivered = 0
 
     async def run(self) -> None:
-        """Carry until cancelled."""
+        """Deliver until cancelled."""
         while True:
             try:
                 wait_s = await self._deliver_next()
@@ -60,29 +60,29 @@ class Notifier:
                 await self._clock.sleep(max(wait_s, self._clock.fleet_s(_SHORTEST_WALL_S)))
 
     async def _deliver_next(self) -> float:
-        """Carry the oldest notice; returns how long to wait. Raises StoreError."""
+        """Deliver the oldest notice; returns how long to wait. Raises StoreError."""
         name = self._channel.name
         notice = await self._store.read(lambda connection: alert_table.next_notice(connection, name))
         if notice is None:
             return _IDLE_S
-        carrying = asyncio.create_task(self._deliver(notice))
+        delivery = asyncio.create_task(self._deliver(notice))
         try:
-            return await asyncio.shield(carrying)
+            return await asyncio.shield(delivery)
         except asyncio.CancelledError:
-            await asyncio.wait({carrying}, timeout=_LAST_WALL_S)
-            carrying.cancel()
-            await asyncio.gather(carrying, return_exceptions=True)
+            await asyncio.wait({delivery}, timeout=_LAST_WALL_S)
+            delivery.cancel()
+            await asyncio.gather(delivery, return_exceptions=True)
             raise
 
     async def _deliver(self, notice: Notice) -> float:
         try:
-            if notice.number != self._told:
+            if notice.number != self._delivered:
                 await self._channel.send(self._session, notice.number, notice.text)
                 # LastNotice it is, even if the disk does not take that now.
-                self._told = notice.number
+                self._delivered = notice.number
         except ChannelError as error:
             wait_s = self._failed(str(error), error.retry_s, lasting=error.lasting)
-            if self._clock.now_ns() - notice.made_ns < _WORTH_TELLING_S * NS_PER_S:
+            if self._clock.now_ns() - notice.made_ns < _WORTH_SENDING_S * NS_PER_S:
                 return wait_s
             _log.warning("alert given up untold", channel=self._channel.name, problem=str(error), number=notice.number)
             await self._end(notice, str(error))

@@ -40,7 +40,7 @@ class WatchingServicer(watching_pb2_grpc.WatchingServiceServicer):
     """``derivfleet.v1.WatchingService``."""
 
     def __init__(self, evaluator: Evaluator, replicator: Replicator | None, clock: Clock, fleet: Fleet) -> None:
-        self._alarm = evaluator
+        self._evaluator = evaluator
         self._replicator = replicator
         self._clock = clock
         self._rules = frozenset(rule.name for rule in fleet.alerts.rules)
@@ -53,9 +53,9 @@ class WatchingServicer(watching_pb2_grpc.WatchingServiceServicer):
         async with abort_on_errors(context):
             if not 0 <= request.limit <= _MOST_ALERTS:
                 raise FieldError("limit", f"must be 0 to {_MOST_ALERTS}")
-            board = await self._alarm.board(request.limit or _DEFAULT_ALERTS)
+            overview = await self._evaluator.overview(request.limit or _DEFAULT_ALERTS)
             now_ns = self._clock.now_ns()
-            silences = [one.silence for one in board.silences]
+            silences = [one.silence for one in overview.silences]
             return watching_pb2.ListAlertsResponse(
                 alerts=[
                     watching_pb2.Alert(
@@ -69,13 +69,13 @@ class WatchingServicer(watching_pb2_grpc.WatchingServiceServicer):
                         cleared_time_ns=one.cleared_ns,
                         silenced=is_silenced(silences, one.rule, one.bot, now_ns),
                     )
-                    for one in board.alerts
+                    for one in overview.alerts
                 ],
-                silences=[_silence(one) for one in board.silences],
+                silences=[_silence(one) for one in overview.silences],
                 rules=sorted(self._rules),
-                channels=self._alarm.channels,
+                channels=self._evaluator.channels,
                 time_ns=now_ns,
-                untold=board.untold,
+                untold=overview.untold,
             )
         raise AssertionError("abort returned")
 
@@ -87,7 +87,7 @@ class WatchingServicer(watching_pb2_grpc.WatchingServiceServicer):
             self._check_names(request.rule, request.bot)
             if not 1 <= request.duration_s <= _MOST_SILENCE_S:
                 raise FieldError("duration_s", f"must be 1 to {_MOST_SILENCE_S} seconds")
-            kept = await self._alarm.silence(
+            kept = await self._evaluator.silence(
                 request.rule, request.bot, request.duration_s, request.reason[:_MOST_REASON]
             )
             return watching_pb2.SilenceAlertsResponse(silence=_silence(kept))
@@ -98,7 +98,7 @@ class WatchingServicer(watching_pb2_grpc.WatchingServiceServicer):
     ) -> watching_pb2.EndSilencesResponse:
         """End what was silenced by these names."""
         async with abort_on_errors(context):
-            return watching_pb2.EndSilencesResponse(ended=await self._alarm.end_silences(request.rule, request.bot))
+            return watching_pb2.EndSilencesResponse(ended=await self._evaluator.end_silences(request.rule, request.bot))
         raise AssertionError("abort returned")
 
     async def GetReplication(  # noqa: N802 - gRPC's name

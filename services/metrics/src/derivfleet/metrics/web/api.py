@@ -54,7 +54,7 @@ class Api:
     def serve(self, app: web.Application) -> None:
         """Add the questions to a server."""
         app.router.add_get("/api/report", self._report)
-        app.router.add_get("/api/course", self._course)
+        app.router.add_get("/api/course", self._profit_by_period)
         app.router.add_get("/api/orders", self._orders)
         app.router.add_get("/api/order", self._order)
 
@@ -67,7 +67,7 @@ class Api:
         )
         return web.json_response(message_json(report))
 
-    async def _course(self, request: web.Request) -> web.Response:
+    async def _profit_by_period(self, request: web.Request) -> web.Response:
         account = self._reports.account_of(request.query.get("account", ""))
         at_s = within(_integer(request, "at"), self._clock.now_s())
         kind = request.query.get("kind", Kind.WINDOW)

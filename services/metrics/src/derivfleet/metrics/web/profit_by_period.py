@@ -48,9 +48,9 @@ def slot_sums(connection: sqlite3.Connection, account: str, start_s: int, end_s:
 
 
 def profit_by_period_json(sums: Sequence[SlotSum], periods: Sequence[tuple[int, int]], slot_s: int) -> dict[str, Any]:
-    """Periods (begin and end in seconds, oldest first), each summed up, and the course of the last two.
+    """Periods (begin and end in seconds, oldest first), each summed up, and the curve of the last two.
 
-    Slots must fill every period exactly. A course is a list of ``[seconds after the period's beginning, profit since
+    Slots must fill every period exactly. A curve is a list of ``[seconds after the period's beginning, profit since
     then]``, one a slot in which something settled, at the slot's end.
     """
     by_period = [_between(sums, start_s // slot_s, end_s // slot_s) for start_s, end_s in periods]
@@ -59,8 +59,8 @@ def profit_by_period_json(sums: Sequence[SlotSum], periods: Sequence[tuple[int, 
         "periods": [
             _period_json(found, start_s, end_s) for found, (start_s, end_s) in zip(by_period, periods, strict=True)
         ],
-        "course": _course(by_period[-1], periods[-1][0] // slot_s, slot_s),
-        "before": _course(by_period[-2], periods[-2][0] // slot_s, slot_s) if len(periods) > 1 else [],
+        "course": _curve(by_period[-1], periods[-1][0] // slot_s, slot_s),
+        "before": _curve(by_period[-2], periods[-2][0] // slot_s, slot_s) if len(periods) > 1 else [],
     }
 
 
@@ -78,7 +78,7 @@ def _period_json(found: Sequence[SlotSum], start_s: int, end_s: int) -> dict[str
     }
 
 
-def _course(sums: Sequence[SlotSum], first: int, slot_s: int) -> list[list[int | str]]:
+def _curve(sums: Sequence[SlotSum], first: int, slot_s: int) -> list[list[int | str]]:
     by_slot: dict[int, Decimal] = {}
     for one in sums:
         by_slot[one.slot] = by_slot.get(one.slot, Decimal(0)) + one.profit

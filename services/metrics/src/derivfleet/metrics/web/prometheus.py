@@ -22,14 +22,14 @@ async def gauges(evaluator: Evaluator, replicator: Replicator | None, feed: Orde
     def gauge(name: str, words: str, *labels: str) -> Gauge:
         return Gauge(f"derivfleet_{name}", words, labels, registry=registry)
 
-    board = await evaluator.board()
+    overview = await evaluator.overview()
     alert = gauge("alert", "1 while an alert fires, by rule and bot (empty: the account)", "rule", "bot")
     for rule in evaluator.rules:
         # A rule that is quiet has a row too, or nobody could tell quiet from absent.
         alert.labels(rule.name, "").set(0)
-    for one in board.firing:
+    for one in overview.firing:
         alert.labels(one.rule, one.bot).set(1)
-    gauge("alert_notices_untold", "Notices that wait for a channel").set(board.untold)
+    gauge("alert_notices_untold", "Notices that wait for a channel").set(overview.untold)
     gauge("feed_connected", "1 while the gateway's order feed is connected").set(feed.connected)
     gauge("feed_lag_seconds", "How far behind the order feed is").set(feed.lag_s())
     spans = gauge("spans", "Spans received since the start, by what became of them", "outcome")

@@ -39,20 +39,20 @@ class WebServer:
     def __init__(
         self,
         address: str,
-        gate: Auth,
-        answers: Api,
+        auth: Auth,
+        api: Api,
         store: Store,
         feed: OrderFeed,
-        live: SnapshotStream,
+        stream: SnapshotStream,
         clock: Clock,
         gauges: Callable[[], Awaitable[bytes]],
     ) -> None:
         self._address = address
-        self._gate = gate
-        self._answers = answers
+        self._auth = auth
+        self._api = api
         self._store = store
         self._feed = feed
-        self._live = live
+        self._stream = stream
         self._clock = clock
         self._gauges = gauges
         self._files = {
@@ -67,8 +67,8 @@ class WebServer:
         host, port = split_address(self._address)
         local = [only_local] if is_loopback(host) else []
         app = web.Application(middlewares=[errors, *local], client_max_size=_MOST_BODY)
-        self._gate.serve(app)
-        self._answers.serve(app)
+        self._auth.serve(app)
+        self._api.serve(app)
         app.router.add_get("/", self._page)
         app.router.add_get("/events", self._events)
         app.router.add_get("/healthz", self._health)
@@ -84,12 +84,12 @@ class WebServer:
                 key_of("web"), f"cannot listen on {self._address}: {error.strerror or 'is the port in use?'}"
             ) from None
         listening = int(self._runner.addresses[0][1])
-        self._gate.listens_on(listening)
+        self._auth.listens_on(listening)
         return listening
 
     async def stop(self) -> None:
         """End the live events, then the server, in at most two wall seconds."""
-        await self._live.close()
+        await self._stream.close()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -104,7 +104,7 @@ class WebServer:
     async def _events(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
         try:
-            async with aclosing(self._live.subscribe()) as snapshots:
+            async with aclosing(self._stream.subscribe()) as snapshots:
                 async for text in snapshots:
                     if not response.prepared:
                         response.headers.update({**HEADERS, "Cache-Control": "no-store"})
@@ -130,6 +130,6 @@ class WebServer:
                 "status": "ok",
                 "feed_connected": self._feed.connected,
                 "feed_lag_s": self._feed.lag_s(),
-                "watchers": self._live.subscribers,
+                "watchers": self._stream.subscribers,
             }
         )

@@ -51,7 +51,7 @@ class SnapshotStream:
         reports: Reports,
         feed: OrderFeed,
         counts: IngestCounts,
-        board: DashboardState,
+        dashboard: DashboardState,
         clock: Clock,
         fleet: Fleet,
         account: str,
@@ -63,7 +63,7 @@ class SnapshotStream:
         self._reports = reports
         self._feed = feed
         self._counts = counts
-        self._board = board
+        self._dashboard = dashboard
         self._clock = clock
         self._fleet = fleet
         self._account = account
@@ -103,7 +103,7 @@ class SnapshotStream:
 
     async def snapshot(self) -> dict[str, object]:
         """The page's data now. Raises StoreError."""
-        await self._board.refresh()
+        await self._dashboard.refresh()
         now_ns = self._clock.now_ns()
         return snapshot(
             View(
@@ -113,9 +113,9 @@ class SnapshotStream:
                 account=self._account,
                 window_s=_WINDOW_S,
                 figures=await self._reports.figures(self._account, now_ns - _WINDOW_S * NS_PER_S, now_ns + 1),
-                fleet_curve=self._board.fleet,
-                bot_curves=self._board.bots,
-                usage=self._board.usage,
+                fleet_curve=self._dashboard.fleet,
+                bot_curves=self._dashboard.bots,
+                usage=self._dashboard.usage,
                 every_wall_s=self._every_wall_s,
                 kept_alerts=await self._store.read(partial(alert_table.alerts, limit=_ALERTS)),
                 orders=await self._store.orders(self._account, limit=_ORDERS),

@@ -1,6 +1,6 @@
-"""One watch: whether one thing (a bot, or the account) is wrong by one rule, with patience in both directions.
+"""The state of one alert: whether a bot, or the account, is wrong by one rule, with patience in both directions.
 
-A value beyond the threshold must stay there for ``for_ns`` before the watch fires, and a value on the good side of
+A value beyond the threshold must stay there for ``for_ns`` before the alert fires, and a value on the good side of
 ``clear`` must stay there for ``clear_for_ns`` before it is over; between the two nothing changes. A value that is not
 known (None) proves neither: it ends a waiting that had begun, and leaves what fires firing.
 """
@@ -18,7 +18,7 @@ __all__ = ["AlertState", "Bounds", "Phase"]
 
 
 class Phase(StrEnum):
-    """Where a watch stands."""
+    """Where an alert stands."""
 
     OK = "ok"
     PENDING = "pending"
@@ -53,9 +53,9 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class AlertState:
-    """The state of one watch. ``since_ns``: when the phase began; ``fired_ns``: when it last began to fire.
+    """The state of one rule and bot. ``since_ns``: when the phase began; ``fired_ns``: when it last began to fire.
 
-    ``fired_ns`` names the alert: no two of one watch begin at one instant.
+    ``fired_ns`` names the alert: no two of one rule and bot begin at one instant.
     """
 
     phase: Phase = Phase.OK
@@ -68,13 +68,13 @@ class AlertState:
 
     def step(self, bounds: Bounds, value: Decimal | None, now_ns: int) -> AlertState:
         """What becomes of it when a value is seen. ``now_ns`` never goes back."""
-        watch = self._turned(bounds, value, now_ns)
-        waited_ns = now_ns - watch.since_ns
-        if watch.phase is Phase.PENDING and waited_ns >= bounds.for_ns:
+        state = self._turned(bounds, value, now_ns)
+        waited_ns = now_ns - state.since_ns
+        if state.phase is Phase.PENDING and waited_ns >= bounds.for_ns:
             return AlertState(Phase.FIRING, now_ns, now_ns)
-        if watch.phase is Phase.CLEARING and waited_ns >= bounds.clear_for_ns:
-            return replace(watch, phase=Phase.OK, since_ns=now_ns)
-        return watch
+        if state.phase is Phase.CLEARING and waited_ns >= bounds.clear_for_ns:
+            return replace(state, phase=Phase.OK, since_ns=now_ns)
+        return state
 
     def _turned(self, bounds: Bounds, value: Decimal | None, now_ns: int) -> AlertState:
         """The phase that the value alone asks for, before patience is considered."""

@@ -23,13 +23,13 @@ class NoticeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LastNotice:
-    """What was told last of one watch: the alert that began to fire at ``fired_ns``, or nothing that goes on (0)."""
+    """What was told last of one rule and bot: the alert that fired at ``fired_ns``, or nothing that goes on (0)."""
 
     fired_ns: int = 0
 
-    def after(self, watch: AlertState) -> LastNotice:
-        """Once the watch's turn has been told."""
-        return LastNotice(watch.fired_ns if watch.is_firing else 0)
+    def after(self, state: AlertState) -> LastNotice:
+        """Once the notice that is due has been told."""
+        return LastNotice(state.fired_ns if state.is_firing else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def is_silenced(silences: Iterable[Silence], rule: str, bot: str, now_ns: int) -
     return any(silence.covers(rule, bot, now_ns) for silence in silences)
 
 
-def notice_due(watch: AlertState, told: LastNotice, *, silenced: bool) -> NoticeKind | None:
+def notice_due(state: AlertState, last: LastNotice, *, silenced: bool) -> NoticeKind | None:
     """What is to be told now, once; None if nothing has changed since, or while silence is asked for.
 
     An alert that fires on when its silence ends is told then; one that began and ended in silence never is; the end of
@@ -58,6 +58,6 @@ def notice_due(watch: AlertState, told: LastNotice, *, silenced: bool) -> Notice
     """
     if silenced:
         return None
-    if watch.is_firing:
-        return NoticeKind.FIRED if told.fired_ns != watch.fired_ns else None
-    return NoticeKind.CLEARED if told.fired_ns else None
+    if state.is_firing:
+        return NoticeKind.FIRED if last.fired_ns != state.fired_ns else None
+    return NoticeKind.CLEARED if last.fired_ns else None
