@@ -1,4 +1,4 @@
-"""Every figure of every report against SQL over the world's record."""
+"""Every figure of every report against SQL over the generator's record."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from derivfleet.metrics.reports.periods import Kind, period_at
 
-from .world import ACCOUNT, NS, START_S
+from .generator import ACCOUNT, NS, START_S
 
 if TYPE_CHECKING:
     import sqlite3
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from derivfleet.v1 import reports_pb2
 
-    from .journey import Service
-    from .world import World
+    from .delivery import Service
+    from .generator import Generator
 
-__all__ = ["Judge"]
+__all__ = ["Comparison"]
 
 _PHASES = {
     "decide": "name = 'trade.decide'",
@@ -30,21 +30,21 @@ _PHASES = {
 }
 
 
-class Judge:
+class Comparison:
     """Counts what it compared, and says of the first difference what it was."""
 
-    def __init__(self, world: World, service: Service) -> None:
-        self._world = world
+    def __init__(self, generator: Generator, service: Service) -> None:
+        self._generator = generator
         self._service = service
-        self._record: sqlite3.Connection = world.record
+        self._record: sqlite3.Connection = generator.record
         self.figures = 0
         self.reports = 0
         self.revised = 0
 
-    async def judge(self, progress: Callable[[int], None] = lambda _done: None) -> None:
+    async def compare(self, progress: Callable[[int], None] = lambda _done: None) -> None:
         """Every final hour and day, and every window of the first and the last day. Raises AssertionError."""
         zone = self._service.reports.zone
-        end_s = START_S + self._world.hours * 3_600
+        end_s = START_S + self._generator.hours * 3_600
         for kind in Kind:
             period = period_at(kind, START_S, zone)
             while period.end_s <= end_s:

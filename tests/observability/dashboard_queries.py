@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["DASHBOARDS", "Question", "dashboards", "filled", "questions"]
+__all__ = ["DASHBOARDS", "DashboardQuery", "dashboard_queries", "dashboards", "filled"]
 
 DASHBOARDS = Path(__file__).resolve().parents[2] / "helm/derivfleet/dashboards"
 _VARIABLE = re.compile(r"\$\{?(\w+)(?::\w+)?\}?")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class DashboardQuery:
     """One query of one panel. ``instant`` is true for a PromQL query that asks for one moment."""
 
     dashboard: str
@@ -36,18 +36,18 @@ def dashboards() -> dict[str, dict[str, Any]]:
     return {path.stem: json.loads(path.read_text()) for path in sorted(DASHBOARDS.glob("*.json"))}
 
 
-def questions() -> Iterator[Question]:
+def dashboard_queries() -> Iterator[DashboardQuery]:
     """Every query, variables and all; those that fill the variables themselves too."""
     for name, dashboard in dashboards().items():
         for variable in dashboard["templating"]["list"]:
             if variable["type"] == "query":
-                yield Question(name, f"${variable['name']}", "variable", variable["query"]["query"])
+                yield DashboardQuery(name, f"${variable['name']}", "variable", variable["query"]["query"])
         for panel in dashboard["panels"]:
             for target in panel.get("targets", []):
                 if target["datasource"]["type"] == "prometheus":
-                    yield Question(name, panel["title"], "promql", target["expr"], target.get("instant", False))
+                    yield DashboardQuery(name, panel["title"], "promql", target["expr"], target.get("instant", False))
                 else:
-                    yield Question(name, panel["title"], target["queryType"], target["query"])
+                    yield DashboardQuery(name, panel["title"], target["queryType"], target["query"])
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:

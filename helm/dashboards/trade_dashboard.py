@@ -12,7 +12,11 @@ from grafana_foundation_sdk.models.tempo import TempoQueryType
 from grafana_foundation_sdk.models.text import TextMode
 
 from derivfleet.common.spans import SPANS, Attribute, SpanName
-from helm.dashboards.controls import (
+from helm.dashboards.panels import SPANS_SHOWN, found, query, table_of_queries
+from helm.dashboards.promql import SPAN, Spans, Window, quantile
+from helm.dashboards.traceql import CHOSEN_TRACE, Search
+from helm.dashboards.trade_phases import QUANTILES
+from helm.dashboards.variables import (
     TRACES,
     TRADE_UID,
     bot_variable,
@@ -22,10 +26,6 @@ from helm.dashboards.controls import (
     traces_variable,
     trade_url,
 )
-from helm.dashboards.panels import SPANS_SHOWN, found, query, table_of_queries
-from helm.dashboards.phases import QUANTILES
-from helm.dashboards.series import SPAN, Spans, Window, quantile
-from helm.dashboards.traceql import CHOSEN_TRACE, Search
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders.table import Panel as Table

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ACCOUNT", "BOTS", "START_S", "ZONE", "Made", "Span", "World"]
+__all__ = ["ACCOUNT", "BOTS", "START_S", "ZONE", "Generator", "Made", "Span"]
 
 ACCOUNT = "demo"
 ZONE = "Europe/Berlin"
@@ -61,7 +61,7 @@ class Made:
     spans: list[Span]
 
 
-class World:
+class Generator:
     """Orders of some hours, in time, and their record: tables ``orders`` and ``spans`` of :attr:`record`."""
 
     def __init__(self, seed: int, hours: int, orders_an_hour: int) -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from derivfleet.common.spans import Attribute
-from helm.dashboards.controls import trade_url
-from helm.dashboards.kinds import GATEWAY, GATEWAY_ERRORS, SETTLED, TRADES
 from helm.dashboards.panels import curves, events, linked, query, stacked
-from helm.dashboards.series import SPAN, anew, label, legend, per_second
+from helm.dashboards.promql import SPAN, anew, label, legend, per_second
+from helm.dashboards.span_selectors import GATEWAY, GATEWAY_ERRORS, SETTLED, TRADES
+from helm.dashboards.variables import trade_url
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders.timeseries import Panel
 
-__all__ = ["work"]
+__all__ = ["trades_and_errors"]
 
 
-def work() -> list[Panel]:
+def trades_and_errors() -> list[Panel]:
     """Two lines of panels: what is done, what fails."""
     bot, code, state = Attribute.BOT, Attribute.ERROR_CODE, Attribute.STATE
     trades = curves(

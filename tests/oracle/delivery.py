@@ -1,4 +1,4 @@
-"""How the world's orders and spans reach a metrics service: repeated, late, out of order, with restarts between."""
+"""How the generator's orders and spans reach a metrics service: repeated, late, out of order, with restarts between."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from derivfleet.metrics.reports.reports import Reports
 from derivfleet.metrics.store.store import Store
 from derivfleet.v1 import control_pb2, orders_pb2
 
-from .world import ACCOUNT, BOTS, NS, START_S, ZONE
+from .generator import ACCOUNT, BOTS, NS, START_S, ZONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from .world import Made, Span, World
+    from .generator import Generator, Made, Span
 
-__all__ = ["Journey", "Service"]
+__all__ = ["Delivery", "Service"]
 
 _RESENT, _LATE, _LATE_NEWS = 0.05, 0.02, 0.01
 _EXPORT = 100
@@ -52,17 +52,17 @@ class Service:
     def __init__(self, store: Store, clock: ManualClock, channel: grpc.aio.Channel, token: OwnToken, mark: Any) -> None:
         self.store = store
         self.feed = OrderFeed(channel, token, store, clock, mark)
-        self.feed._connected = True  # pyright: ignore[reportPrivateUsage] - the journey brings what a stream would
+        self.feed._connected = True  # pyright: ignore[reportPrivateUsage] - the delivery brings what a stream would
         self.receiver = TraceReceiver(store, clock, queue_spans=50_000, span_days=7)
         self.reports = Reports(store, self.feed, clock, FLEET, self.receiver.counts)
         self.publisher = Finalizer(store, self.reports, clock, ACCOUNT, grace_s=120)
 
 
-class Journey:
-    """Brings a world to a service, hour by hour of a virtual clock."""
+class Delivery:
+    """Brings what a generator made to a service, hour by hour of a virtual clock."""
 
-    def __init__(self, world: World, folder: Path, seed: int) -> None:
-        self._world = world
+    def __init__(self, generator: Generator, folder: Path, seed: int) -> None:
+        self._generator = generator
         self._folder = folder
         self._random = random.Random(seed)  # noqa: S311 - reproducible on purpose
         self._order = count()
@@ -72,21 +72,21 @@ class Journey:
         self.clock = ManualClock(START_S)
         self.resent = self.late = 0
 
-    async def travel(self, progress: Callable[[int], None] = lambda _hour: None) -> Service:
+    async def deliver(self, progress: Callable[[int], None] = lambda _hour: None) -> Service:
         """Let all hours pass, and then as long as the latest news takes.
 
         There are two restarts: after one third by a crash, after two thirds in order.
         """
         issue_tokens({"metrics": Role.OBSERVER}, self._folder)
-        for made in self._world.orders():
+        for made in self._generator.orders():
             self._send_off(made)
         service = await self._start()
-        hours = self._world.hours + 40
+        hours = self._generator.hours + 40
         for hour in range(1, hours + 1):
             progress(hour)
             await self._until(service, (START_S + hour * 3_600) * NS)
-            if hour in (self._world.hours // 3, self._world.hours * 2 // 3):
-                if hour != self._world.hours // 3:
+            if hour in (self._generator.hours // 3, self._generator.hours * 2 // 3):
+                if hour != self._generator.hours // 3:
                     await service.store.close()
                 # A crash leaves what is committed and forgets the rest: the old store is never closed.
                 service = await self._start()

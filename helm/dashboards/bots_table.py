@@ -8,8 +8,9 @@ from grafana_foundation_sdk.builders import common
 from grafana_foundation_sdk.models.dashboard import DataTransformerConfig, DynamicConfigValue
 
 from derivfleet.common.spans import Attribute
-from helm.dashboards.controls import trade_url
-from helm.dashboards.kinds import (
+from helm.dashboards.panels import level, query, table_of_queries
+from helm.dashboards.promql import Window, counted, label, quantile
+from helm.dashboards.span_selectors import (
     DEADLINE_MS,
     DERIV_CALLS,
     GATEWAY,
@@ -21,14 +22,13 @@ from helm.dashboards.kinds import (
     TRADES,
     WAITS,
 )
-from helm.dashboards.panels import level, query, table_of_queries
-from helm.dashboards.series import Window, counted, label, quantile
+from helm.dashboards.variables import trade_url
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
     from grafana_foundation_sdk.builders.table import Panel
 
-__all__ = ["roster"]
+__all__ = ["bots_table"]
 
 BOT = Attribute.BOT
 RANGE = Window.RANGE
@@ -59,7 +59,7 @@ def _columns() -> list[Column]:
     ]
 
 
-def roster() -> Panel:
+def bots_table() -> Panel:
     """Every bot that did anything within the range; a click on its name leads to its trades."""
     columns = dict(zip("ABCDEFGHIJ", _columns(), strict=True))
     panel = table_of_queries(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from derivfleet.common.spans import Attribute, SpanName
-from helm.dashboards.series import GATEWAY_CALLS, Matcher, Spans
+from helm.dashboards.promql import GATEWAY_CALLS, Matcher, Spans
 
 __all__ = [
+    "ADMISSIONS_REFUSED",
     "DEADLINE_MS",
     "DECISIONS",
     "DERIV_CALLS",
@@ -18,7 +19,6 @@ __all__ = [
     "SETTLEMENTS",
     "TICK_MS",
     "TRADES",
-    "TURNS_REFUSED",
     "WAITS",
 ]
 
@@ -38,8 +38,8 @@ GATEWAY = Spans(GATEWAY_CALLS)
 GATEWAY_ERRORS = Spans(GATEWAY_CALLS, (_FAILED,))
 
 WAITS = Spans((SpanName.QUOTA_WAIT,))
-TURNS_REFUSED = Spans(GATEWAY_CALLS, (Matcher(Attribute.ERROR_CODE, "=~", "LIMIT_REACHED|TURN_REFUSED"),))
-"""A purchase that gets no turn is an order that the limit denied; any other call is a turn refused."""
+ADMISSIONS_REFUSED = Spans(GATEWAY_CALLS, (Matcher(Attribute.ERROR_CODE, "=~", "LIMIT_REACHED|TURN_REFUSED"),))
+"""A purchase that is not admitted is an order that the limit denied; any other call is refused as TURN_REFUSED."""
 
 DERIV_CALLS = Spans((SpanName.DERIV_CALL,))
 DERIV_ERRORS = Spans((SpanName.DERIV_CALL,), (_FAILED,))

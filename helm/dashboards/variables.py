@@ -21,7 +21,7 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 from derivfleet.common.spans import Attribute, SpanName
-from helm.dashboards.series import CALLS, Spans, label
+from helm.dashboards.promql import CALLS, Spans, label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from derivfleet.common.spans import Attribute
-from helm.dashboards.kinds import (
+from helm.dashboards.panels import coloured, figure, level
+from helm.dashboards.promql import Window, counted, quantile, share
+from helm.dashboards.span_selectors import (
     DEADLINE_MS,
     GATEWAY,
     GATEWAY_ERRORS,
@@ -16,16 +18,14 @@ from helm.dashboards.kinds import (
     TRADES,
     WAITS,
 )
-from helm.dashboards.panels import coloured, figure, level
-from helm.dashboards.series import Window, counted, quantile, share
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders.stat import Panel
 
-__all__ = ["headline"]
+__all__ = ["key_figures"]
 
 
-def headline() -> list[Panel]:
+def key_figures() -> list[Panel]:
     """Six figures over the whole range."""
     refused = figure(
         "Refused for rate",

@@ -5,26 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from derivfleet.common.spans import Attribute
-from helm.dashboards.controls import trade_url
-from helm.dashboards.kinds import (
+from helm.dashboards.panels import alarming, curves, events, level, linked, query, with_levels
+from helm.dashboards.promql import anew, label, legend, per_second, quantile
+from helm.dashboards.span_selectors import (
+    ADMISSIONS_REFUSED,
     DEADLINE_MS,
     DERIV_CALLS,
     DERIV_ERRORS,
     RATE_REFUSED,
     TICK_MS,
-    TURNS_REFUSED,
     WAITS,
 )
-from helm.dashboards.panels import alarming, curves, events, level, linked, query, with_levels
-from helm.dashboards.series import anew, label, legend, per_second, quantile
+from helm.dashboards.variables import trade_url
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders.timeseries import Panel
 
-__all__ = ["limits"]
+__all__ = ["deriv_limits"]
 
 
-def limits() -> list[Panel]:
+def deriv_limits() -> list[Panel]:
     """Two lines: waiting for the limits, and what Deriv says."""
     bot, bucket, call, code = Attribute.BOT, Attribute.BUCKET, Attribute.CALL, Attribute.ERROR_CODE
     waits = curves(
@@ -34,17 +34,17 @@ def limits() -> list[Panel]:
         [query(quantile(0.95, WAITS, bucket), legend(bucket), exemplars=True)],
         "ms",
     )
-    turns = curves(
-        "Turns by bucket",
-        "Calls that got their turn, by the bucket or window that they waited for.",
+    admitted = curves(
+        "Calls admitted by bucket",
+        "Calls that the limits let through, by the bucket or window that they waited for.",
         [query(per_second(WAITS, bucket), legend(bucket))],
         "reqps",
     )
     refused = events(
-        "Turns refused by bot",
-        "Calls whose turn would have come after the caller's deadline: the gateway said so at once, and nothing was "
+        "Calls not admitted by bot",
+        "Calls that could start only after the caller's deadline: the gateway said so at once, and nothing was "
         "sent. The bot decides again at a later tick.",
-        query(anew(TURNS_REFUSED, bot), legend(bot)),
+        query(anew(ADMISSIONS_REFUSED, bot), legend(bot)),
     )
     latency = curves(
         "Deriv's answers by call, p95",
@@ -72,7 +72,7 @@ def limits() -> list[Panel]:
     to_trades = trade_url(bot=f"${{__field.labels.{label(bot)}}}")
     return [
         with_levels(waits, level(TICK_MS, DEADLINE_MS)),
-        turns,
+        admitted,
         linked(refused, "Trades of this bot", to_trades),
         latency.span(6),
         calls.span(6),

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from derivfleet.common.spans import Attribute, SpanName
-from helm.dashboards.kinds import DEADLINE_MS, DECISIONS, PURCHASES, SETTLEMENTS, TICK_MS
 from helm.dashboards.panels import curves, level, query, with_levels
-from helm.dashboards.series import Matcher, Spans, legend, quantile
+from helm.dashboards.promql import Matcher, Spans, legend, quantile
+from helm.dashboards.span_selectors import DEADLINE_MS, DECISIONS, PURCHASES, SETTLEMENTS, TICK_MS
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders.prometheus import Dataquery
     from grafana_foundation_sdk.builders.timeseries import Panel
 
-__all__ = ["QUANTILES", "phases"]
+__all__ = ["QUANTILES", "trade_phases"]
 
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
@@ -26,7 +26,7 @@ _WAY_OF_A_PURCHASE = {
 }
 
 
-def phases() -> list[Panel]:
+def trade_phases() -> list[Panel]:
     """Three panels of quantiles, and two that take a purchase apart."""
     decide = curves(
         "Decision",

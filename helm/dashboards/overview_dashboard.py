@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 
-from helm.dashboards.controls import OVERVIEW_UID, bot_variable, fleet_dashboard, metrics_variable
-from helm.dashboards.headline import headline
-from helm.dashboards.limits import limits
-from helm.dashboards.phases import phases
-from helm.dashboards.roster import roster
-from helm.dashboards.work import work
+from helm.dashboards.bots_table import bots_table
+from helm.dashboards.deriv_limits import deriv_limits
+from helm.dashboards.key_figures import key_figures
+from helm.dashboards.trade_phases import trade_phases
+from helm.dashboards.trades_and_errors import trades_and_errors
+from helm.dashboards.variables import OVERVIEW_UID, bot_variable, fleet_dashboard, metrics_variable
 
 __all__ = ["overview"]
 
@@ -23,15 +23,15 @@ def overview() -> Dashboard:
         "close the account is to Deriv's limits.",
     )
     built.refresh("30s").with_variable(metrics_variable()).with_variable(bot_variable())
-    for panel in headline():
+    for panel in key_figures():
         built.with_panel(panel)
     for title, panels in {
-        "Work and errors": work(),
-        "Phases of a trade": phases(),
-        "Deriv and its limits": limits(),
+        "Work and errors": trades_and_errors(),
+        "Phases of a trade": trade_phases(),
+        "Deriv and its limits": deriv_limits(),
     }.items():
         built.with_row(Row(title))
         for panel in panels:
             built.with_panel(panel)
     built.with_row(Row("Bots"))
-    return built.with_panel(roster())
+    return built.with_panel(bots_table())
