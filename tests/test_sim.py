@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from derivfleet.gateway.orders.purchases import Desk
+from derivfleet.gateway.orders.registry import OrderRegistry
 from tests.sim.judge import COUNTS, judge
 from tests.sim.mutants import MUTANTS, Catch, Mutant, hunt
 from tests.sim.plan import KINDS, POINTS, CrashPlan, Plan
@@ -169,7 +169,7 @@ def test_mistakes_are_caught(tmp_path: Path) -> None:
 
 
 def test_a_mistake_that_is_none_is_not_caught() -> None:
-    same = Mutant(1, "none", ((Desk, "_move", lambda move: move),))
+    same = Mutant(1, "none", ((OrderRegistry, "move", lambda move: move),))
     assert hunt(same, most_orders=300) == Catch(False, 300, "")
 
 
