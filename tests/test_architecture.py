@@ -175,7 +175,6 @@ def absolute(node: ast.ImportFrom, package: str) -> str:
     return ".".join([*above, *([node.module] if node.module else [])])
 
 
-@pytest.mark.xfail(strict=True, reason="two circles are left")
 def test_nothing_is_imported_in_a_circle() -> None:
     """Wherever an import stands: also in a function, and for types alone."""
     modules = {name: path for source in ROOT.glob("services/*/src") for name, path in modules_of(source).items()}

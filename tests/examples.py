@@ -1,4 +1,4 @@
-"""What holds for all tests: how long an example takes a busy machine says nothing about a law."""
+"""For all property tests: how long an example takes a busy machine says nothing about a law."""
 
 from __future__ import annotations
 
