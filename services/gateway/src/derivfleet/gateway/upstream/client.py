@@ -169,7 +169,7 @@ class AccountClient:
                         await self.pool.ready(role)
                 except TimeoutError:
                     waited_ns = self.clock.now_ns() - permit.granted_ns
-                    raise DeniedError(NotConnected(waited_ns)) from None
+                    raise DeniedError(NotConnected(wait_ns=waited_ns)) from None
                 permit = self.ask(bot, request.call, deadline_ns, rank)
         except DeniedError as error:
             span.fail("NOT_CONNECTED" if isinstance(error.denial, NotConnected) else "TURN_REFUSED", str(error))
@@ -258,4 +258,6 @@ class AccountClient:
 
 
 def _denial(denied: PermitDenied) -> Denial:
-    return LimitReached(denied.wait_ns, denied.binding) if denied.binding else NotConnected(denied.wait_ns)
+    return (
+        LimitReached(denied.binding, wait_ns=denied.wait_ns) if denied.binding else NotConnected(wait_ns=denied.wait_ns)
+    )
