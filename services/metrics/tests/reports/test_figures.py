@@ -99,8 +99,8 @@ def test_the_bottleneck_is_named_with_its_part_of_the_time() -> None:
 
 
 def test_money_comes_from_the_orders_and_bots_known_only_to_them_have_a_line() -> None:
-    takings = ProfitAndLoss(settled=3, wins=2, profit=Decimal("0.31"), untraced=1, untraced_profit=Decimal("-0.35"))
-    figures = figures_of({}, {(FLEET, ""): takings, (BOT, "newcomer"): takings}, 300, BOTS, None)
+    pnl = ProfitAndLoss(settled=3, wins=2, profit=Decimal("0.31"), untraced=1, untraced_profit=Decimal("-0.35"))
+    figures = figures_of({}, {(FLEET, ""): pnl, (BOT, "newcomer"): pnl}, 300, BOTS, None)
     assert [bot.bot for bot in figures.bots] == [*BOTS, "newcomer"]
     assert figures.bots[2].pnl.profit == figures.fleet.pnl.profit == Decimal("0.31")
     assert (figures.completeness.orders_in_feed, figures.completeness.orders_traced) == (3, 2)
