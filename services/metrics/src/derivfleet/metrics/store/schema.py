@@ -69,7 +69,7 @@ ALTER TABLE feeds ADD COLUMN journal TEXT NOT NULL DEFAULT '';
 # Raw spans lie in `parcels`, a span batch a row: what one commit brought, compressed, as OTLP. What is asked of them is
 # summed up while they come in. `span_keys` says which spans are there already. It is ordered by the window of a span's
 # end, so that what comes in touches only the newest pages, and a span that is sent again finds itself. A batch is in
-# the rollups if its id is at most the mark `rolled_parcel`; later ones are summed up again after a crash. `span_rollups`
+# the rollups if its id is at most the mark `rolled_parcel`. Later ones are summed up after a crash. `span_rollups`
 # and `order_rollups` hold one row for each piece of time (`level_s` long) and each bot or other name. The pieces of a
 # level add up to those of the next. A row of `order_pieces` says that its piece is valid as of `at_ns`. It goes when
 # an order of the piece changes, and the piece is rebuilt when somebody asks. `traced` holds what spans say of orders
