@@ -157,8 +157,8 @@ async def clear_faults(fleet: House) -> None:
         assert answer.status == 200
 
 
-async def seats_are(fleet: House, state: str) -> None:
-    await eventually(fleet.account, lambda account: {seat.state for seat in account.connections} == {state})
+async def slots_are(fleet: House, state: str) -> None:
+    await eventually(fleet.account, lambda account: {slot.state for slot in account.connections} == {state})
 
 
 @asynccontextmanager
@@ -166,7 +166,7 @@ async def trading(folder: Path, dialect: Dialect = OPTIONS) -> AsyncGenerator[Tr
     """A house whose sockets are both there, and that has bought once."""
     async with house(folder, dialect, speed=SPEED) as fleet:
         trader = Trader(fleet)
-        await seats_are(fleet, "ready")
+        await slots_are(fleet, "ready")
         order = await trader.buy()
         assert order is not None
         assert order.contract_id
@@ -228,7 +228,7 @@ async def test_no_order_is_lost_or_doubled_and_trading_goes_on(
         assert all(task.done() for task in burst)
         assert recovery.recovered_s <= bound_s + fleet.clock.fleet_s(WALL_SLACK_S)
         await clear_faults(fleet)
-        await seats_are(fleet, "ready")
+        await slots_are(fleet, "ready")
 
 
 async def test_while_deriv_is_sick_no_order_is_opened_but_positions_are_closed(

@@ -76,7 +76,7 @@ async def test_many_watchers_of_a_symbol_cost_one_stream(tmp_path: Path) -> None
         assert sorted(asked) == ["1HZ10V", "1HZ25V"]
 
         async def streams() -> int:
-            return sum(seat.streams for seat in (await fleet.account()).connections)
+            return sum(slot.streams for slot in (await fleet.account()).connections)
 
         # When nobody watches any more, only the account's own two streams are left, also at Deriv.
         await eventually(streams, lambda count: count == 2)

@@ -92,9 +92,9 @@ async def test_an_orders_socket_cut_between_purchase_and_answer_loses_nothing(tm
         await settled(fleet, "o2", "two")
         await assert_ledger_agrees(fleet, await fleet.orders())
         account = await eventually(
-            fleet.account, lambda account: all(seat.state == "ready" for seat in account.connections)
+            fleet.account, lambda account: all(slot.state == "ready" for slot in account.connections)
         )
-        assert sum(seat.reconnects for seat in account.connections) == 1
+        assert sum(slot.reconnects for slot in account.connections) == 1
         assert_valid_requests(fleet.recorder.sent, dialect)
 
 

@@ -23,15 +23,16 @@ from derivfleet.cli.probe import ExperimentChoice
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.fleet import Fleet
 from derivfleet.common.rpc.status import problem_of
+from derivfleet.connection.login import RealMoneyError
 from derivfleet.deriv.vocabulary import Dialect
-from derivfleet.gateway.core.probe.bounds import Experiment
-from derivfleet.gateway.core.probe.findings import Confidence
-from derivfleet.gateway.core.probe.theories import WindowKind
-from derivfleet.gateway.probe.__main__ import Probe
-from derivfleet.gateway.probe.report import Report, json_of, markdown_of, settings_of, text_of
-from derivfleet.gateway.probe.settings import ProbeSettings
-from derivfleet.gateway.tables import table_of
-from derivfleet.gateway.upstream.entrance import RealMoneyError
+from derivfleet.gateway.account.limits_table import table_of
+from derivfleet.probe.__main__ import Probe
+from derivfleet.probe.core.advice import advise
+from derivfleet.probe.core.bounds import Experiment
+from derivfleet.probe.core.findings import Confidence
+from derivfleet.probe.core.theories import WindowKind
+from derivfleet.probe.report import Report, json_of, markdown_of, settings_of, text_of
+from derivfleet.probe.settings import ProbeSettings
 from derivfleet.simulator.core.exchange import Credentials, Exchange
 from derivfleet.simulator.core.settings import SimulatorSettings
 from derivfleet.simulator.wire.application import running
@@ -222,7 +223,7 @@ async def test_an_account_that_moves_meanwhile_ends_the_probe() -> None:
     assert code == 1
     assert "the account has moved meanwhile" in report.notebook.troubles[Experiment.WINDOW]
     assert report.notebook.window.kind.values == ()
-    assert "headroom" not in report.notebook.advice().limits
+    assert "headroom" not in advise(report.notebook).limits
 
 
 @skipping

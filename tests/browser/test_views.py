@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
-    from conftest import Stage, Watched
     from playwright.async_api import Page
+
+    from conftest import Stage, Watched
 
     OpenPage = Callable[..., AbstractAsyncContextManager[Watched]]
 

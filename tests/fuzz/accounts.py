@@ -12,17 +12,16 @@ from typing import TYPE_CHECKING, Self, cast
 from derivfleet.common.clock import ManualClock
 from derivfleet.common.fleet import Fleet
 from derivfleet.common.telemetry import Telemetry
+from derivfleet.connection.connection import Connection
+from derivfleet.connection.login import AccountFacts
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.vocabulary import Call, Dialect
 from derivfleet.gateway.account.account import AccountRoom
-from derivfleet.gateway.core.orders.denials import DerivSickError, OrderDoubtfulError
+from derivfleet.gateway.core.orders.denials import DeniedError
 from derivfleet.gateway.core.orders.order import FINAL, OrderTerms
 from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.journal.journal import Journal
 from derivfleet.gateway.settings import GatewaySettings
-from derivfleet.gateway.upstream.connection import Connection
-from derivfleet.gateway.upstream.entrance import AccountFacts
-from derivfleet.gateway.upstream.line import TurnRefusedError
 from derivfleet.simulator.core.effects import Close, Send
 from derivfleet.simulator.core.exchange import Credentials, Exchange
 from derivfleet.simulator.core.settings import SimulatorSettings
@@ -62,10 +61,10 @@ TERMS = OrderTerms("DIGITOVER", "1HZ100V", Decimal("0.35"), 1, "t", "4")
 
 
 class _Hall:
-    """The exchange and its sockets; it is also the way in."""
+    """The exchange and its sockets; it is also the login."""
 
     codec = dialect(Dialect.OPTIONS)
-    entry_calls = (Call.BALANCE,)
+    login_calls = (Call.BALANCE,)
 
     def __init__(self, clock: ManualClock) -> None:
         settings = SimulatorSettings(start_balance=Decimal(100_000_000))
@@ -74,7 +73,7 @@ class _Hall:
         self.kind, self.broken = "", b""
         self._sockets: dict[int, Socket] = {}
 
-    async def enter(self, name: str) -> tuple[Connection, AccountFacts]:
+    async def connect(self, name: str) -> tuple[Connection, AccountFacts]:
         account = self.exchange.options_account
         number = self.exchange.connect(Dialect.OPTIONS, APP_ID, "10.0.0.1", self.clock.now_ns(), account.loginid).number
         socket = self._sockets[number] = Socket(lambda text: self._take(number, text), lambda: self._leave(number))
@@ -175,17 +174,17 @@ class AccountTarget:
         self._orders += 1
         order_id = f"o-{self._orders}"
         deadline_ns = self._clock.now_ns() + 60 * 10**9
-        buying = asyncio.ensure_future(room.desk.buy("one", order_id, TERMS, deadline_ns, "", lambda: True))
+        buying = asyncio.ensure_future(room.orders.purchases.buy("one", order_id, TERMS, deadline_ns, "", lambda: True))
         for _ in range(PATIENCE_S):
             await self._clock.advance(1.0)
             self._hall.advance()
             await self._clock.settle()
-            order = room.desk.find(order_id)
+            order = room.orders.registry.find(order_id)
             if buying.done() and (order is None or order.state in FINAL):
-                with suppress(TurnRefusedError, DerivSickError, OrderDoubtfulError):
+                with suppress(DeniedError):
                     buying.result()
                 return
-        order = room.desk.find(order_id)
+        order = room.orders.registry.find(order_id)
         if order is not None and order.doubt:
             self._cases = CASES_AN_ACCOUNT  # a person has to decide, and until then the bot buys no more of the like
             return
@@ -206,7 +205,7 @@ class AccountTarget:
         journal = self._journal = Journal(path, "JOURNAL")
         telemetry = Telemetry("gateway", self._clock)
         room = AccountRoom(fleet.accounts[0], fleet, settings, self._clock, telemetry, Feed(journal))
-        room.pool.entrance = self._hall
+        room.pool.login = self._hall
         room.recover()
         await room.start()
         await self._clock.advance(1.0)

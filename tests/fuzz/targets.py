@@ -16,13 +16,13 @@ import structlog
 from derivfleet.common.clock import FleetClock
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.fleet import load_fleet
+from derivfleet.connection.connection import AnswerLostError, CallRefusedError, Connection
 from derivfleet.deriv import requests
 from derivfleet.deriv.dialects import dialect, from_json
 from derivfleet.deriv.errors import MalformedAnswer, MalformedFrame
 from derivfleet.deriv.symbols import SYMBOLS
 from derivfleet.deriv.vocabulary import Dialect
 from derivfleet.gateway.rpc import messages
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError, Connection
 from tests.fuzz import corpus
 from tests.fuzz.mutators import broken_bytes, broken_json, broken_text, garbage
 from tests.fuzz.sockets import Socket

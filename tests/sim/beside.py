@@ -1,4 +1,4 @@
-"""Those beside the fleet: a stranger who trades on the same account, and the operator who decides what is in doubt."""
+"""Those beside the fleet: a foreign trader on the same account, and the operator who decides what is in doubt."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import json
 import random
 from typing import TYPE_CHECKING
 
+from derivfleet.connection.connection import AnswerLostError, CallRefusedError
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.vocabulary import Dialect
-from derivfleet.gateway import wording
-from derivfleet.gateway.core.orders.denials import ResolveRefusedError
+from derivfleet.gateway.core.orders.denials import DeniedError
 from derivfleet.gateway.core.orders.order import Doubt, State
 from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.reconciling.resolutions import resolve
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
-from derivfleet.gateway.upstream.line import TurnRefusedError
+from derivfleet.gateway.orders import mapping
 from tests.sim.plan import MISNAMED
 
 if TYPE_CHECKING:
@@ -23,9 +21,9 @@ if TYPE_CHECKING:
     from tests.sim.life import Life
     from tests.sim.world import World
 
-__all__ = ["STRANGER", "Operator", "Stranger"]
+__all__ = ["FOREIGN", "ForeignTrader", "Operator"]
 
-STRANGER = "a stranger"
+FOREIGN = "a foreign trader"
 PATIENCE_S = 40.0
 """How long the operator leaves a doubt to the records."""
 TRIES_EVERY_S = 15.0
@@ -36,12 +34,12 @@ SURELY_AFTER_S = 6.0
 """So long after its loss no frame of an order is on its way any more."""
 NO_CONTRACT = 999_999
 COUNTS_S = 590.0
-"""A little less than the time for which a stranger's trade keeps the like of it from being matched blindly."""
+"""A little less than the time for which a foreign trade keeps the like of it from being matched blindly."""
 TOLD_AFTER_S = 8.0
-"""A stranger's trade that the gateway has heard of is told by then."""
+"""A foreign trade that the gateway has heard of is told by then."""
 
 
-class Stranger:
+class ForeignTrader:
     """Trades on the account with another program."""
 
     def __init__(self, world: World) -> None:
@@ -54,25 +52,25 @@ class Stranger:
         """Buy something."""
         world, exchange = self._world, self._world.exchange
         now_ns, account = world.timeline.now_ns, exchange.options_account
-        connection = exchange.connect(Dialect.OPTIONS, "other", STRANGER, now_ns, account.loginid)
-        frame = dialect(Dialect.OPTIONS).encode_request(wording.purchase(terms, account.currency), 1)
+        connection = exchange.connect(Dialect.OPTIONS, "other", FOREIGN, now_ns, account.loginid)
+        frame = dialect(Dialect.OPTIONS).encode_request(mapping.purchase(terms, account.currency), 1)
         before = len(world.bought)
         effects = exchange.receive(connection.number, json.dumps(frame), now_ns)
-        world.executed("", STRANGER, "")
+        world.executed("", FOREIGN, "")
         self.terms.update(dict.fromkeys(list(world.bought)[before:], terms))
         world.network.carry_out(effects)
         exchange.disconnect(connection.number)
 
     def remember(self, life: Life) -> None:
         """What a gateway has told of so far; but not what it could not write down."""
-        evidence = life.room.desk.evidence
+        evidence = life.room.orders.evidence
         unwritten = {trade.contract_id for trade in evidence.unwritten}
         self._told |= {
             trade.contract_id: trade for trade in evidence.newest_foreign(1_000) if trade.contract_id not in unwritten
         }
 
     def is_near(self, order: Order) -> bool:
-        """Whether a gateway, the living one or an earlier, has told of a stranger's purchase like an order."""
+        """Whether a gateway, the living one or an earlier, has told of a foreign trade like an order."""
         if (life := self._world.life) is not None:
             self.remember(life)
         return any(
@@ -93,10 +91,10 @@ class Stranger:
         )
 
     def heard(self, life: Life, contract_id: int) -> None:
-        """The gateway was told of a purchase: soon it knows whether that is a stranger's."""
-        owner = self._world.bought.get(contract_id, STRANGER)
-        is_strange = owner == STRANGER
-        if not is_strange and self._world.plans[owner].kind == MISNAMED:
+        """The gateway was told of a purchase: soon it knows whether that is foreign."""
+        owner = self._world.bought.get(contract_id, FOREIGN)
+        is_foreign = owner == FOREIGN
+        if not is_foreign and self._world.plans[owner].kind == MISNAMED:
             return  # by the receipt it is nobody's
 
         def check(might_be_ours: bool = False) -> None:
@@ -104,13 +102,13 @@ class Stranger:
                 TOLD_AFTER_S * 1e9
             ):
                 return
-            is_told = any(trade.contract_id == contract_id for trade in life.room.desk.evidence.newest_foreign(1_000))
-            may_be_ours = is_strange and self._may_be_ours(contract_id)
+            is_told = any(trade.contract_id == contract_id for trade in life.room.orders.evidence.newest_foreign(1_000))
+            may_be_ours = is_foreign and self._may_be_ours(contract_id)
             # An order that it might have been has found its own a moment ago: the next round calls this one foreign.
             if not is_told and (may_be_ours or might_be_ours):
                 self._world.timeline.after(TOLD_AFTER_S, lambda: check(may_be_ours))
-            elif is_told != is_strange:
-                what = "a stranger's, and nobody tells" if is_strange else "the fleet's, and called a stranger's"
+            elif is_told != is_foreign:
+                what = "foreign, and nobody tells" if is_foreign else "the fleet's, and called foreign"
                 self._world.violations.append(f"mistaken: {contract_id} is {what}")
 
         self._world.timeline.after(TOLD_AFTER_S, check)
@@ -157,11 +155,11 @@ class Operator:
             now = world.orders[order.order_id]
             if now.state is State.UNKNOWN and is_over and self._random.random() < RIGHTLY:
                 await self._say(life, now, right[0] if right else 0)
-        except (ResolveRefusedError, CallRefusedError, AnswerLostError, TurnRefusedError, JournalError) as error:
+        except (DeniedError, CallRefusedError, AnswerLostError, JournalError) as error:
             world.note(f"the operator hears {type(error).__name__} about {order.order_id}")
 
     async def _decide(self, life: Life, order: Order) -> None:
-        world, desk = self._world, life.room.desk
+        world, registry = self._world, life.room.orders.registry
         mine = self._left_for(order)
         wrong = [one for one in world.bought if self._is_wrong(order, one)]
         wrong.sort(key=lambda one: one in world.claims)
@@ -169,8 +167,8 @@ class Operator:
             for contract_id in dict.fromkeys(wrong[:1] + wrong[-1:]):
                 await self._say_wrongly(life, order, contract_id)
             world.note(f"the operator says that {order.order_id} is {mine}")
-            await self._say(life, desk.find(order.order_id) or order, mine[0] if mine else 0)
-        except (ResolveRefusedError, CallRefusedError, AnswerLostError, TurnRefusedError, JournalError) as error:
+            await self._say(life, registry.find(order.order_id) or order, mine[0] if mine else 0)
+        except (DeniedError, CallRefusedError, AnswerLostError, JournalError) as error:
             world.note(f"the operator hears {type(error).__name__} about {order.order_id}")
 
     def _left_for(self, order: Order) -> list[int]:
@@ -185,20 +183,20 @@ class Operator:
         """Whether a contract cannot be the order's: another order has it, or it is something else."""
         world = self._world
         owner = world.bought[contract_id]
-        terms = world.stranger.terms[contract_id] if owner == STRANGER else world.plans[owner].terms
+        terms = world.foreign_trader.terms[contract_id] if owner == FOREIGN else world.plans[owner].terms
         return world.claims.get(contract_id, order.order_id) != order.order_id or terms != order.terms
 
     async def _say(self, life: Life, order: Order, contract_id: int) -> None:
         asks = (life, contract_id)
         self.asks_about.append(asks)
         try:
-            await resolve(life.room.desk, order, contract_id, "operator")
+            await life.room.orders.resolve(order, contract_id, "operator")
         finally:
             self.asks_about.remove(asks)
 
     async def _say_wrongly(self, life: Life, order: Order, contract_id: int) -> None:
         try:
-            await self._say(life, life.room.desk.find(order.order_id) or order, contract_id)
-        except ResolveRefusedError:
+            await self._say(life, life.room.orders.registry.find(order.order_id) or order, contract_id)
+        except DeniedError:
             return
         self._world.violations.append(f"wrong_word: {contract_id} was taken for {order.order_id}")

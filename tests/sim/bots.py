@@ -9,21 +9,14 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.orders.denials import (
-    DeskClosedError,
-    DifferentOrderError,
-    ExitRefusedError,
-    LeaseLostError,
-    OrderDoubtfulError,
-)
+from derivfleet.gateway.core.orders.denials import DeniedError, OrderDiffers, OrderDoubtful
 from derivfleet.gateway.core.orders.exit import DECIDED, ExitKind, ExitState, ExitTerms, exit_of
 from derivfleet.gateway.core.orders.order import FINAL, State
-from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.upstream.line import TurnRefusedError
 from tests.sim.plan import BOTS, SYMBOLS
 from tests.sim.wire import ASKED_FOR, EXIT, LEASE, MAY_BUY
 
 if TYPE_CHECKING:
+    from derivfleet.gateway.core.orders.denials import Denial
     from derivfleet.gateway.core.orders.order import Order, OrderTerms
     from tests.sim.plan import OrderPlan
     from tests.sim.world import World
@@ -119,13 +112,13 @@ class Asker:
         assert life is not None
         deadline_ns = self._world.timeline.now_ns + round(DEADLINE_S * 1e9)
         try:
-            order, _ = await life.room.desk.buy(plan.bot, plan.order_id, plan.terms, deadline_ns, "", LEASE.get())
-        except OrderDoubtfulError as error:
-            self._world.watch.refused(plan, error.doubtful)
-            self._refused(error)
-            return
-        except (TurnRefusedError, LeaseLostError, DeskClosedError, JournalError) as error:
-            self._refused(error)
+            order, _ = await life.room.orders.purchases.buy(
+                plan.bot, plan.order_id, plan.terms, deadline_ns, "", LEASE.get()
+            )
+        except DeniedError as error:
+            if isinstance(error.denial, OrderDoubtful):
+                self._world.watch.refused(plan, error.denial.doubtful)
+            self._refused(error.denial)
             return
         self._hear(order)
         if order.state is State.CONFIRMED and plan.sell_after_s is not None and not self._sold:
@@ -133,9 +126,9 @@ class Asker:
             for after_s in (0.0, *plan.sells_again_after_s):
                 self._world.timeline.after(plan.sell_after_s + after_s, self._sell)
 
-    def _refused(self, error: Exception) -> None:
+    def _refused(self, denial: Denial) -> None:
         """Its order was not taken: so nobody may know of it."""
-        name, what = self.plan.order_id, type(error).__name__
+        name, what = self.plan.order_id, denial.code
         self._world.note(f"bot hears {what} about {name}")
         if name in self._world.orders:
             self._world.violations.append(f"two_answers: {name} is known, and its bot hears {what}")
@@ -160,15 +153,14 @@ class Asker:
         assert life is not None
         field, bot, terms = self._otherwise()
         await asyncio.sleep(0.01)
-        if life.room.desk.find(plan.order_id) is None:
+        if life.room.orders.registry.find(plan.order_id) is None:
             return
         deadline_ns = self._world.timeline.now_ns + round(DEADLINE_S * 1e9)
         try:
-            await life.room.desk.buy(bot, plan.order_id, terms, deadline_ns, "", LEASE.get())
-        except DifferentOrderError as error:
-            self.wrongly_accepted = self.wrongly_accepted or error.field != field
-            return
-        except (TurnRefusedError, LeaseLostError, OrderDoubtfulError, DeskClosedError, JournalError):
+            await life.room.orders.purchases.buy(bot, plan.order_id, terms, deadline_ns, "", LEASE.get())
+        except DeniedError as error:
+            if isinstance(error.denial, OrderDiffers):
+                self.wrongly_accepted = self.wrongly_accepted or error.denial.field != field
             return
         self.wrongly_accepted = True
         self._world.note(f"another body was taken for {plan.order_id}")
@@ -197,7 +189,7 @@ class Asker:
         life = self._world.life
         if life is None or not life.serving:
             return
-        order = life.room.desk.find(self.plan.order_id)
+        order = life.room.orders.registry.find(self.plan.order_id)
         if order is None or order.state not in (State.CONFIRMED, State.SETTLED):
             return
         last = next(reversed(self.told_exits), "out-1")
@@ -214,12 +206,12 @@ class Asker:
     async def _selling(self, order: Order, exit_id: str) -> None:
         life = self._world.life
         assert life is not None
-        exits, terms = life.room.desk.exits, ExitTerms(ExitKind.SELL)
+        exits, terms = life.room.orders.exits, ExitTerms(ExitKind.SELL)
         deadline_ns = self._world.timeline.now_ns + round(DEADLINE_S * 1e9)
         try:
             _, told = await exits.carry_out(order, exit_id, terms, deadline_ns, "")
-        except (TurnRefusedError, ExitRefusedError, DeskClosedError, JournalError) as error:
-            what = f"{type(error).__name__} about selling {order.order_id}"
+        except DeniedError as error:
+            what = f"{error.denial.code} about selling {order.order_id}"
             self._world.note(f"bot hears {what}")
             if exit_of(self._world.orders[order.order_id].exits, exit_id) is not None:
                 self._world.violations.append(f"two_answers: sale {exit_id} is known, and its bot hears {what}")
@@ -236,9 +228,7 @@ class Asker:
         assert life is not None
         terms = ExitTerms(ExitKind.SELL, Decimal("0.01"))
         try:
-            await life.room.desk.exits.carry_out(order, exit_id, terms, deadline_ns, "")
-        except DifferentOrderError:
-            return
-        except (TurnRefusedError, ExitRefusedError, DeskClosedError, JournalError):
+            await life.room.orders.exits.carry_out(order, exit_id, terms, deadline_ns, "")
+        except DeniedError:
             return
         self.wrongly_accepted = True

@@ -8,58 +8,52 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from derivfleet.gateway.core.orders.exit import DECIDED, Ending, ExitDone, ExitState, exit_of
-from derivfleet.gateway.core.orders.operations import Denied, Sent
+from derivfleet.gateway.core.orders.exit import DECIDED, EXIT, Ending, ExitDone, ExitState, exit_of
+from derivfleet.gateway.core.orders.operations import Lost, Sent
 from derivfleet.gateway.core.orders.order import State
 from derivfleet.gateway.core.orders.transitions import ExitMoved, advance
 
 if TYPE_CHECKING:
-    from derivfleet.gateway.orders.exits import Exits
+    from derivfleet.gateway.core.orders.operations import Walk
+    from derivfleet.gateway.orders.exits import ExitOperation, Exits
+    from derivfleet.gateway.orders.registry import OrderRegistry
 
 
 def sent_in_memory(move: Any) -> Any:
-    def mutated(self: Exits, order_id: str, exit_id: str, event: Any) -> None:
-        order = self._desk.open.get(order_id)
-        if order is None or not isinstance(event, Sent):
-            move(self, order_id, exit_id, event)
-            return
-        self._desk.open[order_id] = advance(order, ExitMoved(exit_id, event), self._clock.now_ns())
+    def mutated(self: OrderRegistry, order: Any, event: Any) -> Any:
+        if not isinstance(event, ExitMoved) or not isinstance(event.event, Sent):
+            return move(self, order, event)
+        moved = self.open[order.order_id] = advance(order, event, self._clock.now_ns())
+        return moved
 
     return mutated
 
 
 def forgotten_once_decided(carry_out: Any) -> Any:
     async def mutated(self: Exits, order: Any, exit_id: str, *rest: Any) -> Any:
-        order = self._desk.find(order.order_id) or order
+        order = self._registry.find(order.order_id) or order
         known = exit_of(order.exits, exit_id)
         if known is not None and known.state in DECIDED and order.state is State.CONFIRMED:
             left = tuple(one for one in order.exits if one is not known)
-            order = self._desk.open[order.order_id] = replace(order, exits=left)
+            order = self._registry.open[order.order_id] = replace(order, exits=left)
         return await carry_out(self, order, exit_id, *rest)
 
     return mutated
 
 
-def never_sent(abandon: Any) -> Any:
-    def mutated(self: Exits, order_id: str, exit_id: str, reason: str) -> None:
-        if self._state(order_id, exit_id) is ExitState.SENT:
-            self._move(order_id, exit_id, Denied("NOT_SENT", reason))
+def lost_is_denied(unanswered: Any) -> Any:
+    def mutated(self: Walk[Any], code: str, handed_over: bool, who_tells: str) -> Any:
+        return unanswered(self, code, handed_over and self is not EXIT, who_tells)
+
+    return mutated
+
+
+def lost_is_done(step_: Any) -> Any:
+    def mutated(self: ExitOperation, step: Any) -> None:
+        if isinstance(step, Lost) and self.state is ExitState.SENT:
+            self._done(ExitDone())
         else:
-            abandon(self, order_id, exit_id, reason)
-
-    return mutated
-
-
-def lost_is_denied(_lost: Any) -> Any:
-    def mutated(error: Any) -> Any:
-        return Denied(error.code, "the answer was lost")
-
-    return mutated
-
-
-def lost_is_done(_lost: Any) -> Any:
-    def mutated(_error: Any) -> Any:
-        return ExitDone()
+            step_(self, step)
 
     return mutated
 

@@ -17,7 +17,7 @@ from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.settings import GatewaySettings
 from tests.sim.plan import BOTS, SYMBOLS, TIGHT_BUYS_A_MINUTE
 from tests.sim.virtual import NS_PER_S, Loop
-from tests.sim.wire import Door
+from tests.sim.wire import SimulatedLogin
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -149,15 +149,15 @@ class Life:
         self._left = death.countdown if death else 0
         clock = world.clock
         self.journal = WatchedJournal(path, self)
-        door = Door(self, world.network, clock)
+        login = SimulatedLogin(self, world.network, clock)
         fleet = FLEETS[world.plan.is_tight]
         self.feed = Feed(self.journal)
-        self.room = AccountRoom(fleet.accounts[0], fleet, SETTINGS, clock, world.telemetry, self.feed, door)
+        self.room = AccountRoom(fleet.accounts[0], fleet, SETTINGS, clock, world.telemetry, self.feed, login)
 
     def run(self) -> None:
         """Live until the world ends. Raises Crash as planned, ConfigurationError if Deriv refuses the token."""
         self.room.recover()
-        self.world.watch.recovered(self.room.desk)
+        self.world.watch.recovered(self.room.orders.registry)
         self.world.readers.begin(self)
         start = self.loop.create_task(self._start())
         start.add_done_callback(self._started)

@@ -9,22 +9,31 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from derivfleet.connection.connection import AnswerLostError, Connection
 from derivfleet.deriv.errors import MalformedAnswer, Outcome
-from derivfleet.gateway.core.orders.denials import OrderDoubtfulError
+from derivfleet.deriv.vocabulary import Call
+from derivfleet.gateway.core.orders.denials import OrderDoubtful
 from derivfleet.gateway.core.orders.operations import Denied, Rejected, Sent
-from derivfleet.gateway.core.orders.order import Attribution, Doubt, State
+from derivfleet.gateway.core.orders.order import PURCHASE, Attribution, Doubt, State
 from derivfleet.gateway.core.orders.transitions import Confirmed, NotFound, Settled, advance
 from derivfleet.gateway.core.reconcile.lost_orders import differing_term, fits
-from derivfleet.gateway.reconciling.reconciler import UNREADABLE, Reconciler
-from derivfleet.gateway.upstream.connection import AnswerLostError, Connection
+from derivfleet.gateway.orders.checks import Asked, Opening
+from derivfleet.gateway.reconciling.reconciler import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from derivfleet.gateway.core.orders.operations import Walk
     from derivfleet.gateway.journal.journal import Journal
-    from derivfleet.gateway.orders.purchases import Desk
+    from derivfleet.gateway.journal.recent_orders import RecentOrders
+    from derivfleet.gateway.orders.account_orders import AccountOrders
+    from derivfleet.gateway.orders.checks import DoubtCheck
+    from derivfleet.gateway.orders.operations import Operations
+    from derivfleet.gateway.orders.purchases import Purchases
+    from derivfleet.gateway.orders.registry import OrderRegistry
     from derivfleet.gateway.orders.settlements import Settlements
-    from derivfleet.gateway.upstream.line import Line
+    from derivfleet.gateway.reconciling.lost_orders import LostOrders
+    from derivfleet.gateway.upstream.client import AccountClient
 
 
 TWICE = 2
@@ -63,7 +72,7 @@ def none_of_them(_original: Any) -> Any:
 
 
 def sent_in_memory(move: Any) -> Any:
-    def mutated(self: Desk, order: Any, event: Any) -> Any:
+    def mutated(self: OrderRegistry, order: Any, event: Any) -> Any:
         if not isinstance(event, Sent):
             return move(self, order, event)
         moved = self.open[order.order_id] = advance(order, event, self._clock.now_ns())
@@ -74,7 +83,7 @@ def sent_in_memory(move: Any) -> Any:
 
 def sent_again(of_call: str, code: str) -> Callable[[Any], Any]:
     def change(call: Any) -> Any:
-        async def mutated(self: Line, bot: str, request: Any, *rest: Any, **named: Any) -> Any:
+        async def mutated(self: AccountClient, bot: str, request: Any, *rest: Any, **named: Any) -> Any:
             try:
                 return await call(self, bot, request, *rest, **named)
             except AnswerLostError as error:
@@ -89,21 +98,23 @@ def sent_again(of_call: str, code: str) -> Callable[[Any], Any]:
 
 def bought_anew(buy: Any) -> Any:
     async def mutated(
-        self: Desk, bot: str, order_id: str, terms: Any, deadline_ns: int, trace: Any, has_lease: Callable[[], bool]
+        self: Purchases, bot: str, order_id: str, terms: Any, deadline_ns: int, trace: Any, has_lease: Any
     ) -> Any:
-        order = self.unknown.get(order_id)
-        if order is None or order_id in self._purchases:
+        registry = self._registry
+        order = registry.unknown.get(order_id)
+        if order is None or self._operations.under_way((order_id, "")) is not None:
             return await buy(self, bot, order_id, terms, deadline_ns, trace, has_lease)
-        self.open[order_id] = order = replace(self.unknown.pop(order_id), state=State.INTENDED)
-        order = await self._carried_through(order, deadline_ns, has_lease, self._admitted(bot, deadline_ns))
-        return order, None
+        registry.open[order_id] = order = replace(registry.unknown.pop(order_id), state=State.INTENDED)
+        asked = Asked(order_id, bot, Call.BUY, deadline_ns, Opening(terms, has_lease))
+        self._checks.take(asked)
+        return await self._operations.start(self._operation(order), asked, trace)
 
     return mutated
 
 
 def once_allowed(buy: Any) -> Any:
     async def mutated(
-        self: Desk, bot: str, order_id: str, terms: Any, deadline_ns: int, trace: Any, has_lease: Callable[[], bool]
+        self: Purchases, bot: str, order_id: str, terms: Any, deadline_ns: int, trace: Any, has_lease: Any
     ) -> Any:
         asked: list[bool] = []
 
@@ -119,12 +130,15 @@ def once_allowed(buy: Any) -> Any:
 # Answers
 
 
-def always_telling(outcome_of: Any) -> Any:
-    def mutated(*arguments: Any) -> Outcome:
-        found = outcome_of(*arguments)
-        return Outcome.NOT_EXECUTED if found is Outcome.UNKNOWN else found
+def always_telling(*calls: Call) -> Callable[[Any], Any]:
+    def change(outcome_of: Any) -> Any:
+        def mutated(call: Call, *rest: Any) -> Outcome:
+            found: Outcome = outcome_of(call, *rest)
+            return Outcome.NOT_EXECUTED if found is Outcome.UNKNOWN and call in calls else found
 
-    return mutated
+        return mutated
+
+    return change
 
 
 def to_another(take: Any) -> Any:
@@ -142,22 +156,20 @@ def to_another(take: Any) -> Any:
     return mutated
 
 
-def lost_is_denied(lose: Any) -> Any:
-    def mutated(self: Desk, order: Any, code: str, message: str) -> Any:
-        if code == "ConnectionClosed":
-            return self._move(order, Denied("NOT_SENT", message))
-        return lose(self, order, code, message)
+def lost_is_denied(unanswered: Any) -> Any:
+    def mutated(self: Walk[Any], code: str, handed_over: bool, who_tells: str) -> Any:
+        lost = self is PURCHASE and code == "ConnectionClosed"
+        return unanswered(self, code, handed_over and not lost, who_tells)
 
     return mutated
 
 
-def unreadable_is_rejected(received: Any) -> Any:
-    def mutated(self: Desk, order: Any, frame: Any) -> Any:
+def unreadable_is_rejected(_answered: Any) -> Any:
+    def mutated(_self: Operations, operation: Any, frame: Any) -> None:
         try:
-            self._codec.decode_buy(frame)
+            operation.answered(frame)
         except MalformedAnswer as error:
-            return self._move(order, Rejected("MalformedAnswer", str(error)))
-        return received(self, order, frame)
+            operation.step(Rejected("MalformedAnswer", str(error)))
 
     return mutated
 
@@ -166,36 +178,37 @@ def unreadable_is_rejected(received: Any) -> Any:
 
 
 def in_memory_only(_find: Any) -> Any:
-    def mutated(self: Desk, order_id: str) -> Any:
+    def mutated(self: OrderRegistry, order_id: str) -> Any:
         return self.open.get(order_id)
 
     return mutated
 
 
 def without_unknown(recover: Any) -> Any:
-    def mutated(self: Desk) -> None:
+    def mutated(self: AccountOrders) -> None:
         recover(self)
-        for order_id in [name for name, order in self.open.items() if order.state is State.UNKNOWN]:
-            del self.open[order_id]
-            self.unknown.pop(order_id, None)
+        for order_id in list(self.registry.unknown):
+            del self.registry.open[order_id], self.registry.unknown[order_id]
 
     return mutated
 
 
-def never_sent(take_up: Any) -> Any:
-    def mutated(self: Desk, order: Any, reason: str) -> Any:
-        if order.state is State.SENT:
-            return self._move(order, Denied("NOT_SENT", reason))
-        return take_up(self, order, reason)
+def never_sent(walk: Walk[Any]) -> Callable[[Any], Any]:
+    def change(abandoned: Any) -> Any:
+        def mutated(self: Walk[Any], state: Any, reason: str) -> Any:
+            return Denied("NOT_SENT", reason) if self is walk and state is self.sent else abandoned(self, state, reason)
 
-    return mutated
+        return mutated
+
+    return change
 
 
 def without_doubts(recover: Any) -> Any:
-    def mutated(self: Desk) -> None:
+    def mutated(self: AccountOrders) -> None:
         recover(self)
-        for order_id, order in self.unknown.items():
-            self.unknown[order_id] = self.open[order_id] = replace(order, doubt=Doubt.NONE, candidates=())
+        for order_id, order in self.registry.unknown.items():
+            known = replace(order, doubt=Doubt.NONE, candidates=())
+            self.registry.unknown[order_id] = self.registry.open[order_id] = known
 
     return mutated
 
@@ -218,9 +231,9 @@ def without_index(open_: Any) -> Any:
     return mutated
 
 
-def without_claims(remember: Any) -> Any:
-    def mutated(self: Journal, order: Any) -> None:
-        remember(self, order)
+def without_claims(keep: Any) -> Any:
+    def mutated(self: RecentOrders, order: Any) -> None:
+        keep(self, order)
         self._claims.clear()
 
     return mutated
@@ -285,14 +298,14 @@ def never_if_fewer(judge: Any) -> Any:
 
 
 def seen_is_matched(look: Any) -> Any:
-    async def mutated(self: Reconciler) -> None:
+    async def mutated(self: LostOrders) -> None:
         before = set(self._evidence.purchases)
         await look(self)
         for contract_id, one in list(self._evidence.purchases.items()):
-            like = [order for order in self._desk.unknown.values() if differing_term(order, one) is None]
+            like = [order for order in self._registry.unknown.values() if differing_term(order, one) is None]
             if like and contract_id not in before:
                 what = (one.contract_id, one.transaction_id, one.price, one.payout, one.epoch_s)
-                self._desk.confirm(like[0], Confirmed(*what, Attribution.RECORD))
+                self._registry.confirm(like[0], Confirmed(*what, Attribution.RECORD))
 
     return mutated
 
@@ -312,18 +325,18 @@ def read_early(_proven: Any) -> Any:
 
 
 def given_up(read: Any) -> Any:
-    async def mutated(self: Reconciler) -> None:
+    async def mutated(self: LostOrders) -> None:
         try:
             await read(self)
         except UNREADABLE:
-            for order in list(self._desk.unknown.values()):
-                self._desk.conclude(order, NotFound())
+            for order in list(self._registry.unknown.values()):
+                self._registry.move(order, NotFound())
 
     return mutated
 
 
 def doubt_is_final(take_stock: Any) -> Any:
-    def mutated(self: Reconciler) -> None:
+    def mutated(self: LostOrders) -> None:
         take_stock(self)
         for order_id in [name for name, entry in self._lost.items() if entry.order.doubt is not Doubt.NONE]:
             del self._lost[order_id]
@@ -332,11 +345,10 @@ def doubt_is_final(take_stock: Any) -> Any:
     return mutated
 
 
-def whoever_asks(_check: Any) -> Any:
-    def mutated(self: Desk, order_id: str, _bot: str, _terms: Any) -> None:
-        for order in self.unknown.values():
-            if order.doubt is not Doubt.NONE:
-                raise OrderDoubtfulError(order_id, order.order_id)
+def whoever_asks(_taken: Any) -> Any:
+    def mutated(self: DoubtCheck, _asked: Any) -> Any:
+        doubtful = (order for order in self._registry.unknown.values() if order.doubt is not Doubt.NONE)
+        return next((OrderDoubtful(order.order_id) for order in doubtful), None)
 
     return mutated
 
@@ -345,33 +357,34 @@ def whoever_asks(_check: Any) -> Any:
 
 
 def for_the_payout(settle: Any) -> Any:
-    def mutated(self: Settlements, contract_id: int, event: Settled) -> None:
-        order = self._desk.open.get(self._by_contract.get(contract_id, ""))
+    def mutated(self: OrderRegistry, contract_id: int, event: Settled) -> bool:
+        order = self.of_contract(contract_id)
         if order is not None and event.sell_price and order.payout:
             event = replace(event, sell_price=order.payout)
-        settle(self, contract_id, event)
+        return bool(settle(self, contract_id, event))
 
     return mutated
 
 
 def no_early_sales(settle: Any) -> Any:
     def mutated(self: Settlements, contract_id: int, event: Settled) -> None:
-        if contract_id in self._by_contract:
+        if self._registry.of_contract(contract_id) is not None:
             settle(self, contract_id, event)
 
     return mutated
 
 
 def settled_again(settle: Any) -> Any:
-    def mutated(self: Settlements, contract_id: int, event: Settled) -> None:
+    def mutated(self: OrderRegistry, contract_id: int, event: Settled) -> bool:
         ended: dict[int, str] = vars(self).setdefault("ended", {})
-        if contract_id in self._by_contract:
-            ended[contract_id] = self._by_contract[contract_id]
-        order = self._desk.find(ended.get(contract_id, ""))
-        if order is not None and order.state is State.SETTLED:
-            self._desk.conclude(order, event)
-        else:
-            settle(self, contract_id, event)
+        order = self.of_contract(contract_id)
+        if order is not None:
+            ended[contract_id] = order.order_id
+        order = self.find(ended.get(contract_id, ""))
+        if order is None or order.state is not State.SETTLED:
+            return bool(settle(self, contract_id, event))
+        self.move(order, event)
+        return True
 
     return mutated
 

@@ -9,14 +9,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from derivfleet.gateway.core.orders.exit import DECIDED
-from derivfleet.gateway.core.orders.transitions import Doubted, NotFound
+from derivfleet.gateway.core.orders.transitions import Disproved, Doubted, NotFound
 from derivfleet.gateway.core.reconcile.lost_orders import Read, fits, is_proven_absent
 
 if TYPE_CHECKING:
-    from derivfleet.gateway.core.leases import Leases
+    from derivfleet.gateway.core.leases.leases import Leases
     from derivfleet.gateway.core.orders.clock_skew import Skew
-    from derivfleet.gateway.orders.purchases import Desk
-    from derivfleet.gateway.reconciling.reconciler import Reconciler
+    from derivfleet.gateway.orders.account_orders import AccountOrders
+    from derivfleet.gateway.orders.registry import OrderRegistry
+    from derivfleet.gateway.reconciling.lost_orders import LostOrders
+    from derivfleet.gateway.reconciling.overdue_contracts import OverdueContracts
 
 
 def any_epoch(_allows: Any) -> Any:
@@ -35,7 +37,7 @@ def once_held(_allows: Any) -> Any:
 
 
 def for_the_first(serve: Any) -> Any:
-    def mutated(self: Reconciler, order_ids: Any, *rest: Any) -> None:
+    def mutated(self: LostOrders, order_ids: Any, *rest: Any) -> None:
         serve(self, order_ids[:1], *rest)
 
     return mutated
@@ -80,7 +82,7 @@ def far_apart(_ahead_ns: Any) -> Any:
 def whether_or_not_read(take_stock: Any) -> Any:
     """Each look counts as a read, whether one came or not."""
 
-    def mutated(self: Reconciler) -> None:
+    def mutated(self: LostOrders) -> None:
         take_stock(self)
         now_ns = self._clock.now_ns()
         for name, entry in self._lost.items():
@@ -97,9 +99,9 @@ def for_a_minute(_watched: Any) -> Any:
 
 
 def without_watched(recover: Any) -> Any:
-    def mutated(self: Desk) -> None:
+    def mutated(self: AccountOrders) -> None:
         recover(self)
-        self.watched.clear()
+        self.registry.watched.clear()
 
     return mutated
 
@@ -125,7 +127,7 @@ def without_the_portfolio(plan: Any) -> Any:
 
 
 def missing_at_once(look: Any) -> Any:
-    async def mutated(self: Reconciler, orders: Any, now_ns: int) -> None:
+    async def mutated(self: OverdueContracts, orders: Any, now_ns: int) -> None:
         for order in orders:
             self._missing_ns.setdefault(order.order_id, now_ns - 1)
         await look(self, orders, now_ns)
@@ -133,16 +135,17 @@ def missing_at_once(look: Any) -> Any:
     return mutated
 
 
-def not_bought(disprove: Any) -> Any:
-    def mutated(self: Desk, order: Any, candidates: Any) -> Any:
-        return self.conclude(disprove(self, order, candidates), NotFound())
+def not_bought(move: Any) -> Any:
+    def mutated(self: OrderRegistry, order: Any, event: Any) -> Any:
+        moved = move(self, order, event)
+        return self.move(moved, NotFound()) if isinstance(event, Disproved) else moved
 
     return mutated
 
 
-def without_candidates(disprove: Any) -> Any:
-    def mutated(self: Desk, order: Any, _candidates: Any) -> Any:
-        return disprove(self, order, ())
+def without_candidates(move: Any) -> Any:
+    def mutated(self: OrderRegistry, order: Any, event: Any) -> Any:
+        return move(self, order, Disproved() if isinstance(event, Disproved) else event)
 
     return mutated
 

@@ -9,22 +9,26 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from derivfleet.connection.connection import AnswerLostError
 from derivfleet.deriv.errors import Outcome
-from derivfleet.gateway.core.orders.denials import LeaseLostError
+from derivfleet.deriv.vocabulary import Call
+from derivfleet.gateway.core.orders.denials import DeniedError, LeaseLost
 from derivfleet.gateway.core.orders.operations import Lost, Sent
 from derivfleet.gateway.core.orders.order import Doubt
 from derivfleet.gateway.core.orders.transitions import Confirmed, advance
 from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.upstream.connection import AnswerLostError
+from derivfleet.gateway.orders.checks import Asked, DoubtCheck, Opening
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from derivfleet.gateway.core.leases import Leases
+    from derivfleet.connection.connection import Connection
+    from derivfleet.gateway.core.leases.leases import Leases
     from derivfleet.gateway.journal.feed import Feed
-    from derivfleet.gateway.orders.purchases import Desk
-    from derivfleet.gateway.upstream.connection import Connection
-    from derivfleet.gateway.upstream.line import Standing
+    from derivfleet.gateway.orders.account_orders import AccountOrders
+    from derivfleet.gateway.orders.purchases import Purchases
+    from derivfleet.gateway.orders.registry import OrderRegistry
+    from derivfleet.gateway.upstream.streams import StandingStream
 
 
 # What is written down
@@ -72,16 +76,17 @@ def by_nobody(advance_: Any) -> Any:
 
 
 def lost_anew(recover: Any) -> Any:
-    def mutated(self: Desk) -> None:
+    def mutated(self: AccountOrders) -> None:
         recover(self)
-        for order_id, order in self.unknown.items():
-            self.unknown[order_id] = self.open[order_id] = replace(order, lost_time_ns=self._clock.now_ns())
+        for order_id, order in self.registry.unknown.items():
+            again = replace(order, lost_time_ns=self.client.clock.now_ns())
+            self.registry.unknown[order_id] = self.registry.open[order_id] = again
 
     return mutated
 
 
 def written_or_not(move: Any) -> Any:
-    def mutated(self: Desk, order: Any, event: Any) -> Any:
+    def mutated(self: OrderRegistry, order: Any, event: Any) -> Any:
         try:
             return move(self, order, event)
         except JournalError:
@@ -96,26 +101,31 @@ def written_or_not(move: Any) -> Any:
 # What is told
 
 
+# What is told
+
+
 def to_the_holder(buy: Any) -> Any:
-    async def mutated(self: Desk, bot: str, order_id: str, terms: Any, *rest: Any) -> Any:
+    async def mutated(self: Purchases, bot: str, order_id: str, terms: Any, *rest: Any) -> Any:
         has_lease: Callable[[], bool] = rest[-1]
-        if self.find(order_id) is not None and not has_lease():
-            raise LeaseLostError(order_id, terms.symbol)
+        if self._registry.find(order_id) is not None and not has_lease():
+            raise DeniedError(LeaseLost(terms.symbol))
         return await buy(self, bot, order_id, terms, *rest)
 
     return mutated
 
 
 def after_its_own_doubt(buy: Any) -> Any:
-    async def mutated(self: Desk, bot: str, order_id: str, terms: Any, *rest: Any) -> Any:
-        self._check_doubts(order_id, bot, terms)
+    async def mutated(self: Purchases, bot: str, order_id: str, terms: Any, *rest: Any) -> Any:
+        denial = DoubtCheck(self._registry).taken(Asked(order_id, bot, Call.BUY, 0, Opening(terms, rest[-1])))
+        if denial is not None:
+            raise DeniedError(denial)
         return await buy(self, bot, order_id, terms, *rest)
 
     return mutated
 
 
 def as_before(buy: Any) -> Any:
-    async def mutated(self: Desk, bot: str, order_id: str, *rest: Any) -> Any:
+    async def mutated(self: Purchases, bot: str, order_id: str, *rest: Any) -> Any:
         told: dict[str, Any] = vars(self).setdefault("told", {})
         answer = await buy(self, bot, order_id, *rest)
         return told.setdefault(order_id, answer)
@@ -194,7 +204,7 @@ def always_whole(statement: Any) -> Any:
 
 
 def opened_once(open_: Any) -> Any:
-    async def mutated(self: Standing) -> None:
+    async def mutated(self: StandingStream) -> None:
         if self._opened is not None:
             await asyncio.Event().wait()
         await open_(self)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.orders.exit import ExitState, exit_of
 from derivfleet.gateway.core.orders.order import FINAL, Attribution, Doubt, State
-from tests.sim.beside import STRANGER
+from tests.sim.beside import FOREIGN
 
 if TYPE_CHECKING:
     from derivfleet.gateway.core.orders.exit import Exit
     from derivfleet.gateway.core.orders.order import Order
-    from derivfleet.gateway.orders.purchases import Desk
+    from derivfleet.gateway.orders.registry import OrderRegistry
     from tests.sim.plan import OrderPlan
     from tests.sim.world import World
 
@@ -146,13 +146,14 @@ class Watch:
             pass
         elif order.attribution in (Attribution.RECEIPT, Attribution.RECORD) and not order.found_late:
             self._wrong("stolen", f"{what}, by its {order.attribution}")
-        elif owner == STRANGER or self._world.orders[owner].state is State.SENT:
+        elif owner == FOREIGN or self._world.orders[owner].state is State.SENT:
             self._wrong("stolen", f"{what}, who has not lost it")
         since_s, until_s = order.sent_time_ns // 10**9 - APART_S, order.lost_time_ns // 10**9 + APART_S
         if order.lost_time_ns and not since_s <= order.purchase_epoch_s <= until_s:
             self._wrong("stolen", f"{what}, at another time")
-        if order.attribution in (Attribution.RECORD, Attribution.INFERRED) and self._world.stranger.is_near(order):
-            self._wrong("stolen", f"{what}, by its {order.attribution}, though a stranger buys that as well")
+        is_matched = order.attribution in (Attribution.RECORD, Attribution.INFERRED)
+        if is_matched and self._world.foreign_trader.is_near(order):
+            self._wrong("stolen", f"{what}, by its {order.attribution}, though a foreign trade is like it")
         if order.found_late and self._world.plan.lag_s < LAG_S:
             self._wrong("believed_early", f"{name} was taken for not bought, though the statement told soon")
 
@@ -170,10 +171,10 @@ class Watch:
         if now is not None and now.state is not told.state and not is_news:
             self._wrong("two_answers", f"{told.exit_id} of {order_id} is {now.state}, and is told to be {told.state}")
 
-    def recovered(self, desk: Desk) -> None:
+    def recovered(self, registry: OrderRegistry) -> None:
         """A gateway has taken up what the journal holds: it knows of each open order what was known before."""
         for order in self._world.orders.values():
-            found = None if order.state in FINAL else desk.find(order.order_id)
+            found = None if order.state in FINAL else registry.find(order.order_id)
             if found is not None and order.state is State.UNKNOWN and order.doubt is not Doubt.NO_CONTRACT:
                 self._world.duties.lost(order)
             if order.state not in FINAL and (found is None or _known(found) != _known(order)):

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from websockets.exceptions import ConnectionClosedError
 
+from derivfleet.connection.connection import AnswerLostError, CallRefusedError, Connection
+from derivfleet.connection.login import AccountFacts, CredentialError, LoginError
 from derivfleet.deriv import requests
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.vocabulary import Call, Dialect
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError, Connection
-from derivfleet.gateway.upstream.entrance import AccountFacts, CredentialError, EntryError
 from derivfleet.simulator.core.effects import Close, Freeze, Send
 from tests.sim.plan import HOLLOW, SEVERED, WRONG_RECEIPTS
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tests.sim.life import Life
     from tests.sim.world import World
 
-__all__ = ["ASKED_FOR", "EXIT", "LEASE", "MAY_BUY", "Door", "Network", "Wire"]
+__all__ = ["ASKED_FOR", "EXIT", "LEASE", "MAY_BUY", "Network", "SimulatedLogin", "Wire"]
 
 ASKED_FOR: ContextVar[str] = ContextVar("asked_for", default="")
 """Whose order a task works on: every frame that it sends can be told by it, whatever the gateway believes."""
@@ -276,10 +276,10 @@ def _hollow(effect: Effect, number: int) -> Effect:
     return replace(effect, text=json.dumps(frame))
 
 
-class Door:
+class SimulatedLogin:
     """The way in: as the options API's, without HTTP."""
 
-    entry_calls = (Call.BALANCE,)
+    login_calls = (Call.BALANCE,)
 
     def __init__(self, life: Life, network: Network, clock: Clock) -> None:
         self.codec = dialect(Dialect.OPTIONS)
@@ -287,7 +287,7 @@ class Door:
         self._network = network
         self._clock = clock
 
-    async def enter(self, name: str) -> tuple[Connection, AccountFacts]:
+    async def connect(self, name: str) -> tuple[Connection, AccountFacts]:
         exchange = self._network.exchange
         await self._clock.sleep(0.05)
         if exchange.faults.on_login():
@@ -297,18 +297,18 @@ class Door:
         if exchange.faults.on_handshake():
             self._life.world.hit_all("refuse_handshake")
             self._life.world.records.refused()
-            raise EntryError("the WebSocket handshake was refused: 401")
+            raise LoginError("the WebSocket handshake was refused: 401")
         account = exchange.options_account
         if not exchange.has_room(account.loginid):  # silent sockets count for two minutes
             self._life.world.records.refused()
-            raise EntryError("the WebSocket handshake was refused: 429")
+            raise LoginError("the WebSocket handshake was refused: 429")
         wire = self._network.open(self._life)
         connection = Connection(name, cast("ClientConnection", wire), self.codec, self._clock)
         try:
             balance = self.codec.decode_balance(await connection.call(requests.Balance(balance=1), 30.0))
         except (AnswerLostError, CallRefusedError) as error:
             await connection.close()
-            raise EntryError(f"the first call failed: {error}") from None
+            raise LoginError(f"the first call failed: {error}") from None
         return connection, AccountFacts(balance.loginid, balance.currency, balance.balance, is_demo=True)
 
     async def close(self) -> None:

@@ -29,8 +29,8 @@ from derivfleet.bot.core.trades import (
     Refusal,
     Wait,
 )
+from derivfleet.deriv.categories.digits import DIGITOVER
 from derivfleet.deriv.ticks import Tick
-from derivfleet.deriv.vocabulary import ContractType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ def ns(epoch_s: float) -> int:
 
 def always(ticks: Sequence[Tick]) -> Decision | None:
     """Trades as soon as it has seen enough."""
-    return Decision(ContractType.DIGITOVER, 1, "4") if len(ticks) == LEAST_TICKS else None
+    return Decision(DIGITOVER, 1, "4") if len(ticks) == LEAST_TICKS else None
 
 
 def new_trader(symbols: tuple[str, ...] = ("R_100",), pause_ticks: int = 0) -> Trader:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway.core.orders.circuit_breaker import BreakerState, Passage
+from derivfleet.gateway.core.orders.denials import DerivSick
 from derivfleet.gateway.core.orders.exit import ExitKind, ExitTerms
 from derivfleet.gateway.core.orders.order import Order, State
 
@@ -21,7 +22,7 @@ Frame = dict[str, Any]
 
 
 def breaker_state(account: Account) -> BreakerState:
-    return account.desk.fuse.breaker.state
+    return account.orders.circuit_breaker.breaker.state
 
 
 async def bought(account: Account, order_id: str) -> Order:
@@ -42,11 +43,12 @@ async def test_orders_are_denied_at_once_and_told_when_to_come_back(opened: Open
     async with opened() as account:
         await fall_sick(account)
         before = account.schedule.forecast("one", Call.BUY, account.clock.now_ns())
-        order, wait_ns = await account.buying("o1")
+        order, denial = await account.buying("o1")
         assert (order.state, order.error_code) == (State.DENIED, "DERIV_SICK")
         assert order.error_message.startswith("Deriv is sick: 5 of 5 orders in 30 s had no answer that says")
         assert "the last one InternalServerError; an order is let through again in 1." in order.error_message
-        assert 10**9 <= wait_ns <= 2 * 10**9
+        assert isinstance(denial, DerivSick)
+        assert 10**9 <= denial.wait_ns <= 2 * 10**9
         assert len(account.deriv.calls("buy")) == 5
         assert account.schedule.forecast("one", Call.BUY, account.clock.now_ns()) == before, "no turn was spent"
 
@@ -58,7 +60,7 @@ async def test_positions_are_closed_all_the_same(opened: Opened) -> None:
         body = {"sold_for": 1, "transaction_id": 5, "contract_id": held.contract_id, "balance_after": 1}
         account.deriv.on["sell"] = lambda socket, frame: account.deriv.reply(socket, frame, "sell", body)
         sale, deadline_ns = ExitTerms(ExitKind.SELL), account.clock.now_ns() + 10**9
-        sold, _ = await account.desk.exits.carry_out(held, "", sale, deadline_ns, "")
+        sold, _ = await account.orders.exits.carry_out(held, "", sale, deadline_ns, "")
         assert sold.state is State.SETTLED
 
 
@@ -97,7 +99,7 @@ async def test_orders_that_wait_when_deriv_falls_sick_are_not_sent(opened: Opene
         waiting = account.buying("waiting")
         await account.clock.settle()
         assert account.state("waiting") == State.INTENDED
-        breaker, now_ns = account.desk.fuse.breaker, account.clock.now_ns()
+        breaker, now_ns = account.orders.circuit_breaker.breaker, account.clock.now_ns()
         for _ in range(5):
             passage = breaker.enter(now_ns)
             assert isinstance(passage, Passage)
@@ -126,14 +128,14 @@ async def test_an_order_that_finds_no_socket_is_no_trial(opened: Opened) -> None
         await fall_sick(account)
         await account.clock.advance(2)
         del account.deriv.on["buy"]
-        account.deriv.refuses_entry = OSError("not now")
+        account.deriv.refuses_login = OSError("not now")
         for socket in account.deriv.sockets:
             socket.abort()
         trial = account.buying("trial", deadline_s=1)
         await account.clock.advance(1.1)
         assert (await trial)[0].error_code == "NOT_CONNECTED"
         assert breaker_state(account) is BreakerState.OPEN
-        account.deriv.refuses_entry = None
+        account.deriv.refuses_login = None
         await account.clock.advance(10)
         assert (await bought(account, "next")).state is State.CONFIRMED
         assert breaker_state(account) is BreakerState.CLOSED

@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from derivfleet.deriv.vocabulary import Call
-from derivfleet.gateway.core.orders.denials import DeskClosedError, DifferentOrderError, ExitRefusedError
+from derivfleet.gateway.core.orders.denials import DeniedError, LimitReached
 from derivfleet.gateway.core.orders.exit import Ending, Exit, ExitKind, ExitState, ExitTerms
 from derivfleet.gateway.core.orders.order import Order, OrderTerms, State
 from derivfleet.gateway.core.orders.transitions import Settled
-from derivfleet.gateway.journal.feed import Feed
-from derivfleet.gateway.orders.purchases import Desk
-from derivfleet.gateway.reconciling.reconciler import Reconciler
-from derivfleet.gateway.upstream.line import TurnRefusedError
+from derivfleet.gateway.orders.account_orders import AccountOrders
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -44,7 +41,7 @@ class Position:
 
     @property
     def order(self) -> Order:
-        order = self.account.desk.find("o1")
+        order = self.account.orders.registry.find("o1")
         assert order is not None
         return order
 
@@ -84,7 +81,7 @@ class Position:
         self, exit_id: str = "", terms: ExitTerms = SALE, deadline_s: float = 30
     ) -> asyncio.Task[tuple[Order, Exit]]:
         deadline_ns = self.account.clock.now_ns() + round(deadline_s * 1e9)
-        return asyncio.ensure_future(self.account.desk.exits.carry_out(self.order, exit_id, terms, deadline_ns, ""))
+        return asyncio.ensure_future(self.account.orders.exits.carry_out(self.order, exit_id, terms, deadline_ns, ""))
 
     def lose(self, *, done: bool) -> None:
         """Let the next sale's socket die instead of the answer."""
@@ -109,8 +106,8 @@ def held(opened: Opened) -> Callable[[], AbstractAsyncContextManager[Position]]:
     async def make() -> AsyncGenerator[Position, None]:
         async with opened() as account:
             deadline_ns = account.clock.now_ns() + 10**10
-            await account.desk.buy("one", "o1", TIMED, deadline_ns, "", lambda: True)
-            reconciler = Reconciler(account.desk)
+            await account.orders.purchases.buy("one", "o1", TIMED, deadline_ns, "", lambda: True)
+            reconciler = account.orders.reconciler()
             yield Position(account)
             await reconciler.stop()
 
@@ -135,7 +132,7 @@ async def test_a_sale_is_written_down_before_its_frame_leaves_and_settles_the_or
         # The same id, the same answer, also when nothing is open any more.
         assert await position.exiting("mine") == (order, done)
         assert position.frames == 1
-        with pytest.raises(ExitRefusedError, match="not open"):
+        with pytest.raises(DeniedError, match="not open"):
             await position.exiting("other")
 
 
@@ -145,9 +142,9 @@ async def test_many_askers_sell_once(held: Held) -> None:
         position.account.deriv.on["sell"] = lambda socket, frame: waiting.append((socket, frame))
         tasks = [position.exiting(name) for name in ("", "", "sell-1", "")]
         await position.account.clock.settle()
-        with pytest.raises(ExitRefusedError, match="wait until it is decided"):
+        with pytest.raises(DeniedError, match="wait until it is decided"):
             await position.exiting("another")
-        with pytest.raises(DifferentOrderError, match="min_price"):
+        with pytest.raises(DeniedError, match="min_price"):
             await position.exiting("sell-1", ExitTerms(ExitKind.SELL, Decimal(12)))
         position.sell(*waiting[0])
         answers = await asyncio.gather(*tasks)
@@ -162,7 +159,7 @@ async def test_a_lost_answer_is_unknown_until_the_contract_itself_tells(held: He
         position.lose(done=done)
         order, one = await position.exiting("mine")
         assert (order.state, one.state, one.error_code) == (State.CONFIRMED, ExitState.UNKNOWN, "ConnectionClosed")
-        with pytest.raises(ExitRefusedError, match="wait until it is decided"):
+        with pytest.raises(DeniedError, match="wait until it is decided"):
             await position.exiting("again")
         assert (await position.exiting("mine"))[1].state is ExitState.UNKNOWN
         assert position.frames == 1
@@ -259,7 +256,7 @@ async def test_news_of_the_sale_may_overtake_its_receipt(held: Held) -> None:
 
         def sell(socket: Socket, frame: Frame) -> None:
             now_s = int(position.account.clock.now_s())
-            position.account.desk.settle(position.order.contract_id, Settled(Decimal("12.50"), now_s))
+            position.account.orders.settlements.settle(position.order.contract_id, Settled(Decimal("12.50"), now_s))
             position.sell(socket, frame)
 
         position.account.deriv.on["sell"] = sell
@@ -275,14 +272,14 @@ async def test_a_restart_makes_a_sent_exit_unknown_and_never_sends_it_again(held
         selling = position.exiting("mine")
         await account.clock.settle()
         assert position.exit.state is ExitState.SENT
-        desk = Desk(account.line, Feed(account.journal), account.telemetry, "USD")
-        desk.recover()
-        (one,) = desk.open["o1"].exits
+        orders = AccountOrders(account.client, account.journal, account.telemetry, "USD")
+        orders.recover()
+        (one,) = orders.registry.open["o1"].exits
         assert (one.state, one.error_code) == (ExitState.UNKNOWN, "ABANDONED")
         position.sold, position.is_sold_by = True, "sold"
-        reconciler = Reconciler(desk)
+        reconciler = orders.reconciler()
         await account.clock.advance(1)
-        found = desk.find("o1")
+        found = orders.registry.find("o1")
         assert found is not None
         assert (found.state, found.exits[-1].state) == (State.SETTLED, ExitState.DONE)
         assert position.frames == 1
@@ -298,12 +295,13 @@ async def test_what_cannot_be_sent_in_time_is_not_written_down(held: Held) -> No
             ticket = account.schedule.ask("one", Call.SELL, now_ns, now_ns)
             account.schedule.dispatch(now_ns)
             account.schedule.landed(ticket, now_ns)  # pyright: ignore[reportArgumentType] - there was room
-        written = account.desk.feed.last_position
-        with pytest.raises(TurnRefusedError):
+        written = account.feed.last_position
+        with pytest.raises(DeniedError) as caught:
             await position.exiting("mine", deadline_s=0)
-        assert account.desk.feed.last_position == written
-        await account.desk.drain(0.01)
-        with pytest.raises(DeskClosedError):
+        assert isinstance(caught.value.denial, LimitReached)
+        assert account.feed.last_position == written
+        await account.orders.drain(0.01)
+        with pytest.raises(DeniedError, match="the gateway is ending"):
             await position.exiting("mine")
 
 

@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from derivfleet.gateway.core.orders.order import Attribution, Doubt, OrderTerms, State
-from derivfleet.gateway.reconciling.reconciler import Reconciler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,12 +20,12 @@ PRICE = Decimal("0.35")
 
 async def test_a_purchase_that_the_stream_told_of_is_found_at_once(opened: Opened) -> None:
     async with opened() as account:
-        reconciler = Reconciler(account.desk)
+        reconciler = account.orders.reconciler()
         account.deriv.on["proposal_open_contract"] = account.shown()
         await account.lose("o1", bought=True)
         account.pushed(account.deriv.purchases[0])
         await account.clock.advance(0.6)
-        order = account.desk.find("o1")
+        order = account.orders.registry.find("o1")
         assert order is not None
         assert (order.state, order.attribution) == (State.CONFIRMED, Attribution.RECORD)
         assert account.deriv.calls("statement") == account.deriv.calls("portfolio") == []
@@ -35,7 +34,7 @@ async def test_a_purchase_that_the_stream_told_of_is_found_at_once(opened: Opene
 
 async def test_a_purchase_that_is_nobody_s_when_looked_at_is_told_though_no_list_can_be_read(opened: Opened) -> None:
     async with opened() as account:
-        reconciler = Reconciler(account.desk)
+        reconciler = account.orders.reconciler()
         for name in ("portfolio", "statement"):
             account.deriv.on[name] = lambda socket, frame: account.deriv.refuse(socket, frame, "RateLimit")
         account.deriv.on["proposal_open_contract"] = account.shown()
@@ -46,13 +45,13 @@ async def test_a_purchase_that_is_nobody_s_when_looked_at_is_told_though_no_list
         account.pushed(row)
         await account.clock.advance(8)
         assert account.state("o1") == State.UNKNOWN
-        assert [trade.contract_id for trade in account.desk.evidence.newest_foreign(2)] == [row["contract_id"]]
+        assert [trade.contract_id for trade in account.orders.evidence.newest_foreign(2)] == [row["contract_id"]]
         await reconciler.stop()
 
 
 async def test_open_contracts_are_read_before_the_statement(opened: Opened) -> None:
     async with opened() as account:
-        reconciler = Reconciler(account.desk)
+        reconciler = account.orders.reconciler()
         await account.lose("o1", bought=True)
         (row,) = account.deriv.purchases
         contract = {**row, "buy_price": str(-row["amount"]), "purchase_time": row["transaction_time"]}
@@ -67,7 +66,7 @@ async def test_open_contracts_are_read_before_the_statement(opened: Opened) -> N
 
 async def test_a_portfolio_that_cannot_be_read_keeps_no_statement_from_being_read(opened: Opened) -> None:
     async with opened() as account:
-        reconciler = Reconciler(account.desk)
+        reconciler = account.orders.reconciler()
         account.deriv.on["portfolio"] = lambda socket, frame: account.deriv.refuse(socket, frame, "InternalServerError")
         await account.lose("o1", bought=True)
         await account.clock.advance(3)
@@ -77,7 +76,7 @@ async def test_a_portfolio_that_cannot_be_read_keeps_no_statement_from_being_rea
 
 async def test_one_read_serves_every_lost_order(opened: Opened) -> None:
     async with opened() as account:
-        reconciler = Reconciler(account.desk)
+        reconciler = account.orders.reconciler()
 
         def silently(_socket: Socket, frame: Frame) -> None:
             account.deriv.bought(frame)
@@ -93,31 +92,31 @@ async def test_one_read_serves_every_lost_order(opened: Opened) -> None:
         await account.clock.advance(4)
         assert (len(account.deriv.calls("portfolio")), len(account.deriv.calls("statement"))) == (1, 1)
         assert {account.state(order.order_id) for order in orders} == {State.CONFIRMED}
-        contracts = [account.desk.open[order.order_id].contract_id for order in orders]
+        contracts = [account.orders.registry.open[order.order_id].contract_id for order in orders]
         assert sorted(contracts) == sorted(row["contract_id"] for row in account.deriv.purchases)
-        assert {account.desk.open[order.order_id].attribution for order in orders} == {Attribution.INFERRED}
+        assert {account.orders.registry.open[order.order_id].attribution for order in orders} == {Attribution.INFERRED}
         await reconciler.stop()
 
 
 async def test_trades_that_are_not_the_fleet_s_are_noticed_and_stop_blind_matching(opened: Opened) -> None:
     async with opened() as account:
-        reconciler = Reconciler(account.desk)
+        reconciler = account.orders.reconciler()
         foreign = {"contract_id": 777, "transaction_id": 778, "amount": "-0.35"}
         row = {**foreign, "transaction_time": int(account.clock.now_s())}
         account.pushed(row)
         await account.clock.advance(4)
-        assert account.desk.evidence.foreign_count == 0
+        assert account.orders.evidence.foreign_count == 0
         await account.clock.advance(2)
-        assert account.desk.evidence.foreign_count == 1
-        (trade,) = account.desk.evidence.newest_foreign(5)
+        assert account.orders.evidence.foreign_count == 1
+        (trade,) = account.orders.evidence.newest_foreign(5)
         assert (trade.contract_id, trade.symbol, trade.price) == (777, "1HZ100V", PRICE)
         account.pushed(row, action="sell", amount="0.68")
-        assert account.desk.evidence.foreign_count == 1
+        assert account.orders.evidence.foreign_count == 1
         await account.lose("o1", bought=True)
         (own,) = account.deriv.purchases
         account.deriv.purchases.append({**own, "contract_id": 777})  # the list has no secrets
         await account.clock.advance(3)
-        order = account.desk.unknown["o1"]
+        order = account.orders.registry.unknown["o1"]
         assert order.doubt is Doubt.FOREIGN_TRADES
         assert [one.contract_id for one in order.candidates] == [own["contract_id"]]
         # What looks otherwise is matched as ever.
@@ -129,7 +128,7 @@ async def test_trades_that_are_not_the_fleet_s_are_noticed_and_stop_blind_matchi
 
         account.deriv.on["buy"] = dying
         deadline_ns = account.clock.now_ns() + 10**9
-        await account.desk.buy("two", "o2", other, deadline_ns, "", lambda: True)
+        await account.orders.purchases.buy("two", "o2", other, deadline_ns, "", lambda: True)
         await account.clock.advance(3)
         assert account.state("o2") == State.CONFIRMED
         await reconciler.stop()
@@ -140,32 +139,32 @@ async def test_a_foreign_contract_that_is_over_at_once_is_told_with_what_was_bou
         row = {"contract_id": 777, "transaction_id": 778, "amount": "-0.35", "transaction_time": 1_795_161_600}
         account.pushed(row)
         account.pushed(row, action="sell", amount="0.68")
-        (trade,) = account.desk.evidence.newest_foreign(5)
+        (trade,) = account.orders.evidence.newest_foreign(5)
         assert (trade.contract_id, trade.symbol, trade.price) == (777, "1HZ100V", PRICE)
         # One whose purchase nobody heard of is told too.
         account.pushed({**row, "contract_id": 778}, action="sell", amount="0.68")
-        assert account.desk.evidence.newest_foreign(1)[0].price is None
-        assert account.desk.evidence.foreign_count == 2
+        assert account.orders.evidence.newest_foreign(1)[0].price is None
+        assert account.orders.evidence.foreign_count == 2
 
 
 async def test_where_rows_name_their_app_only_the_own_ones_count(opened: Opened) -> None:
     async with opened() as account:
-        account.desk.evidence.own_app_id = 12345
-        reconciler = Reconciler(account.desk)
+        account.orders.evidence.own_app_id = 12345
+        reconciler = account.orders.reconciler()
         await account.lose("o1", bought=True)
         (row,) = account.deriv.purchases
         account.deriv.purchases = [{**row, "contract_id": 777, "app_id": 999}, {**row, "app_id": 12345}]
         await account.clock.advance(3)
-        order = account.desk.find("o1")
+        order = account.orders.registry.find("o1")
         assert order is not None
         assert (order.state, order.contract_id) == (State.CONFIRMED, row["contract_id"])
-        assert account.desk.evidence.foreign_count == 1
+        assert account.orders.evidence.foreign_count == 1
         await reconciler.stop()
 
 
 async def test_own_purchases_are_never_taken_for_somebody_else_s(opened: Opened) -> None:
     async with opened() as account:
-        reconciler = Reconciler(account.desk)
+        reconciler = account.orders.reconciler()
         account.deriv.on["proposal_open_contract"] = account.sold()
 
         def buy(socket: Socket, frame: Frame) -> None:
@@ -180,13 +179,13 @@ async def test_own_purchases_are_never_taken_for_somebody_else_s(opened: Opened)
         account.pushed(account.deriv.purchases[0])  # once more, when it is settled
         await account.clock.advance(30)
         assert account.state("o1") == State.SETTLED
-        assert account.desk.evidence.foreign_count == 0
+        assert account.orders.evidence.foreign_count == 0
         await reconciler.stop()
 
 
 async def test_what_loses_its_answer_while_a_list_is_read_is_nobody_else_s(opened: Opened) -> None:
     async with opened() as account:
-        reconciler = Reconciler(account.desk)
+        reconciler = account.orders.reconciler()
         asked: list[tuple[Socket, Frame]] = []
         account.deriv.on["portfolio"] = lambda socket, frame: asked.append((socket, frame))
         await account.lose("o1", bought=False)
@@ -206,8 +205,8 @@ async def test_what_loses_its_answer_while_a_list_is_read_is_nobody_else_s(opene
         contract = {**row, "buy_price": str(-row["amount"]), "purchase_time": row["transaction_time"]}
         account.deriv.reply(socket, frame, "portfolio", {"contracts": [contract]})
         await account.clock.advance(0.4)
-        assert account.desk.evidence.foreign_count == 0
-        order = account.desk.find("o2")
+        assert account.orders.evidence.foreign_count == 0
+        order = account.orders.registry.find("o2")
         assert order is not None
         assert (order.state, order.attribution) == (State.CONFIRMED, Attribution.RECORD)
         assert account.deriv.calls("statement") == []
@@ -216,7 +215,7 @@ async def test_what_loses_its_answer_while_a_list_is_read_is_nobody_else_s(opene
 
 async def test_a_contract_that_has_its_order_is_nobody_else_s(opened: Opened) -> None:
     async with opened() as account:
-        reconciler = Reconciler(account.desk)
+        reconciler = account.orders.reconciler()
         account.deriv.on["proposal_open_contract"] = account.sold()
         await account.buying("o1")
         await account.lose("o2", bought=False)
@@ -225,13 +224,13 @@ async def test_a_contract_that_has_its_order_is_nobody_else_s(opened: Opened) ->
         assert [account.state(name) for name in ("o1", "o2")] == [State.SETTLED, State.UNKNOWN]
         await account.clock.advance(5)
         assert account.state("o2") == State.NOT_FOUND
-        assert account.desk.evidence.foreign_count == 0
+        assert account.orders.evidence.foreign_count == 0
         await reconciler.stop()
 
 
 async def test_many_sightings_are_left_to_a_list_that_serves_them_all(opened: Opened) -> None:
     async with opened() as account:
-        reconciler = Reconciler(account.desk)
+        reconciler = account.orders.reconciler()
         account.deriv.on["proposal_open_contract"] = lambda socket, frame: account.deriv.refuse(
             socket, frame, "ContractNotFound"
         )

@@ -32,11 +32,11 @@ OUTCOMES: Mapping[str, Callable[[BotTally], int]] = {
 
 def gauges(rooms: Collection[AccountRoom], journal: Journal, now_ns: int) -> Iterator[Metric]:
     """All of them. Counts of orders go on over restarts, those of calls begin anew."""
-    calls = {(room.key, *key): count for room in rooms for key, count in room.line.outcomes.items()}
+    calls = {(room.key, *key): count for room in rooms for key, count in room.client.outcomes.items()}
     yield counter("deriv_calls", "Calls to Deriv by what came of them", ("account", "call", "outcome"), calls)
-    refused = {(room.key, call): count for room in rooms for call, count in room.line.refused.items()}
+    refused = {(room.key, call): count for room in rooms for call, count in room.client.refused.items()}
     yield counter("calls_refused", "Calls not made: no turn before their deadline", ("account", "call"), refused)
-    rate = {(room.key,): room.line.rejected_by_deriv for room in rooms}
+    rate = {(room.key,): room.client.rejected_by_deriv for room in rooms}
     yield counter("rate_refusals", "Calls that Deriv refused for their rate", ("account",), rate)
     yield from _of_quota(rooms, now_ns)
     yield from _of_orders(rooms)
@@ -56,7 +56,7 @@ def _of_quota(rooms: Collection[AccountRoom], now_ns: int) -> Iterator[Metric]:
 
 
 def _of_orders(rooms: Collection[AccountRoom]) -> Iterator[Metric]:
-    tallies = {(room.key, bot): room.desk.tallies.of(bot) for room in rooms for bot in sorted(room.bots)}
+    tallies = {(room.key, bot): room.orders.tallies.of(bot) for room in rooms for bot in sorted(room.bots)}
     orders = {(*key, name): of(tally) for key, tally in tallies.items() for name, of in OUTCOMES.items()}
     yield counter("orders", "Orders by what came of them", ("account", "bot", "outcome"), orders)
     confirmed = {key: tally.confirmed for key, tally in tallies.items()}
@@ -67,23 +67,23 @@ def _of_orders(rooms: Collection[AccountRoom]) -> Iterator[Metric]:
     yield gauge("orders_found_late", "Orders taken for not bought that were", ("account", "bot"), late)
     doubtful = {key: tally.doubtful for key, tally in tallies.items()}
     yield gauge("orders_doubtful", "Orders that a person has to decide about", ("account", "bot"), doubtful)
-    counts = {room.key: Counter(order.state for order in room.desk.open.values()) for room in rooms}
+    counts = {room.key: Counter(order.state for order in room.orders.registry.open.values()) for room in rooms}
     # A state without orders has a row too, or nobody could tell none from absent.
     states = [state for state in State if state not in FINAL]
     standing = {(key, str(state)): count[state] for key, count in counts.items() for state in states}
     yield gauge("orders_open", "Orders that are not over, by their state", ("account", "state"), standing)
-    foreign = {(room.key,): room.desk.evidence.foreign_count for room in rooms}
+    foreign = {(room.key,): room.orders.evidence.foreign_count for room in rooms}
     yield gauge("foreign_trades", "Trades on the account that are not the fleet's", ("account",), foreign)
 
 
 def _of_sockets(rooms: Collection[AccountRoom]) -> Iterator[Metric]:
-    seats = {(room.key, str(role)): seat for room in rooms for role, seat in room.pool.seats.items()}
+    slots = {(room.key, str(role)): slot for room in rooms for role, slot in room.pool.slots.items()}
     labels = ("account", "role")
-    up = {key: seat.usable is not None for key, seat in seats.items()}
+    up = {key: slot.usable is not None for key, slot in slots.items()}
     yield gauge("socket_up", "1 while calls may be made on a socket to Deriv", labels, up)
-    ping_s = {key: seat.ping_ms / 1e3 for key, seat in seats.items()}
+    ping_s = {key: slot.ping_ms / 1e3 for key, slot in slots.items()}
     yield gauge("socket_ping_seconds", "How long Deriv's last answer to a ping took", labels, ping_s)
-    again = {key: seat.reconnects for key, seat in seats.items()}
+    again = {key: slot.reconnects for key, slot in slots.items()}
     yield counter("socket_reconnects", "Sockets that had to be replaced", labels, again)
     closed = {(room.key,): room.breaker.state is not BreakerState.OPEN for room in rooms}
     yield gauge("orders_allowed", "0 while Deriv is too sick for new orders", ("account",), closed)

@@ -11,7 +11,7 @@ from derivfleet.gateway.core.orders.order import State
 if TYPE_CHECKING:
     from derivfleet.gateway.core.orders.order import Order
 
-__all__ = ["told"]
+__all__ = ["log_order"]
 
 _log = structlog.get_logger()
 _LEVELS = {
@@ -24,7 +24,7 @@ _LEVELS = {
 }
 
 
-def told(order: Order) -> None:
+def log_order(before: Order | None, order: Order) -> None:
     """Log an order's newest state."""
     getattr(_log, _LEVELS.get(order.state, "info"))(
         f"order {order.state}",
@@ -38,3 +38,5 @@ def told(order: Order) -> None:
         doubt=order.doubt or None,
         exits={one.exit_id: str(one.state) for one in order.exits} or None,
     )
+    if order.found_late and not (before is not None and before.found_late):
+        _log.error("an order taken for not bought was bought after all", order_id=order.order_id, bot=order.bot)

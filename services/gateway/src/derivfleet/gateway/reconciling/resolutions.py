@@ -4,46 +4,48 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from derivfleet.deriv import requests
-from derivfleet.gateway.core.orders.denials import ResolveRefusedError
+from derivfleet.gateway.core.orders.denials import (
+    ContractDiffers,
+    ContractTaken,
+    ContractUnknown,
+    DeniedError,
+    OrderNotOpen,
+)
 from derivfleet.gateway.core.orders.order import Attribution, Order, State
 from derivfleet.gateway.core.orders.transitions import Confirmed, NotFound
 from derivfleet.gateway.core.reconcile.lost_orders import differing_term
-from derivfleet.gateway.core.schedule import GATEWAY
-from derivfleet.gateway.reconciling import records as lists
+from derivfleet.gateway.reconciling import records
 
 if TYPE_CHECKING:
-    from derivfleet.gateway.orders.purchases import Desk
+    from derivfleet.gateway.orders.registry import OrderRegistry
+    from derivfleet.gateway.upstream.client import AccountClient
 
 __all__ = ["resolve"]
 
 OPEN_TO_JUDGEMENT = frozenset({State.UNKNOWN, State.NOT_FOUND})
 
 
-async def resolve(desk: Desk, order: Order, contract_id: int, by: str) -> Order:
+async def resolve(client: AccountClient, registry: OrderRegistry, order: Order, contract_id: int, by: str) -> Order:
     """Tie an order to a contract, or to none (0), because the operator ``by`` says so.
 
-    Raises ResolveRefusedError if that cannot be, CallRefusedError, AnswerLostError or TurnRefusedError if the contract
+    Raises DeniedError if that cannot be, CallRefusedError or AnswerLostError if the contract
     could not be read, MalformedAnswer if nobody can read it, JournalError.
     """
     _check_open(order)
     if not contract_id:
-        return desk.conclude(order, NotFound(by))
-    request = requests.ProposalOpenContract(proposal_open_contract=1, contract_id=contract_id)
-    codec = desk.line.pool.entrance.codec
-    contract = codec.decode_contract(await desk.line.call(GATEWAY, request))
-    purchase = None if contract is None else lists.of_contract(contract)
+        return registry.move(order, NotFound(by))
+    contract = await records.contract(client, client.pool.login.codec, contract_id)
+    purchase = None if contract is None else records.of_contract(contract)
     if contract is None or purchase is None:
-        raise ResolveRefusedError("CONTRACT_UNKNOWN", f"Deriv shows no contract {contract_id} of a known kind")
+        raise DeniedError(ContractUnknown(contract_id))
     # The read took time.
-    order = desk.find(order.order_id) or order
+    order = registry.find(order.order_id) or order
     _check_open(order)
-    if desk.feed.journal.claimed(order.account, [contract_id]):
-        raise ResolveRefusedError("CONTRACT_TAKEN", f"contract {contract_id} belongs to another order", "contract_id")
+    if registry.claimed([contract_id]):
+        raise DeniedError(ContractTaken(contract_id, field="contract_id"))
     field = differing_term(order, purchase)
     if field is not None:
-        message = f"contract {contract_id} is not what order {order.order_id} was to buy: another {field}"
-        raise ResolveRefusedError("CONTRACT_DIFFERS", message, field)
+        raise DeniedError(ContractDiffers(contract_id, order.order_id, field=field))
     receipt = Confirmed(
         contract_id,
         purchase.transaction_id,
@@ -53,12 +55,11 @@ async def resolve(desk: Desk, order: Order, contract_id: int, by: str) -> Order:
         Attribution.OPERATOR,
         by,
     )
-    order = desk.confirm(order, receipt)
-    desk.on_contract(order, contract)
-    return desk.find(order.order_id) or order
+    order = registry.confirm(order, receipt)
+    registry.on_contract(order.contract_id, contract)
+    return registry.find(order.order_id) or order
 
 
 def _check_open(order: Order) -> None:
     if order.state not in OPEN_TO_JUDGEMENT:
-        message = f"order {order.order_id} is {order.state}: there is nothing to resolve"
-        raise ResolveRefusedError("ORDER_NOT_OPEN", message)
+        raise DeniedError(OrderNotOpen(order.order_id, order.state, "there is nothing to resolve"))

@@ -11,9 +11,8 @@ import grpc
 from derivfleet.common.rpc.identity import caller
 from derivfleet.common.rpc.status import ProblemError, abort
 from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.rpc import errors as problems
-from derivfleet.gateway.rpc import messages, quota
-from derivfleet.gateway.rpc import resolve as resolutions
+from derivfleet.gateway.rpc import errors, messages, quota
+from derivfleet.gateway.rpc.resolve import resolve
 from derivfleet.v1 import control_pb2, control_pb2_grpc
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
                 request.account, request.bot, state or "", int(request.page_token or 0), request.limit or DEFAULT_PAGE
             )
         except JournalError as error:
-            await abort(context, problems.journal_not_read(error))
+            await abort(context, errors.journal_not_read(error))
         return control_pb2.ListOrdersResponse(
             orders=[messages.order_message(order) for order in orders], next_page_token=str(more) if more else ""
         )
@@ -87,7 +86,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         found = [
             order
             for room in self._rooms.values()
-            for order in (*room.desk.unknown.values(), *room.desk.watched.values())
+            for order in (*room.orders.registry.unknown.values(), *room.orders.registry.watched.values())
             if account in ("", room.key) and bot in ("", order.bot) and state in (None, order.state) and order.doubt
         ]
         return sorted(found, key=lambda order: -order.intended_time_ns)[:LARGEST_PAGE]
@@ -97,7 +96,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
     ) -> control_pb2.ResolveOrderResponse:
         await self._check_account(request.account, context)
         try:
-            order = await resolutions.resolve(self._rooms, request, caller())
+            order = await resolve(self._rooms, request, caller())
         except ProblemError as error:
             await abort(context, error.problem)
         return control_pb2.ResolveOrderResponse(order=messages.order_message(order))
@@ -123,7 +122,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
                     yield first
                     first = control_pb2.StreamOrderFeedResponse()
         except JournalError as error:
-            await abort(context, problems.journal_not_read(error))
+            await abort(context, errors.journal_not_read(error))
 
     async def _check_account(self, account: str, context: Context) -> None:
         if account and account not in self._rooms:
@@ -143,16 +142,16 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
             is_demo=facts is not None and facts.is_demo,
             connections=[
                 control_pb2.ConnectionStatus(
-                    role=seat.role,
-                    state=seat.state,
-                    since_time_ns=seat.since_time_ns,
-                    ping_ms=seat.ping_ms,
-                    reconnects=seat.reconnects,
-                    open_calls=0 if seat.connection is None else seat.connection.open_calls,
-                    streams=0 if seat.connection is None else seat.connection.stream_count,
-                    problem=seat.problem,
+                    role=slot.role,
+                    state=slot.state,
+                    since_time_ns=slot.since_time_ns,
+                    ping_ms=slot.ping_ms,
+                    reconnects=slot.reconnects,
+                    open_calls=0 if slot.connection is None else slot.connection.open_calls,
+                    streams=0 if slot.connection is None else slot.connection.stream_count,
+                    problem=slot.problem,
                 )
-                for seat in room.pool.seats.values()
+                for slot in room.pool.slots.values()
             ],
             windows=quota.window_messages(room.schedule, now_ns),
             shares=quota.share_messages(room.schedule, now_ns),
@@ -173,12 +172,12 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
                     open=tally.open,
                     last_seen_time_ns=tally.last_seen_time_ns,
                 )
-                for bot, tally in ((bot, room.desk.tallies.of(bot)) for bot in sorted(room.bots))
+                for bot, tally in ((bot, room.orders.tallies.of(bot)) for bot in sorted(room.bots))
             ],
-            rejected_by_deriv=room.line.rejected_by_deriv,
-            calls_sent=room.line.calls_sent,
-            foreign_trades=room.desk.evidence.foreign_count,
-            newest_foreign_trades=messages.foreign_messages(room.desk.evidence.newest_foreign(FOREIGN_SHOWN)),
+            rejected_by_deriv=room.client.rejected_by_deriv,
+            calls_sent=room.client.calls_sent,
+            foreign_trades=room.orders.evidence.foreign_count,
+            newest_foreign_trades=messages.foreign_messages(room.orders.evidence.newest_foreign(FOREIGN_SHOWN)),
             calls_saved=quota.saved_messages(room.savings.counts),
             breaker=control_pb2.BreakerStatus(
                 state=room.breaker.state,

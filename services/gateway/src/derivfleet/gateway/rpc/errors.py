@@ -2,76 +2,91 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import grpc
 
 from derivfleet.common.rpc.status import Problem
 from derivfleet.deriv.errors import Outcome, outcome_of
-from derivfleet.gateway.upstream.line import NotConnectedError, TurnRefusedError
+from derivfleet.gateway.core.orders.denials import (
+    ContractDiffers,
+    ContractTaken,
+    ContractUnknown,
+    Denial,
+    DerivSick,
+    ExitDiffers,
+    ExitNotDecided,
+    GatewayEnding,
+    JournalNotWritten,
+    LeaseLost,
+    LimitReached,
+    NotConnected,
+    OrderDiffers,
+    OrderDoubtful,
+    OrderNotOpen,
+)
 from derivfleet.gateway.upstream.pool import StreamsFullError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from derivfleet.common.clock import Clock
+    from derivfleet.connection.connection import CallRefusedError
     from derivfleet.deriv.vocabulary import Call
-    from derivfleet.gateway.core.orders.denials import OrderDoubtfulError
     from derivfleet.gateway.core.orders.order import Order
     from derivfleet.gateway.journal.store import JournalError
-    from derivfleet.gateway.upstream.connection import CallRefusedError
 
-__all__ = [
-    "denied",
-    "fell_behind",
-    "journal_not_read",
-    "lease_lost",
-    "no_contract",
-    "order_doubtful",
-    "order_refused",
-    "refused",
-    "turn_refused",
-]
+__all__ = ["denied", "fell_behind", "journal_not_read", "no_contract", "not_sent", "refused"]
+
+STATUS: Mapping[type[Denial], grpc.StatusCode] = {
+    GatewayEnding: grpc.StatusCode.UNAVAILABLE,
+    JournalNotWritten: grpc.StatusCode.UNAVAILABLE,
+    NotConnected: grpc.StatusCode.UNAVAILABLE,
+    DerivSick: grpc.StatusCode.UNAVAILABLE,
+    LimitReached: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    LeaseLost: grpc.StatusCode.FAILED_PRECONDITION,
+    OrderDoubtful: grpc.StatusCode.FAILED_PRECONDITION,
+    OrderDiffers: grpc.StatusCode.FAILED_PRECONDITION,
+    OrderNotOpen: grpc.StatusCode.FAILED_PRECONDITION,
+    ExitDiffers: grpc.StatusCode.FAILED_PRECONDITION,
+    ExitNotDecided: grpc.StatusCode.FAILED_PRECONDITION,
+    ContractUnknown: grpc.StatusCode.FAILED_PRECONDITION,
+    ContractTaken: grpc.StatusCode.FAILED_PRECONDITION,
+    ContractDiffers: grpc.StatusCode.FAILED_PRECONDITION,
+}
+"""UNAVAILABLE: the same call may go through soon."""
+RETRY_S: Mapping[type[Denial], float] = {GatewayEnding: 2.0, JournalNotWritten: 2.0, NotConnected: 1.0}
+"""Wall seconds, where the denial itself does not say when."""
+FINAL_STATUS = {LimitReached.code: STATUS[LimitReached], LeaseLost.code: STATUS[LeaseLost]}
+"""Of operations that were written down and not sent; all others are ABORTED."""
 
 
-def denied(order: Order, account: str, refused_wait_ns: int | None, clock: Clock) -> Problem:
-    """The gateway did not send the order; ``refused_wait_ns`` is how far its turn was away, if that was the reason."""
-    metadata = {"order_id": order.order_id, "final": "true"}
-    if order.error_code == "LEASE_LOST":
-        return replace(lease_lost(order.error_message), metadata=metadata)
-    is_limit = order.error_code == "LIMIT_REACHED"
+def denied(denial: Denial, clock: Clock, what: str = "", about: Mapping[str, str] | None = None) -> Problem:
+    """It was not taken: nothing was written down, and an id is still free. ``about`` names what it is about."""
+    text, binding = str(denial), denial.binding if isinstance(denial, LimitReached) else ""
+    is_term = isinstance(denial, OrderDiffers) and denial.field != "bot"
     return Problem(
-        grpc.StatusCode.RESOURCE_EXHAUSTED if is_limit else grpc.StatusCode.ABORTED,
-        order.error_code,
-        f"order {order.order_id} was not sent: {order.error_message}",
-        limit=account if is_limit else "",
-        retry_after_s=None if refused_wait_ns is None else clock.wall_s(refused_wait_ns / 1e9),
-        metadata=metadata,
+        STATUS[type(denial)],
+        denial.code,
+        text if denial.is_whole or not what else f"{what} was not taken: {text}",
+        field=f"terms.{denial.field}" if is_term else denial.field,
+        limit=binding,
+        retry_after_s=clock.wall_s(denial.wait_s) if binding else RETRY_S.get(type(denial)),
+        metadata={**(about or {}), **({"doubtful": denial.doubtful} if isinstance(denial, OrderDoubtful) else {})},
     )
 
 
-def order_refused(order_id: str, error: TurnRefusedError, clock: Clock) -> Problem:
-    """The order could not be sent before its deadline, so it is none: the id is still free."""
-    problem = turn_refused(error, clock)
-    message = f"order {order_id} was not taken: {problem.message}"
-    return replace(problem, message=message, metadata={"order_id": order_id})
-
-
-def order_doubtful(order_id: str, error: OrderDoubtfulError) -> Problem:
-    """The bot has one like it that only an operator can tell about; the id is still free."""
-    metadata = {"order_id": order_id, "doubtful": error.doubtful}
-    return Problem(grpc.StatusCode.FAILED_PRECONDITION, "ORDER_DOUBTFUL", str(error), metadata=metadata)
-
-
-def turn_refused(error: TurnRefusedError, clock: Clock) -> Problem:
-    """A call that is no purchase could not start before its deadline."""
-    if isinstance(error, NotConnectedError):
-        return Problem(grpc.StatusCode.UNAVAILABLE, "NOT_CONNECTED", str(error), retry_after_s=1.0)
+def not_sent(
+    what: str, code: str, message: str, account: str, about: Mapping[str, str], retry_after_s: float | None = None
+) -> Problem:
+    """The gateway wrote it down and did not send it: its id is used up."""
     return Problem(
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        "LIMIT_REACHED",
-        str(error),
-        limit=error.refusal.binding,
-        retry_after_s=clock.wall_s(error.refusal.wait_ns / 1e9),
+        FINAL_STATUS.get(code, grpc.StatusCode.ABORTED),
+        code,
+        f"{what} was not sent: {message}",
+        limit=account if code == LimitReached.code else "",
+        retry_after_s=retry_after_s,
+        metadata={**about, "final": "true"},
     )
 
 
@@ -89,11 +104,6 @@ def refused(call: Call, error: CallRefusedError) -> Problem:
         field="" if later else "symbol" if "Symbol" in error.code else "request",
         retry_after_s=2.0 if later else None,
     )
-
-
-def lease_lost(message: str) -> Problem:
-    """The replica that asks does not hold the symbol."""
-    return Problem(grpc.StatusCode.FAILED_PRECONDITION, "LEASE_LOST", message)
 
 
 def no_contract(order: Order) -> Problem:

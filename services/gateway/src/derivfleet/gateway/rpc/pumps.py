@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from derivfleet.common.rpc.status import ProblemError
-from derivfleet.gateway.rpc import errors as problems
-from derivfleet.gateway.upstream.connection import CallRefusedError
+from derivfleet.connection.connection import CallRefusedError
+from derivfleet.gateway.rpc import errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from derivfleet.deriv.vocabulary import Call
-    from derivfleet.gateway.feeds import Watch
+    from derivfleet.gateway.market.feeds import Watch
     from derivfleet.gateway.rpc.visits import Context
 
 __all__ = ["Pump", "sent_away"]
@@ -42,7 +42,7 @@ async def sent_away(watch: Watch[Any], context: Context) -> AsyncGenerator[None,
         if not watch.fell_behind:
             raise
         task.uncancel()
-        raise ProblemError(problems.fell_behind()) from None
+        raise ProblemError(errors.fell_behind()) from None
     finally:
         watch.evict = None
 
@@ -76,7 +76,7 @@ class Pump(Generic[T]):
         if item is None:
             self._end.set_result(None)
         elif isinstance(item, CallRefusedError):
-            self._end.set_exception(ProblemError(problems.refused(self._call, item)))
+            self._end.set_exception(ProblemError(errors.refused(self._call, item)))
         else:
             self._writing = self._write(item)
             self._go_on()

@@ -9,13 +9,11 @@ import structlog
 
 from derivfleet.common.rpc.identity import Role
 from derivfleet.common.rpc.status import Problem, ProblemError
+from derivfleet.connection.connection import AnswerLostError, CallRefusedError
 from derivfleet.deriv.errors import MalformedAnswer
-from derivfleet.gateway.core.orders.denials import ResolveRefusedError
+from derivfleet.gateway.core.orders.denials import DeniedError
 from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.reconciling import resolutions
-from derivfleet.gateway.rpc import messages
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
-from derivfleet.gateway.upstream.line import TurnRefusedError
+from derivfleet.gateway.rpc import errors, messages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,20 +37,19 @@ async def resolve(rooms: Mapping[str, AccountRoom], request: control_pb2.Resolve
     if request.contract_id < 0:
         raise messages.invalid("contract_id", "must not be negative")
     room = _room(rooms, request.account)
-    order = room.desk.find(order_id)
+    order = room.orders.registry.find(order_id)
     if order is None:
         code = grpc.StatusCode.NOT_FOUND
         raise ProblemError(Problem(code, "ORDER_UNKNOWN", f"account {room.key} has no order {order_id}"))
     try:
-        order = await resolutions.resolve(room.desk, order, request.contract_id, who.name)
-    except ResolveRefusedError as error:
-        code = grpc.StatusCode.FAILED_PRECONDITION
-        raise ProblemError(Problem(code, error.code, str(error), field=error.field)) from None
+        order = await room.orders.resolve(order, request.contract_id, who.name)
+    except DeniedError as error:
+        raise ProblemError(errors.denied(error.denial, room.orders.client.clock)) from None
     except CallRefusedError as error:
         message = f"Deriv does not show contract {request.contract_id}: {error.code}: {error.message}"
         problem = Problem(grpc.StatusCode.FAILED_PRECONDITION, error.code, message, field="contract_id")
         raise ProblemError(problem) from None
-    except (AnswerLostError, TurnRefusedError, MalformedAnswer, JournalError) as error:
+    except (AnswerLostError, MalformedAnswer, JournalError) as error:
         message = f"order {order_id} was not resolved: {error}"
         problem = Problem(grpc.StatusCode.UNAVAILABLE, "NOT_RESOLVED", message, retry_after_s=2.0)
         raise ProblemError(problem) from None

@@ -10,24 +10,15 @@ import grpc
 from derivfleet.common.rpc.identity import caller
 from derivfleet.common.rpc.status import Problem, ProblemError, abort
 from derivfleet.common.spans import Attribute, SpanName
+from derivfleet.connection.connection import CallRefusedError
 from derivfleet.deriv.requests import GRANULARITIES_S
 from derivfleet.deriv.vocabulary import Call
-from derivfleet.gateway.core.collapse import Asked
-from derivfleet.gateway.core.orders.denials import (
-    DeskClosedError,
-    DifferentOrderError,
-    LeaseLostError,
-    OrderDoubtfulError,
-)
-from derivfleet.gateway.core.orders.exit import ExitKind, ExitTerms
+from derivfleet.gateway.core.market.coalescing import HistoryQuery
+from derivfleet.gateway.core.orders.exit import Exit, ExitKind, ExitState, ExitTerms
 from derivfleet.gateway.core.orders.order import Order, State
-from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.rpc import errors as problems
-from derivfleet.gateway.rpc import exits, messages, quota
+from derivfleet.gateway.rpc import errors, messages, quota
 from derivfleet.gateway.rpc.pumps import Pump, sent_away
 from derivfleet.gateway.rpc.visits import Context, Reception, Visit
-from derivfleet.gateway.upstream.connection import CallRefusedError
-from derivfleet.gateway.upstream.line import TurnRefusedError
 from derivfleet.v1 import quota_pb2, trading_pb2, trading_pb2_grpc
 
 if TYPE_CHECKING:
@@ -62,63 +53,46 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             Attribute.CONTRACT_TYPE: request.terms.contract_type[:30],
         }
         async with self._visit(SpanName.GATEWAY_BUY, request.account, context, attributes) as visit:
-            order_id = messages.check_order_id(request.order_id)
+            visit.about = {"order_id": messages.check_order_id(request.order_id)}
             terms = messages.terms_of(request.terms)
-            desk = visit.room.desk
-            try:
-                order, refused_wait_ns = await desk.buy(
-                    visit.bot,
-                    order_id,
-                    terms,
-                    visit.deadline_ns,
-                    visit.span.traceparent,
-                    lambda: self._has_lease(visit, terms.symbol, request.replica, request.lease_epoch),
-                )
-            except TurnRefusedError as error:
-                raise ProblemError(problems.order_refused(order_id, error, self._clock)) from None
-            except LeaseLostError as error:
-                raise ProblemError(problems.lease_lost(str(error))) from None
-            except OrderDoubtfulError as error:
-                raise ProblemError(problems.order_doubtful(order_id, error)) from None
-            except DifferentOrderError as error:
-                code = grpc.StatusCode.FAILED_PRECONDITION
-                problem = Problem(code, "ORDER_DIFFERS", str(error), field=f"terms.{error.field}")
-                raise ProblemError(problem) from None
-            except (DeskClosedError, JournalError) as error:
-                reason = "GATEWAY_ENDING" if isinstance(error, DeskClosedError) else "JOURNAL_NOT_WRITTEN"
-                problem = Problem(grpc.StatusCode.UNAVAILABLE, reason, str(error), retry_after_s=2.0)
-                raise ProblemError(problem) from None
+            order, denial = await visit.room.orders.purchases.buy(
+                visit.bot,
+                request.order_id,
+                terms,
+                visit.deadline_ns,
+                visit.span.traceparent,
+                lambda: self._has_lease(visit, terms.symbol, request.replica, request.lease_epoch),
+            )
             visit.span.set({Attribute.STATE: order.state})
             if order.state is State.DENIED:
-                raise ProblemError(problems.denied(order, visit.room.key, refused_wait_ns, self._clock))
+                wait_s = self._clock.wall_s(denial.wait_s) if denial is not None and denial.wait_ns else None
+                reason = (order.error_code, order.error_message)
+                raise ProblemError(errors.not_sent(visit.what, *reason, visit.room.key, visit.about, wait_s))
             if order.error_code:
                 visit.span.fail(order.error_code, order.error_message)
             waited_ms = max(0, order.sent_time_ns - order.intended_time_ns) // 10**6
             return trading_pb2.BuyResponse(
                 order=messages.order_message(order), forecast=self._forecast(visit, Call.BUY, waited_ms)
             )
-        raise AssertionError("a visit answers or aborts")
 
     async def Sell(self, request: trading_pb2.SellRequest, context: Context) -> trading_pb2.SellResponse:  # noqa: N802
         attributes = {Attribute.ORDER_ID: request.order_id[:64]}
         async with self._visit(SpanName.GATEWAY_SELL, request.account, context, attributes) as visit:
             order = self._own_order(visit, request.order_id)
-            order, done = await exits.carry_out(visit, order, request.exit_id, exits.sale_of(request))
+            order, done = await self._exit(visit, order, request.exit_id, messages.sale_of(request))
             visit.span.set({Attribute.STATE: order.state})
             return trading_pb2.SellResponse(
                 order=messages.order_message(order),
                 forecast=self._forecast(visit, Call.SELL, 0),
                 exit=messages.exit_message(done),
             )
-        raise AssertionError("a visit answers or aborts")
 
     async def Cancel(self, request: trading_pb2.CancelRequest, context: Context) -> trading_pb2.CancelResponse:  # noqa: N802
         attributes = {Attribute.ORDER_ID: request.order_id[:64]}
         async with self._visit(SpanName.GATEWAY_SELL, request.account, context, attributes) as visit:
             order = self._own_order(visit, request.order_id)
-            order, done = await exits.carry_out(visit, order, request.exit_id, ExitTerms(ExitKind.CANCEL))
+            order, done = await self._exit(visit, order, request.exit_id, ExitTerms(ExitKind.CANCEL))
             return trading_pb2.CancelResponse(order=messages.order_message(order), exit=messages.exit_message(done))
-        raise AssertionError("a visit answers or aborts")
 
     async def UpdateContract(  # noqa: N802
         self, request: trading_pb2.UpdateContractRequest, context: Context
@@ -126,11 +100,10 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
         attributes = {Attribute.ORDER_ID: request.order_id[:64]}
         async with self._visit(SpanName.GATEWAY_SELL, request.account, context, attributes) as visit:
             order = self._own_order(visit, request.order_id)
-            order, done = await exits.carry_out(visit, order, request.exit_id, exits.update_of(request))
+            order, done = await self._exit(visit, order, request.exit_id, messages.update_of(request))
             return trading_pb2.UpdateContractResponse(
                 order=messages.order_message(order), exit=messages.exit_message(done)
             )
-        raise AssertionError("a visit answers or aborts")
 
     async def Check(self, request: trading_pb2.CheckRequest, context: Context) -> trading_pb2.CheckResponse:  # noqa: N802
         attributes = {Attribute.ORDER_ID: request.order_id[:64]}
@@ -139,13 +112,12 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             if not request.live:
                 return trading_pb2.CheckResponse(order=messages.order_message(order))
             contract = await self._live_contract(visit, order)
-            visit.room.desk.on_contract(order, contract)
+            visit.room.orders.registry.on_contract(order.contract_id, contract)
             order = self._own_order(visit, request.order_id)
             return trading_pb2.CheckResponse(
                 order=messages.order_message(order),
                 contract=messages.contract_message(visit.room.key, contract),
             )
-        raise AssertionError("a visit answers or aborts")
 
     async def History(  # noqa: N802
         self, request: trading_pb2.HistoryRequest, context: Context
@@ -160,7 +132,6 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             if not 0 <= request.end_epoch_s <= LAST_EPOCH_S:
                 raise messages.invalid("end_epoch_s", f"must be 0 (the latest) to {LAST_EPOCH_S}")
             return await self._history(visit, request)
-        raise AssertionError("a visit answers or aborts")
 
     async def RenewLeases(  # noqa: N802
         self, request: trading_pb2.RenewLeasesRequest, context: Context
@@ -196,7 +167,6 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
                 calls_saved=quota.saved_messages(visit.room.savings.counts),
                 next_calls=quota.next_call_messages(visit.room.schedule, (visit.bot,), now_ns),
             )
-        raise AssertionError("a visit answers or aborts")
 
     # Streams are written to and not yielded from: a handler that hangs in a reader who does not read can then be ended.
 
@@ -222,7 +192,7 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
         self, request: trading_pb2.StreamOrdersRequest, context: Context
     ) -> None:
         async with self._visit(SpanName.GATEWAY_STREAM, request.account, context, {}) as visit:
-            feed = visit.room.desk.feed
+            feed = visit.room.feed
             position = feed.last_position
             await context.write(trading_pb2.StreamOrdersResponse())
             visit.span.end()
@@ -237,14 +207,14 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
         async with self._visit(SpanName.GATEWAY_STREAM, request.account, context, {}) as visit:
             order = self._own_order(visit, request.order_id)
             if not order.contract_id:
-                raise ProblemError(problems.no_contract(order))
+                raise ProblemError(errors.no_contract(order))
             with visit.room.feeds.contract(order.contract_id) as watch:
                 async with sent_away(watch, context):
                     while (contract := await watch.next()) is not None:
                         visit.span.end()
                         if isinstance(contract, CallRefusedError):
-                            raise ProblemError(problems.refused(Call.PROPOSAL_OPEN_CONTRACT, contract))
-                        visit.room.desk.on_contract(order, contract)
+                            raise ProblemError(errors.refused(Call.PROPOSAL_OPEN_CONTRACT, contract))
+                        visit.room.orders.registry.on_contract(order.contract_id, contract)
                         message = messages.contract_message(visit.room.key, contract)
                         await context.write(trading_pb2.StreamContractResponse(contract=message))
                         if contract.is_sold:
@@ -257,32 +227,49 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
         return visit.room.leases[visit.bot].allows(replica, symbol, epoch, self._clock.now_ns())
 
     def _own_order(self, visit: Visit, order_id: str) -> Order:
-        order = visit.room.desk.find(messages.check_order_id(order_id))
+        order = visit.room.orders.registry.find(messages.check_order_id(order_id))
         if order is None or order.bot != visit.bot:
             code = grpc.StatusCode.NOT_FOUND
             raise ProblemError(Problem(code, "ORDER_UNKNOWN", f"bot {visit.bot} has no order {order_id}"))
         return order
 
+    @staticmethod
+    async def _exit(visit: Visit, order: Order, exit_id: str, terms: ExitTerms) -> tuple[Order, Exit]:
+        """Carry an exit out, once. Raises ProblemError where it was not done for certain, and DeniedError."""
+        if exit_id:
+            messages.check_id("exit_id", exit_id)
+        exits = visit.room.orders.exits
+        visit.about = {"order_id": order.order_id}
+        order, done = await exits.carry_out(order, exit_id, terms, visit.deadline_ns, visit.span.traceparent)
+        visit.about = {**visit.about, "exit_id": done.exit_id}
+        reason = (done.error_code, done.error_message)
+        if done.state is ExitState.REJECTED:
+            metadata = {**visit.about, "final": "true"}
+            raise ProblemError(Problem(grpc.StatusCode.FAILED_PRECONDITION, *reason, metadata=metadata))
+        if done.state is ExitState.DENIED:
+            raise ProblemError(errors.not_sent(visit.what, *reason, visit.room.key, visit.about))
+        return order, done
+
     async def _live_contract(self, visit: Visit, order: Order) -> ContractState:
         if not order.contract_id:
-            raise ProblemError(problems.no_contract(order))
+            raise ProblemError(errors.no_contract(order))
         is_over = order.state is State.SETTLED
         try:
             contract = await visit.room.reads.contract(
                 visit.bot, order.contract_id, visit.deadline_ns, visit.span, is_over=is_over
             )
         except CallRefusedError as error:
-            raise ProblemError(problems.refused(Call.PROPOSAL_OPEN_CONTRACT, error)) from None
+            raise ProblemError(errors.refused(Call.PROPOSAL_OPEN_CONTRACT, error)) from None
         if contract is None:
-            raise ProblemError(problems.no_contract(order))
+            raise ProblemError(errors.no_contract(order))
         return contract
 
     async def _history(self, visit: Visit, request: trading_pb2.HistoryRequest) -> trading_pb2.HistoryResponse:
-        asked = Asked(request.symbol, request.count, request.end_epoch_s, request.granularity_s)
+        asked = HistoryQuery(request.symbol, request.count, request.end_epoch_s, request.granularity_s)
         try:
             return await visit.room.reads.history(visit.bot, asked, visit.deadline_ns, visit.span)
         except CallRefusedError as error:
-            raise ProblemError(problems.refused(Call.TICKS_HISTORY, error)) from None
+            raise ProblemError(errors.refused(Call.TICKS_HISTORY, error)) from None
 
     def _forecast(self, visit: Visit, call: Call, waited_ms: int) -> quota_pb2.Forecast:
         forecast = visit.room.schedule.forecast(visit.bot, call, self._clock.now_ns())

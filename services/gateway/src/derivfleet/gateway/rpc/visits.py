@@ -12,11 +12,10 @@ from derivfleet.common.rpc.identity import caller
 from derivfleet.common.rpc.status import Problem, ProblemError, abort
 from derivfleet.common.spans import Attribute, SpanName
 from derivfleet.common.telemetry import context_from
+from derivfleet.connection.connection import AnswerLostError
+from derivfleet.gateway.core.orders.denials import DeniedError
 from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.rpc import errors as problems
-from derivfleet.gateway.rpc import messages
-from derivfleet.gateway.upstream.connection import AnswerLostError
-from derivfleet.gateway.upstream.line import TurnRefusedError
+from derivfleet.gateway.rpc import errors, messages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +59,7 @@ class Visit:
     three times as long.
     """
 
-    __slots__ = ("_account", "_context", "_name", "_reception", "bot", "deadline_ns", "room", "span")
+    __slots__ = ("_account", "_context", "_name", "_reception", "about", "bot", "deadline_ns", "room", "span")
 
     room: AccountRoom
 
@@ -77,6 +76,8 @@ class Visit:
         self._name = name
         self._account = account
         self._context = context
+        self.about: Mapping[str, str] = {}
+        """The ids of what the call is about, by their names."""
         self.bot = caller().name
         self.span = reception.telemetry.start(
             name,
@@ -87,31 +88,38 @@ class Visit:
         left_fleet_s = DEFAULT_DEADLINE_S if left_s is None else clock.fleet_s(left_s)
         self.deadline_ns = clock.now_ns() + round(left_fleet_s * 1e9)
 
+    @property
+    def what(self) -> str:
+        """What the call is about, in words."""
+        order = f"order {self.about.get('order_id', '')}"
+        return f"exit {self.about['exit_id']} of {order}" if "exit_id" in self.about else order
+
     async def __aenter__(self) -> Self:
         """Aborts the call if the bot has no place in the account."""
         try:
             self.room = self._reception.room(self._account, self.bot)
         except ProblemError as error:
             await self._fail(error.problem.reason, error.problem)
-        self.room.desk.tallies.called(self.bot, self._reception.clock.now_ns())
+        self.room.orders.tallies.called(self.bot, self._reception.clock.now_ns())
         return self
 
     async def __aexit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _where: TracebackType | None
-    ) -> bool:
+    ) -> None:
         match error:
             case None:
                 self.span.end()
             case ProblemError():
                 await self._fail(error.problem.reason, error.problem)
-            case TurnRefusedError():
-                await self._fail("TURN_REFUSED", problems.turn_refused(error, self._reception.clock))
+            case DeniedError():
+                problem = errors.denied(error.denial, self._reception.clock, self.what, self.about)
+                await self._fail(problem.reason, problem)
             case AnswerLostError():
                 message = f"Deriv's answer was lost ({error})"
                 problem = Problem(grpc.StatusCode.UNAVAILABLE, "ANSWER_LOST", message, retry_after_s=1.0)
                 await self._fail(error.code, problem)
             case JournalError():
-                await self._fail("JOURNAL_NOT_READ", problems.journal_not_read(error))
+                await self._fail("JOURNAL_NOT_READ", errors.journal_not_read(error))
             case Exception():
                 # The caller gets one line, the log the traceback.
                 _log.error("a call failed in an unforeseen way", bot=self.bot, call=self._name, exc_info=error)
@@ -120,7 +128,6 @@ class Visit:
                 await self._fail(type(error).__name__, problem)
             case _:
                 self.span.end()
-        return False
 
     async def _fail(self, code: str, problem: Problem) -> NoReturn:
         self.span.fail(code, problem.message)

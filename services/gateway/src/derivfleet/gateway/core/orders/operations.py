@@ -15,13 +15,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Generic, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, assert_never
 
 from derivfleet.deriv.errors import outcome_of
 
 if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
     from derivfleet.deriv.vocabulary import Call
 
 __all__ = ["Denied", "Lost", "Rejected", "Sent", "Step", "Walk"]
@@ -66,7 +64,13 @@ class Lost:
 Step = Denied | Sent | Rejected | Lost
 
 
-OperatedT = TypeVar("OperatedT", bound="DataclassInstance")
+class Dataclass(Protocol):
+    """Any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+OperatedT = TypeVar("OperatedT", bound=Dataclass)
 """What an operation is about: an order, or an exit of one."""
 
 
@@ -113,10 +117,7 @@ class Walk(Generic[StateT]):
         """What an error of Deriv's means, in time or late; None if it is no news."""
         proves = outcome_of(call, code, message).certainly_not_executed
         step = Rejected(code, message) if proves else Lost(code, message)
-        if self.allows(state, step):
-            return step
-        lost = Lost(code, message)
-        return lost if self.allows(state, lost) else None
+        return step if self.allows(state, step) else None
 
     def unanswered(self, code: str, handed_over: bool, who_tells: str) -> Step:
         """What it means that no answer came; ``who_tells`` says where the truth is then."""
