@@ -13,9 +13,9 @@ import structlog
 from rich.console import Console
 from rich.progress import Progress
 
-from .journey import Journey
-from .judge import Judge
-from .world import World
+from .delivery import Delivery
+from .ground_truth import GroundTruth
+from .report_check import ReportCheck
 
 
 def main() -> int:
@@ -33,23 +33,23 @@ def main() -> int:
 
 async def run(hours: int, orders: int, seed: int) -> int:
     console = Console()
-    world = World(seed, hours, orders)
+    truth = GroundTruth(seed, hours, orders)
     with tempfile.TemporaryDirectory() as folder, Progress(console=console, transient=True) as bar:
-        journey = Journey(world, Path(folder), seed)
-        travel = bar.add_task("hours", total=hours + 40)
-        service = await journey.travel(lambda hour: bar.update(travel, completed=hour))
-        judge = Judge(world, service)
-        judging = bar.add_task("reports", total=None)
+        delivery = Delivery(truth, Path(folder), seed)
+        hours_done = bar.add_task("hours", total=hours + 40)
+        service = await delivery.deliver(lambda hour: bar.update(hours_done, completed=hour))
+        check = ReportCheck(truth, service)
+        reports_done = bar.add_task("reports", total=None)
         try:
-            await judge.judge(lambda done: bar.update(judging, completed=done))
+            await check.run(lambda done: bar.update(reports_done, completed=done))
         except AssertionError as error:
             console.print(f"the oracle disagrees (seed {seed}): {error}")
             return 1
         await service.store.close()
-    (made, lost) = world.record.execute("SELECT COUNT(*), SUM(lost) FROM spans").fetchone()
+    (made, lost) = truth.record.execute("SELECT COUNT(*), SUM(lost) FROM spans").fetchone()
     console.print(
-        f"{judge.reports} reports, {judge.revised} of them revised, and {judge.figures} figures equal the oracle's: "
-        f"{made} spans made, {lost} lost, {journey.resent} sent again, {journey.late} late, two restarts"
+        f"{check.reports} reports, {check.revised} of them revised, and {check.figures} figures equal the oracle's: "
+        f"{made} spans made, {lost} lost, {delivery.resent} sent again, {delivery.late} late, two restarts"
     )
     return 0
 

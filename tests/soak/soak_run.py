@@ -203,7 +203,7 @@ class SoakRun:
     ) -> Report:
         warm_s = watch.passed_s * WARM_SHARE
         span_s = self.hours * 3600
-        processes: dict[str, dict[str, Any]] = {}
+        by_process: dict[str, dict[str, Any]] = {}
         leaks: list[str] = []
         for name, of_process in watch.series.items():
             if name == "disk":
@@ -215,7 +215,7 @@ class SoakRun:
                 bounded = observable == REMEMBERED or (name, observable) in BY_DESIGN
                 is_leak = trend.is_leak(LEAK_SHARE, allowed) and not bounded
                 facts = {key: round(value, 2) for key, value in asdict(trend).items()}
-                processes.setdefault(name, {})[observable] = facts | {"allowed": round(allowed, 1), "leak": is_leak}
+                by_process.setdefault(name, {})[observable] = facts | {"allowed": round(allowed, 1), "leak": is_leak}
                 if is_leak:
                     leaks.append(
                         f"{name}: {observable} grew by {trend.growth:.1f} from {trend.first:.1f} "
@@ -240,7 +240,7 @@ class SoakRun:
             "uptime": {name: round(uptime, 6) for name, uptime in uptimes.items()},
             "least_uptime": round(min(uptimes.values(), default=0.0), 6),
             "disk_mb_a_day": disk,
-            "processes": processes,
+            "processes": by_process,
             "ledger": counts,
             "restarts": restarts,
             "test": (

@@ -1,4 +1,4 @@
-"""Every figure of every report against SQL over the world's record."""
+"""Every figure of every report against SQL over what was made."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from derivfleet.metrics.periods import Kind, period_at
 
-from .world import ACCOUNT, NS, START_S
+from .ground_truth import ACCOUNT, NS, START_S
 
 if TYPE_CHECKING:
     import sqlite3
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from derivfleet.v1 import reports_pb2
 
-    from .journey import Service
-    from .world import World
+    from .delivery import Service
+    from .ground_truth import GroundTruth
 
-__all__ = ["Judge"]
+__all__ = ["ReportCheck"]
 
 _PHASES = {
     "decide": "name = 'trade.decide'",
@@ -30,21 +30,21 @@ _PHASES = {
 }
 
 
-class Judge:
+class ReportCheck:
     """Counts what it compared, and says of the first difference what it was."""
 
-    def __init__(self, world: World, service: Service) -> None:
-        self._world = world
+    def __init__(self, truth: GroundTruth, service: Service) -> None:
+        self._truth = truth
         self._service = service
-        self._record: sqlite3.Connection = world.record
+        self._record: sqlite3.Connection = truth.record
         self.figures = 0
         self.reports = 0
         self.revised = 0
 
-    async def judge(self, progress: Callable[[int], None] = lambda _done: None) -> None:
+    async def run(self, progress: Callable[[int], None] = lambda _done: None) -> None:
         """Every final hour and day, and every window of the first and the last day. Raises AssertionError."""
         zone = self._service.reports.zone
-        end_s = START_S + self._world.hours * 3_600
+        end_s = START_S + self._truth.hours * 3_600
         for kind in Kind:
             period = period_at(kind, START_S, zone)
             while period.end_s <= end_s:

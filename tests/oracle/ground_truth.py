@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ACCOUNT", "BOTS", "START_S", "ZONE", "Made", "Span", "World"]
+__all__ = ["ACCOUNT", "BOTS", "START_S", "ZONE", "GroundTruth", "MadeOrder", "Span"]
 
 ACCOUNT = "demo"
 ZONE = "Europe/Berlin"
@@ -45,7 +45,7 @@ class Span:
 
 
 @dataclass(slots=True)
-class Made:
+class MadeOrder:
     """One order (amounts in cents) with its spans. ``told``: whether the order feed ever tells of it."""
 
     order_id: str
@@ -61,7 +61,7 @@ class Made:
     spans: list[Span]
 
 
-class World:
+class GroundTruth:
     """Orders of some hours, in time, and their record: tables ``orders`` and ``spans`` of :attr:`record`."""
 
     def __init__(self, seed: int, hours: int, orders_an_hour: int) -> None:
@@ -75,7 +75,7 @@ class World:
         )
         self.record.execute("CREATE TABLE spans (name, bot, call, cause, start_ns, end_ns, code, lost)")
 
-    def orders(self) -> Iterator[Made]:
+    def orders(self) -> Iterator[MadeOrder]:
         """Make everything; each order is written down before it is handed out."""
         for hour in range(self.hours):
             # Some hours are silent, some busy.
@@ -86,7 +86,7 @@ class World:
                 self._write_down(made)
                 yield made
 
-    def _order(self, order_id: str, at_ns: int) -> Made:
+    def _order(self, order_id: str, at_ns: int) -> MadeOrder:
         draw = self._random
         bot = draw.choice(list(BOTS))
         _, symbol = BOTS[bot]
@@ -98,7 +98,7 @@ class World:
         # Deriv says in whole seconds when a contract ended; some run over midnight.
         length_s = draw.choice([1, 2, 2, 5, 60, 900, 7_200])
         settled_ns = (bought_ns // NS + length_s) * NS
-        made = Made(
+        made = MadeOrder(
             order_id=order_id,
             bot=bot,
             symbol=symbol,
@@ -119,7 +119,7 @@ class World:
             span.lost = span.lost or draw.random() < _LOST_SPANS
         return made
 
-    def _spans(self, made: Made, wait_ns: int) -> list[Span]:
+    def _spans(self, made: MadeOrder, wait_ns: int) -> list[Span]:
         trace_id = self._random.randbytes(16)
         own = {"account": ACCOUNT, "bot": made.bot}
         order = {**own, "order_id": made.order_id}
@@ -159,7 +159,7 @@ class World:
     def _cause(self) -> str:
         return self._random.choice(["trade/60s", "trade/3600s", "trade"])
 
-    def _write_down(self, made: Made) -> None:
+    def _write_down(self, made: MadeOrder) -> None:
         arrived = [span for span in made.spans if not span.lost]
         telling = [span for span in arrived if span.name in ("gateway.buy", "order.settle")]
         self.record.execute(
