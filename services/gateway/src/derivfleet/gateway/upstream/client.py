@@ -258,6 +258,6 @@ class AccountClient:
 
 
 def _denial(denied: PermitDenied) -> Denial:
-    return (
-        LimitReached(denied.binding, wait_ns=denied.wait_ns) if denied.binding else NotConnected(wait_ns=denied.wait_ns)
-    )
+    if not denied.binding:
+        return NotConnected(wait_ns=denied.wait_ns)
+    return LimitReached(denied.binding, wait_ns=denied.wait_ns)

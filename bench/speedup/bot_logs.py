@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from derivfleet.common.clock import Clock
 
-__all__ = ["Notes", "Operation", "Story", "errors_in", "read_logs", "read_notes"]
+__all__ = ["BotLog", "LogWriter", "Operation", "errors_in", "read_log_file", "read_logs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Operation:
 
 
 @dataclass(slots=True)
-class Story:
+class BotLog:
     """What the bots of one run said."""
 
     decided_ns: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
@@ -47,7 +47,7 @@ class Story:
         self.decided_ns.setdefault(bot, []).append(time_ns)
 
 
-class Notes:
+class LogWriter:
     """A file of JSON lines, each there as soon as it is said."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
@@ -75,9 +75,9 @@ class Notes:
         self._file.write(json.dumps(facts) + "\n")
 
 
-def read_notes(path: Path) -> Story:
-    """The story in a file of :class:`Notes`."""
-    story = Story()
+def read_log_file(path: Path) -> BotLog:
+    """The story in a file of :class:`LogWriter`."""
+    story = BotLog()
     for line in _lines(path):
         match line:
             case {"event": "decided"}:
@@ -89,13 +89,13 @@ def read_notes(path: Path) -> Story:
     return story
 
 
-def read_logs(paths: Iterable[Path]) -> Story:
+def read_logs(paths: Iterable[Path]) -> BotLog:
     """The story in the logs of the fleet's bots.
 
     Their one operation is the purchase: from ``decided`` to the first line that says how it came out. That an order's
     state is unknown is no answer; then it lasts until the end of the trade is known.
     """
-    story = Story()
+    story = BotLog()
     for path in paths:
         wanted_ns: dict[str, int] = {}
         for line in _lines(path):

@@ -1,6 +1,6 @@
 """Plays cases by the million: each follows from seed, target and number, is watched, and made small if it fails.
 
-Cases in this machine's own memory are played in processes that the hunt watches: one that stands still on a case is
+Cases in this machine's own memory are played in processes that the run watches: one that stands still on a case is
 ended, and goes on after it.
 """
 
@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from tests.fuzz.accounts import AccountTarget
-from tests.fuzz.calls import CallTarget
+from tests.fuzz.account_target import AccountTarget
+from tests.fuzz.call_target import CallTarget
 from tests.fuzz.shrink import shrunk
-from tests.fuzz.targets import EAR, ConnectionTarget, FleetTarget, FrameTarget, chance_of
+from tests.fuzz.targets import LOGGED_ERRORS, ConnectionTarget, FleetTarget, FrameTarget, chance_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tests.fuzz.targets import Target
 
-__all__ = ["SHARES", "TARGETS", "Failure", "Figures", "Hunt", "play_one", "shares_of", "smallest"]
+__all__ = ["SHARES", "TARGETS", "Failure", "Figures", "FuzzRun", "play_one", "shares_of", "smallest"]
 
 TARGETS: dict[str, Callable[[], Target]] = {
     "frames": FrameTarget,
@@ -81,12 +81,12 @@ class Figures:
 
 
 _TARGET, _NUMBER, _BEAT, _COUNTS = range(4)
-"""Where in a lane's memory it is told which target and case is being played, that it is not standing still, and, from
+"""Where in a worker's memory it is told which target and case is being played, that it is not standing still, and, from
 the last on, how many cases of each target were played."""
 
 
 @dataclass(slots=True)
-class _Lane:
+class _Worker:
     """One process after the other, each going on where the one before it was ended."""
 
     index: int
@@ -104,7 +104,7 @@ class _Lane:
 
 
 @dataclass(slots=True)
-class Hunt:
+class FuzzRun:
     """All cases of a run."""
 
     cases: int
@@ -122,7 +122,7 @@ class Hunt:
         shares = shares_of(self.cases, self.only)
         self.figures = {name: Figures() for name in shares}
         local = {name: cases for name, cases in shares.items() if name in TARGETS}
-        parts = [self._lanes(local)] if local else []
+        parts = [self._workers(local)] if local else []
         if shares.get(CALLS):
             parts.append(self._calls(shares[CALLS]))
         await asyncio.gather(*parts)
@@ -141,45 +141,45 @@ class Hunt:
             self.failures.append(failure)
         return is_new
 
-    # In processes of the hunt's own
+    # In processes of the run's own
 
-    async def _lanes(self, shares: dict[str, int]) -> None:
+    async def _workers(self, shares: dict[str, int]) -> None:
         context = multiprocessing.get_context("spawn")
         out: Any = context.Queue()
         names = list(shares)
-        lanes: list[_Lane] = []
+        workers: list[_Worker] = []
         for index in range(self.jobs):
             at: Any = context.Array("q", [0, index, 0] + [0] * len(names), lock=False)
-            lanes.append(_Lane(index, at, self._process(context, shares, index, at, out), time.monotonic()))
+            workers.append(_Worker(index, at, self._process(context, shares, index, at, out), time.monotonic()))
         under_way = set(range(self.jobs))
         while under_way:
             await asyncio.sleep(LOOK_EVERY_S)
             self._hear(out)
-            for lane in (lanes[index] for index in sorted(under_way)):
-                stands = lane.process.exitcode is None and lane.stands(time.monotonic())
+            for worker in (workers[index] for index in sorted(under_way)):
+                stands = worker.process.exitcode is None and worker.stands(time.monotonic())
                 if stands:
-                    lane.process.kill()
-                    lane.process.join()
-                if lane.process.exitcode == 0:
-                    under_way.discard(lane.index)
-                elif lane.process.exitcode is not None:
-                    target, number = int(lane.at[_TARGET]), int(lane.at[_NUMBER])
+                    worker.process.kill()
+                    worker.process.join()
+                if worker.process.exitcode == 0:
+                    under_way.discard(worker.index)
+                elif worker.process.exitcode is not None:
+                    target, number = int(worker.at[_TARGET]), int(worker.at[_NUMBER])
                     kind = "hang" if stands else "death"
-                    what = "stood still" if stands else f"ended with {lane.process.exitcode}"
+                    what = "stood still" if stands else f"ended with {worker.process.exitcode}"
                     self._fail(Failure(names[target], number, kind, f"its process {what}", f"{kind} {number}"))
-                    lane.at[_COUNTS + target] += 1
-                    lane.at[_NUMBER] = number + self.jobs
-                    lane.process = self._process(context, shares, lane.index, lane.at, out)
+                    worker.at[_COUNTS + target] += 1
+                    worker.at[_NUMBER] = number + self.jobs
+                    worker.process = self._process(context, shares, worker.index, worker.at, out)
             for position, name in enumerate(names):
-                self.figures[name].cases = sum(lane.at[_COUNTS + position] for lane in lanes)
+                self.figures[name].cases = sum(worker.at[_COUNTS + position] for worker in workers)
             self.show(sum(figures.cases for figures in self.figures.values()))
         await asyncio.sleep(LOOK_EVERY_S)
         self._hear(out)
 
     def _process(self, context: SpawnContext, shares: dict[str, int], index: int, at: Any, out: Any) -> SpawnProcess:
         arguments = (shares, self.seed, index, self.jobs, at, out)
-        work: Any = _play_lane
-        process = context.Process(target=work, args=arguments, name=f"lane {index}", daemon=True)
+        work: Any = _play_worker
+        process = context.Process(target=work, args=arguments, name=f"worker {index}", daemon=True)
         process.start()
         return process
 
@@ -228,8 +228,8 @@ class Hunt:
             figures.busy_s = time.monotonic() - began_s
             warm = rss[max(1, round(len(rss) * WARM_SHARE)) :]
             figures.rss_growth_mb = (warm[-1] - warm[0]) / 1e6 if len(warm) > 1 else 0.0
-            if target.crew is not None:
-                for end in target.crew.unasked:
+            if target.processes is not None:
+                for end in target.processes.unexpected_exits:
                     self._fail(
                         Failure(CALLS, figures.cases, "death", f"{end.name} ended ({end.exit_code}): {end.line}")
                     )
@@ -269,7 +269,7 @@ def play_one(target: Target, case: bytes) -> Failure | None:
     began_s = time.process_time()
     try:
         target.throw(case)
-        heard = EAR.heard()
+        heard = LOGGED_ERRORS.heard()
         if heard:
             return Failure("", 0, "crash", heard[:MOST_SHOWN], heard.partition("(")[0])
     except Exception as error:  # noqa: BLE001 - that is what is looked for
@@ -280,9 +280,9 @@ def play_one(target: Target, case: bytes) -> Failure | None:
     return Failure("", 0, "hang", f"took {took_s:.1f} s of a processor", "slow") if took_s > CPU_S else None
 
 
-def _play_lane(shares: dict[str, int], seed: int, index: int, jobs: int, at: Any, out: Any) -> None:
+def _play_worker(shares: dict[str, int], seed: int, index: int, jobs: int, at: Any, out: Any) -> None:
     """The work of one process: every ``jobs``-th case of each target, from where its memory says on."""
-    EAR.listen()
+    LOGGED_ERRORS.listen()
     begun_at, first = at[_TARGET], at[_NUMBER]
     for position, (name, cases) in enumerate(shares.items()):
         if position < begun_at:

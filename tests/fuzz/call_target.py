@@ -17,8 +17,8 @@ from derivfleet.common.rpc.channel import bearer
 from derivfleet.common.rpc.identity import read_token
 from derivfleet.deriv.vocabulary import Dialect
 from derivfleet.v1 import control_pb2, trading_pb2
-from tests.chaos.crew import Crew
-from tests.chaos.field import field_of, until
+from tests.chaos.processes import FleetProcesses
+from tests.chaos.run_setup import prepared, until
 from tests.fuzz.mutators import broken_bytes
 from tests.fuzz.targets import WrongError
 
@@ -86,18 +86,18 @@ class CallTarget:
         ]
         self._channel: Any = None  # of grpc.aio; its calls with plain bytes have no types
         self._tokens: list[tuple[str, str]] = []
-        self.crew: Crew | None = None
+        self.processes: FleetProcesses | None = None
 
     async def __aenter__(self) -> Self:
         parameters = {"side": "over", "barrier": 4, "window_ticks": 5}
         bot = {"name": "one", "strategy": "digit_frequency", "symbols": ["R_100", "1HZ100V"], "parameters": parameters}
         fleet = Fleet.model_validate({"fleet": "fuzz", "accounts": [{"key": "demo"}], "bots": [bot]})
-        plan = field_of(self._folder, fleet, Dialect.OPTIONS, SPEED)
-        crew = self.crew = Crew(plan)
-        self._stack.push_async_callback(crew.stop)
+        plan = prepared(self._folder, fleet, Dialect.OPTIONS, SPEED)
+        processes = self.processes = FleetProcesses(plan)
+        self._stack.push_async_callback(processes.stop)
         try:
-            await crew.start("simulator")
-            await crew.start("gateway", {"DERIVFLEET_GATEWAY_OTLP_ENDPOINT": ""})
+            await processes.start("simulator")
+            await processes.start("gateway", {"DERIVFLEET_GATEWAY_OTLP_ENDPOINT": ""})
             await until(lambda: is_serving(plan.ports.gateway))
         except BaseException:
             await self._stack.aclose()
@@ -112,13 +112,13 @@ class CallTarget:
     @property
     def gateway(self) -> int | None:
         """The gateway's process id, while it lives."""
-        return None if self.crew is None else self.crew.pid("gateway")
+        return None if self.processes is None else self.processes.pid("gateway")
 
     def log_of_errors(self) -> list[str]:
         """What is called an error in the gateway's log, but for gRPC's own words about callers: see ``_OF_CALLERS``."""
-        if self.crew is None:
+        if self.processes is None:
             return []
-        lines = self.crew.plan.run_dir.log("gateway").read_text(errors="replace").splitlines()
+        lines = self.processes.plan.run_dir.log("gateway").read_text(errors="replace").splitlines()
         errors = [line for line in lines if '"level": "error"' in line or '"level": "critical"' in line]
         return [line[:2000] for line in errors if not any(word in line for word in _OF_CALLERS)]
 

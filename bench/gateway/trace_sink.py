@@ -1,4 +1,4 @@
-"""``python -m bench.gateway.sink PORT``: takes traces from the gateway and throws them away."""
+"""``python -m bench.gateway.trace_sink PORT``: takes traces from the gateway and throws them away."""
 
 from __future__ import annotations
 

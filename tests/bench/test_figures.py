@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.speedup.bot_logs import BotLog, Operation
+from bench.speedup.figures import Purchase, Run, figures_of, percentile, purchases_of, surplus
 from bench.speedup.hour import Hour
-from bench.speedup.notes import Operation, Story
-from bench.speedup.verdict import Purchase, Run, percentile, purchases_of, surplus, verdict_of
 from derivfleet.common.fleet import load_fleet
 from derivfleet.deriv.limits import OPTIONS_LIMITS
 
@@ -146,7 +146,7 @@ def test_every_contract_has_one_bot_that_could_have_wanted_it() -> None:
 
 
 def test_only_what_was_settled_in_the_hour_counts() -> None:
-    story = Story({"over-75": [999 * S + 900_000_000, 1100 * S + 500_000_000]}, [])
+    story = BotLog({"over-75": [999 * S + 900_000_000, 1100 * S + 500_000_000]}, [])
     story.operations = [
         Operation("over-75", "buy", 990 * 10**9, 999 * 10**9),
         Operation("over-75", "buy", 1100 * 10**9, 1101 * 10**9),
@@ -161,7 +161,7 @@ def test_only_what_was_settled_in_the_hour_counts() -> None:
         Purchase("over-75", 1599, None, Decimal()),
     ]
     calls = {"buy": 100, "proposal": 80, "proposal_open_contract": 60, "ticks_history": 999}
-    found = verdict_of(Run(HOUR, purchases, calls, {"buy": 2, "statement": 1}, story), TRADE)
+    found = figures_of(Run(HOUR, purchases, calls, {"buy": 2, "statement": 1}, story), TRADE)
     assert (found.trades, found.trades_per_min, found.profit) == (2, 0.2, "-0.02")
     assert found.refused == 3
     # The first was bought before any decision; of the four after the second decision it asked for one.

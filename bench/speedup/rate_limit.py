@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
 
-__all__ = ["Allowance"]
+__all__ = ["RateLimit"]
 
 WINDOW_NS = 60 * 10**9
 
 
-class Allowance:
+class RateLimit:
     """At most ``calls`` in any span of a minute. Times are fleet time."""
 
     def __init__(self, calls: int) -> None:

@@ -9,16 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.gateway.caller import percentile
+from bench.gateway.call_load import percentile
+from bench.gateway.fleet_setup import FleetSetup
 from bench.gateway.processes import Helper, Program, free_port
-from bench.gateway.world import House
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from contextlib import ExitStack
     from pathlib import Path
 
-__all__ = ["CLIENTS", "PARTS", "Row", "Street"]
+__all__ = ["CLIENTS", "PARTS", "Row", "Testbed"]
 
 Row = dict[str, Any]
 CLIENTS = (1, 10, 100)
@@ -49,7 +49,7 @@ CALM, FLOODER, DEAF, DYING = 50, 10, 20, 30
 
 
 @dataclass(slots=True)
-class Street:
+class Testbed:
     """All that runs: the echo, the receiver of traces, the clients, and the houses as they are built."""
 
     stack: ExitStack
@@ -62,22 +62,22 @@ class Street:
     """A further process of callers, for what goes on at the same time."""
 
     @classmethod
-    def start(cls, stack: ExitStack, folder: Path) -> Street:
+    def start(cls, stack: ExitStack, folder: Path) -> Testbed:
         echo_port, sink_port = free_port(), free_port()
         echo = stack.enter_context(Program(f"bench.gateway.echo {echo_port}", folder / "echo.log"))
-        sink = stack.enter_context(Program(f"bench.gateway.sink {sink_port}", folder / "sink.log"))
-        caller = stack.enter_context(Helper("bench.gateway.caller", folder / "caller.log"))
-        second = stack.enter_context(Helper("bench.gateway.caller", folder / "second.log"))
+        sink = stack.enter_context(Program(f"bench.gateway.trace_sink {sink_port}", folder / "sink.log"))
+        caller = stack.enter_context(Helper("bench.gateway.call_load", folder / "caller.log"))
+        second = stack.enter_context(Helper("bench.gateway.call_load", folder / "second.log"))
         echo.wait_for_port(echo_port)
         sink.wait_for_port(sink_port)
         return cls(stack, folder, echo, echo_port, sink_port, caller, second)
 
-    def house(self, name: str, **how: Any) -> House:
-        return House.start(self.stack, self.folder / name, f"127.0.0.1:{self.sink_port}", **how)
+    def setup(self, name: str, **how: Any) -> FleetSetup:
+        return FleetSetup.start(self.stack, self.folder / name, f"127.0.0.1:{self.sink_port}", **how)
 
 
-def _to(house: House) -> dict[str, Any]:
-    return {"to": "gateway", "port": house.gateway_port, "tokens": str(house.tokens)}
+def _to(setup: FleetSetup) -> dict[str, Any]:
+    return {"to": "gateway", "port": setup.gateway_port, "tokens": str(setup.tokens)}
 
 
 def _measured(program: Program, caller: Helper, task: dict[str, Any], wanted: str) -> Row:
@@ -98,20 +98,22 @@ def _median(rows: list[Row]) -> Row:
     return sorted(rows, key=lambda row: row["calls_per_s"])[len(rows) // 2]
 
 
-def cheap_calls(street: Street, step: Callable[[str], None]) -> list[Row]:
+def cheap_calls(testbed: Testbed, step: Callable[[str], None]) -> list[Row]:
     """Cached reads and refusals beside the echo, in turn, so that what else the machine does hits all alike."""
     step("starting gateways for cached reads and refusals")
-    open_house = street.house("open", bots=max(CLIENTS))
-    tight_house = street.house("tight", bots=max(CLIENTS), calls=FEW_CALLS)
+    open_setup = testbed.setup("open", bots=max(CLIENTS))
+    tight_setup = testbed.setup("tight", bots=max(CLIENTS), calls=FEW_CALLS)
     for index in range(FEW_CALLS):  # use up what little there is
-        exhausting = {**_to(tight_house), "kinds": REFUSED, "patience_s": PATIENCE_S, "first": index, "seconds": 0.1}
-        street.caller.run(**exhausting)
-    tasks: dict[str, tuple[Program, dict[str, Any]]] = {"echo": (street.echo, {"to": "echo", "port": street.echo_port})}
+        exhausting = {**_to(tight_setup), "kinds": REFUSED, "patience_s": PATIENCE_S, "first": index, "seconds": 0.1}
+        testbed.caller.run(**exhausting)
+    tasks: dict[str, tuple[Program, dict[str, Any]]] = {
+        "echo": (testbed.echo, {"to": "echo", "port": testbed.echo_port})
+    }
     for kind in CACHED:
-        tasks[f"cached {kind}"] = (open_house.gateway, {**_to(open_house), "kinds": [kind]})
+        tasks[f"cached {kind}"] = (open_setup.gateway, {**_to(open_setup), "kinds": [kind]})
     for kind in REFUSED:
-        task = {**_to(tight_house), "kinds": [kind], "patience_s": PATIENCE_S, "run": "refused"}
-        tasks[f"refused {kind}"] = (tight_house.gateway, task)
+        task = {**_to(tight_setup), "kinds": [kind], "patience_s": PATIENCE_S, "run": "refused"}
+        tasks[f"refused {kind}"] = (tight_setup.gateway, task)
     rows: list[Row] = []
     for clients in CLIENTS:
         taken: dict[str, list[Row]] = {name: [] for name in tasks}
@@ -120,7 +122,7 @@ def cheap_calls(street: Street, step: Callable[[str], None]) -> list[Row]:
             for name, (program, task) in tasks.items():
                 wanted = "refused" if name.startswith("refused") else "answered"
                 whole = {**task, "clients": clients, "seconds": ROUND_S}
-                taken[name].append(_measured(program, street.caller, whole, wanted))
+                taken[name].append(_measured(program, testbed.caller, whole, wanted))
         for name, rounds in taken.items():
             ratios = [one["calls_per_s"] / echo["calls_per_s"] for one, echo in zip(rounds, taken["echo"], strict=True)]
             rows.append(
@@ -129,15 +131,15 @@ def cheap_calls(street: Street, step: Callable[[str], None]) -> list[Row]:
     return rows
 
 
-def full_path(street: Street, step: Callable[[str], None]) -> list[Row]:
+def full_path(testbed: Testbed, step: Callable[[str], None]) -> list[Row]:
     """Purchases, looks at what was bought, histories, in turn: through the gateway, and straight to the simulator."""
     step("starting a gateway for the full path")
-    house = street.house("full", bots=max(CLIENTS), calls=MANY_CALLS)
-    paced = street.stack.enter_context(Helper("bench.gateway.paced", street.folder / "paced.log"))
+    setup = testbed.setup("full", bots=max(CLIENTS), calls=MANY_CALLS)
+    paced = testbed.stack.enter_context(Helper("bench.gateway.paced_load", testbed.folder / "paced.log"))
     common: dict[str, Any] = {"kinds": FULL_KINDS, "rate": FULL_RATE, "seconds": FULL_ROUND_S}
     ways: dict[str, dict[str, Any]] = {
-        "direct": {**common, "to": "simulator", "port": house.simulator_port},
-        "gateway": {**common, **_to(house)},
+        "direct": {**common, "to": "simulator", "port": setup.simulator_port},
+        "gateway": {**common, **_to(setup)},
     }
     rows: list[Row] = []
     for clients in CLIENTS:
@@ -165,26 +167,26 @@ def _percentiles(took_ms: list[float]) -> Row:
     return {"calls": len(ordered), "p50_ms": percentile(ordered, 50), "p99_ms": percentile(ordered, 99)}
 
 
-def many_bots(street: Street, step: Callable[[str], None]) -> list[Row]:
+def many_bots(testbed: Testbed, step: Callable[[str], None]) -> list[Row]:
     """A thousand bots on a thousand connections: the gateway's memory, and how late the last one has a tick."""
     step(f"starting a gateway for {WATCHERS} bots")
-    house = street.house("many", bots=WATCHERS, speed=TICKS_SPEED)
-    watchers = street.stack.enter_context(Helper("bench.gateway.watchers", street.folder / "watchers.log"))
+    setup = testbed.setup("many", bots=WATCHERS, speed=TICKS_SPEED)
+    watchers = testbed.stack.enter_context(Helper("bench.gateway.tick_listeners", testbed.folder / "watchers.log"))
     time.sleep(6)  # until it has settled
-    rows: list[Row] = [{"part": "no bots", "memory_mb": house.gateway.usage.rss_mb}]
-    common: dict[str, Any] = {"port": house.gateway_port, "simulator_port": house.simulator_port}
-    common |= {"tokens": str(house.tokens), "bots": WATCHERS}
+    rows: list[Row] = [{"part": "no bots", "memory_mb": setup.gateway.usage.rss_mb}]
+    common: dict[str, Any] = {"port": setup.gateway_port, "simulator_port": setup.simulator_port}
+    common |= {"tokens": str(setup.tokens), "bots": WATCHERS}
     for part, more in (
         ("connected", {"seconds": 1.0}),
         ("ticks", {"ticks": True, "seconds": TICKS_S}),
         ("ticks, orders, leases", {"ticks": True, "whole": True, "seconds": TICKS_S / 2}),
     ):
         step(f"{WATCHERS} bots: {part}")
-        before, start = house.gateway.usage, time.monotonic()
+        before, start = setup.gateway.usage, time.monotonic()
         watchers.ask(**common, **more)
-        with _watched(house.gateway) as peak:
+        with _watched(setup.gateway) as peak:
             found = watchers.answer()
-        cores = (house.gateway.usage.cpu_s - before.cpu_s) / (time.monotonic() - start)
+        cores = (setup.gateway.usage.cpu_s - before.cpu_s) / (time.monotonic() - start)
         rows.append({"part": f"{WATCHERS} bots: {part}", "memory_mb": max(peak), "server_cores": cores, **found})
     return rows
 
@@ -197,29 +199,29 @@ def _watched(program: Program) -> Generator[list[float], None, None]:
     seen.append(program.usage.rss_mb)
 
 
-def bulkheads(street: Street, step: Callable[[str], None]) -> list[Row]:
+def bulkheads(testbed: Testbed, step: Callable[[str], None]) -> list[Row]:
     """A calm bot's calls while others behave badly."""
     step("starting a gateway for bad company")
-    house = street.house("bad", bots=max(CLIENTS), speed=BAD_SPEED)
-    nuisance = street.stack.enter_context(Helper("bench.gateway.nuisance", street.folder / "nuisance.log"))
-    calm = {**_to(house), "kinds": ["check"], "first": CALM, "rate": CALM_RATE}
-    common: dict[str, Any] = {"port": house.gateway_port, "tokens": str(house.tokens), "seconds": CALM_S}
+    setup = testbed.setup("bad", bots=max(CLIENTS), speed=BAD_SPEED)
+    nuisance = testbed.stack.enter_context(Helper("bench.gateway.misbehaving_bots", testbed.folder / "nuisance.log"))
+    calm = {**_to(setup), "kinds": ["check"], "first": CALM, "rate": CALM_RATE}
+    common: dict[str, Any] = {"port": setup.gateway_port, "tokens": str(setup.tokens), "seconds": CALM_S}
     rows: list[Row] = []
 
     def beside(part: str, begin: Callable[[], None], end: Callable[[], Row]) -> None:
         step(f"a calm bot {part}")
         begin()
-        taken = street.caller.run(**calm, seconds=CALM_S)
-        rows.append({"part": f"calm bot {part}", **taken, **end(), "memory_mb": house.gateway.usage.rss_mb})
+        taken = testbed.caller.run(**calm, seconds=CALM_S)
+        rows.append({"part": f"calm bot {part}", **taken, **end(), "memory_mb": setup.gateway.usage.rss_mb})
 
     def alone() -> None:
         """Nothing else goes on."""
 
     def flood() -> None:
-        street.second.ask(**_to(house), kinds=["buy"], first=FLOODER, at_once=FLOOD, patience_s=30.0, run="flood")
+        testbed.second.ask(**_to(setup), kinds=["buy"], first=FLOODER, at_once=FLOOD, patience_s=30.0, run="flood")
 
     def flooded() -> Row:
-        taken = street.second.answer()
+        taken = testbed.second.answer()
         return {"others": {"calls": taken["calls"], "seconds": taken["seconds"], "outcomes": taken["outcomes"]}}
 
     def listening() -> Row:
@@ -233,7 +235,7 @@ def bulkheads(street: Street, step: Callable[[str], None]) -> list[Row]:
     return rows
 
 
-PARTS: dict[str, Callable[[Street, Callable[[str], None]], list[Row]]] = {
+PARTS: dict[str, Callable[[Testbed, Callable[[str], None]], list[Row]]] = {
     "cheap": cheap_calls,
     "full": full_path,
     "many": many_bots,

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from bench.speedup.bot_logs import BotLog, errors_in, read_log_file, read_logs
+from bench.speedup.figures import Run, purchases_of
 from bench.speedup.hour import Hour
-from bench.speedup.notes import Story, errors_in, read_logs, read_notes
-from bench.speedup.verdict import Run, purchases_of
 from derivfleet.cli.client import is_serving
 from derivfleet.cli.complaints import CommandError
 from derivfleet.cli.environments import Plan, Simulated, environment_of
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from derivfleet.common.fleet import Fleet
 
-__all__ = ["FAULTS", "SEED", "Design", "Look", "Stage"]
+__all__ = ["FAULTS", "SEED", "Design", "DesignRun", "RunProgress"]
 
 FLEET_FILE = Path(__file__).with_name("fleet.yaml")
 SEED = "1"
@@ -60,7 +60,7 @@ class Design(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class RunProgress:
     """How a run stands."""
 
     passed_s: float
@@ -78,11 +78,11 @@ class _Calls:
         return _Calls(_less(self.accepted, earlier.accepted), _less(self.refused, earlier.refused))
 
 
-class Stage:
+class DesignRun:
     """Runs one design. ``speed`` is fleet seconds a second, ``show`` hears how it goes."""
 
     def __init__(
-        self, design: Design, speed: float, minutes: float, folder: Path, show: Callable[[Look], None]
+        self, design: Design, speed: float, minutes: float, folder: Path, show: Callable[[RunProgress], None]
     ) -> None:
         self._design = design
         self._show = show
@@ -192,7 +192,7 @@ class Stage:
         while (left_ns := time_ns - self._clock.now_ns()) > 0:
             self._check_children()
             buys = (await _calls(http)).since(before).accepted.get("buy", 0) if before else 0
-            self._show(Look((self._clock.now_ns() - self._hour.start_ns) / NS_PER_S, buys))
+            self._show(RunProgress((self._clock.now_ns() - self._hour.start_ns) / NS_PER_S, buys))
             pause_s = min(LOOK_EVERY_WALL_S, self._clock.wall_s(left_ns / NS_PER_S))
             asleep_s = time.monotonic()
             await asyncio.sleep(pause_s)
@@ -208,9 +208,9 @@ class Stage:
     def _notes(self) -> Path:
         return self._run_dir.path / "notes.jsonl"
 
-    def _story(self, fleet: Fleet) -> Story:
+    def _story(self, fleet: Fleet) -> BotLog:
         if self._design is not Design.FLEET:
-            return read_notes(self._notes)
+            return read_log_file(self._notes)
         return read_logs(self._run_dir.log(bot.name) for bot in fleet.bots)
 
 

@@ -1,4 +1,4 @@
-"""Real processes that are made to be killed: started as ``derivfleet up`` would, and started again at once."""
+"""A fleet's real processes, to be killed: started as ``derivfleet up`` would, and started again at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from derivfleet.cli.environments import Plan
 
-__all__ = ["Crew", "Member", "UnaskedEnd", "free_ports"]
+__all__ = ["FleetProcess", "FleetProcesses", "UnexpectedExit", "free_ports"]
 
 SERVICES = ("simulator", "metrics", "gateway")
 GRACE_S = 10.0
@@ -50,7 +50,7 @@ def free_ports() -> Ports:
 
 
 @dataclass(frozen=True, slots=True)
-class UnaskedEnd:
+class UnexpectedExit:
     """A process that ended though nobody had told it to."""
 
     name: str
@@ -60,7 +60,7 @@ class UnaskedEnd:
 
 
 @dataclass(slots=True)
-class Member:
+class FleetProcess:
     """One process, and all that came before it under its name."""
 
     name: str
@@ -70,7 +70,7 @@ class Member:
     process: asyncio.subprocess.Process | None = None
     starts: int = 0
     is_paused: bool = False
-    is_told: bool = False
+    is_stopping: bool = False
     """Whether its end is ours."""
     tail: bytes = b""
     down_s: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
@@ -79,20 +79,20 @@ class Member:
     keeper: asyncio.Task[None] | None = None
 
 
-class Crew:
+class FleetProcesses:
     """All processes of one run. ``plan.ports.simulator`` is where the simulator listens."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.members: dict[str, Member] = {}
-        self.unasked: list[UnaskedEnd] = []
+        self.members: dict[str, FleetProcess] = {}
+        self.unexpected_exits: list[UnexpectedExit] = []
 
     async def start(self, name: str, told: dict[str, str] | None = None, simulator: str = "") -> None:
-        """Start a service or a bot's process; see :meth:`enlist`."""
-        self.enlist(name, told, simulator)
+        """Start a service or a bot's process; see :meth:`register`."""
+        self.register(name, told, simulator)
         await self._spawn(self.members[name])
 
-    def enlist(self, name: str, told: dict[str, str] | None = None, simulator: str = "", service: str = "") -> None:
+    def register(self, name: str, told: dict[str, str] | None = None, simulator: str = "", service: str = "") -> None:
         """Make ready to start a process.
 
         ``told`` is added to its environment, ``simulator`` is where it finds Deriv, if not where that listens,
@@ -103,14 +103,14 @@ class Crew:
         environment = environment_of(service, replace(self.plan, ports=ports), os.environ) | (told or {})
         module = service if service in SERVICES else "bot"
         arguments = (sys.executable, "-m", f"derivfleet.{module}")
-        self.members[name] = Member(name, arguments, environment, self.plan.run_dir.log(name))
+        self.members[name] = FleetProcess(name, arguments, environment, self.plan.run_dir.log(name))
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal. SIGKILL and SIGTERM end a member for as long as :meth:`again` is not called."""
         member = self.members[name]
         if member.process is None or member.process.returncode is not None:
             return
-        member.is_told |= number in (signal.SIGKILL, signal.SIGTERM)
+        member.is_stopping |= number in (signal.SIGKILL, signal.SIGTERM)
         member.is_paused = number == signal.SIGSTOP or (member.is_paused and number != signal.SIGCONT)
         with suppress(ProcessLookupError):
             os.killpg(member.process.pid, number)
@@ -145,17 +145,17 @@ class Crew:
 
     async def stop(self) -> list[str]:
         """End all: bots, gateway, then the rest. Returns those that had to be killed."""
-        killed = await self.stop_members(name for name in self.members if name not in SERVICES)
+        killed = await self.stop_some(name for name in self.members if name not in SERVICES)
         for name in ("gateway", "metrics", "simulator"):
-            killed += await self.stop_members([name] if name in self.members else [])
+            killed += await self.stop_some([name] if name in self.members else [])
         return killed
 
-    async def stop_members(self, names: Iterable[str]) -> list[str]:
+    async def stop_some(self, names: Iterable[str]) -> list[str]:
         """End some of them. Returns those that had to be killed."""
         names, killed = list(names), list[str]()
         for name in names:
             self.kill(name, signal.SIGCONT)
-            self.members[name].is_told = True
+            self.members[name].is_stopping = True
             self.kill(name, signal.SIGTERM)
         for name in names:
             try:
@@ -166,9 +166,9 @@ class Crew:
                 await self.ended(name)
         return killed
 
-    async def _spawn(self, member: Member) -> None:
+    async def _spawn(self, member: FleetProcess) -> None:
         member.log.parent.mkdir(parents=True, exist_ok=True)
-        member.is_told = member.is_paused = False
+        member.is_stopping = member.is_paused = False
         # What it says comes over a pipe: a limit on the size of its files is for its journal, not for its log.
         member.process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -188,7 +188,7 @@ class Crew:
         member.starts += 1
         member.keeper = asyncio.create_task(self._keep(member, member.process), name=f"keep {member.name}")
 
-    async def _keep(self, member: Member, process: asyncio.subprocess.Process) -> None:
+    async def _keep(self, member: FleetProcess, process: asyncio.subprocess.Process) -> None:
         """Write down what it says, to its end. One that ended by itself is remembered, and started again."""
         assert process.stdout is not None
         with member.log.open("ab") as log:
@@ -197,10 +197,10 @@ class Crew:
                 member.tail = (member.tail + chunk)[-2000:]
         code = await process.wait()
         member.ended_s = time.monotonic()
-        if member.is_told:
+        if member.is_stopping:
             return
         lines = member.tail.decode(errors="replace").strip().splitlines()
-        self.unasked.append(UnaskedEnd(member.name, code, lines[-1] if lines else ""))
+        self.unexpected_exits.append(UnexpectedExit(member.name, code, lines[-1] if lines else ""))
         await asyncio.sleep(RESTARTS_APART_S)
-        if not member.is_told:
+        if not member.is_stopping:
             await self._spawn(member)

@@ -13,7 +13,7 @@ from derivfleet.cli.environments import Plan, Simulated
 from derivfleet.cli.rundir import RunDir
 from derivfleet.cli.up import credential_for, write_fleet
 from derivfleet.common.rpc.identity import Role, issue_tokens
-from tests.chaos.crew import free_ports
+from tests.chaos.processes import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from derivfleet.common.fleet import Fleet
     from derivfleet.deriv.vocabulary import Dialect
 
-__all__ = ["READY_WALL_S", "answers", "fetch", "field_of", "until"]
+__all__ = ["READY_WALL_S", "answers", "fetch", "prepared", "until"]
 
 READY_WALL_S = 60.0
 _RICH = 'start_balance: "100000000.00"\n'
 """An account that days of losing cannot empty."""
 
 
-def field_of(folder: Path, fleet: Fleet, dialect: Dialect, speed: float, seed: str = "1") -> Plan:
+def prepared(folder: Path, fleet: Fleet, dialect: Dialect, speed: float, seed: str = "1") -> Plan:
     """An empty folder made ready for a fleet on a simulator of its own. Raises OSError if four ports are not free."""
     shutil.rmtree(folder, ignore_errors=True)
     run_dir = RunDir(folder.resolve())

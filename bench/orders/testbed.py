@@ -11,8 +11,8 @@ import grpc
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from bench.gateway.fleet_setup import ACCOUNT, APP_ID, EPOCH_S, LIFTED, SYMBOL, TOKEN, bot_name, old_order
 from bench.gateway.processes import Program, free_port
-from bench.gateway.world import ACCOUNT, APP_ID, EPOCH_S, LIFTED, SYMBOL, TOKEN, bot_name, old_order
 from derivfleet.common.rpc.identity import Role, issue_tokens
 from derivfleet.deriv.limits import OPTIONS_LIMITS
 from derivfleet.gateway.core.orders.order import State
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
     from pathlib import Path
 
-__all__ = ["BOTS", "CHUNK", "World", "fill"]
+__all__ = ["BOTS", "CHUNK", "Testbed", "fill"]
 
 BOTS = 10
 CALLS_A_MINUTE = 10_000
@@ -48,7 +48,7 @@ WHICH = {
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Testbed:
     """A simulator, and what gateways are told."""
 
     folder: Path
@@ -56,7 +56,7 @@ class World:
     tokens: Path
 
     @classmethod
-    def start(cls, stack: ExitStack, folder: Path) -> World:
+    def start(cls, stack: ExitStack, folder: Path) -> Testbed:
         """Start the simulator; the stack ends it."""
         lifted = {name: {60: LIFTED, 3600: LIFTED} for name in OPTIONS_LIMITS.buckets}
         settings, port = folder / "simulator.yaml", free_port()

@@ -1,4 +1,4 @@
-"""The run at a glance."""
+"""The run's samples as a chart."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from matplotlib import pyplot as plt
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.soak.watch import Series
+    from tests.soak.process_samples import Series
 
-__all__ = ["draw"]
+__all__ = ["draw_chart"]
 
 SHOWN = ("rss_mb", "descriptors", "tasks", "objects")
 
 
-def draw(series: dict[str, dict[str, Series]], fleet_h_per_wall_s: float, warm_s: float, target: Path) -> None:
+def draw_chart(series: dict[str, dict[str, Series]], fleet_h_per_wall_s: float, warm_s: float, target: Path) -> None:
     """One row an observable, one line a process, relative to the end of the warm-up; time in fleet hours."""
     figure: Any
     figure, axes = plt.subplots(len(SHOWN), 1, sharex=True, figsize=(9, 10))  # pyright: ignore[reportUnknownMemberType] - untyped

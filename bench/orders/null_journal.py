@@ -1,4 +1,4 @@
-"""``python -m bench.orders.forgetful``: the gateway with a journal that writes nothing down."""
+"""``python -m bench.orders.null_journal``: the gateway with a journal that writes nothing down."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 OPENINGS = 1
 
 
-class ForgetfulStore:
+class NullStore:
     """A database that is always empty."""
 
     int_type = "INTEGER"
@@ -48,9 +48,9 @@ class ForgetfulStore:
         """There is nothing to let go of."""
 
 
-def _store(where: str, key: str, password: str) -> ForgetfulStore:
+def _store(where: str, key: str, password: str) -> NullStore:
     del where, key, password
-    return ForgetfulStore()
+    return NullStore()
 
 
 if __name__ == "__main__":

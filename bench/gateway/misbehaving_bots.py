@@ -1,4 +1,4 @@
-"""``python -m bench.gateway.nuisance``: a process of bots that behave badly, as it is told.
+"""``python -m bench.gateway.misbehaving_bots``: a process of bots that behave badly, as it is told.
 
 ``deaf`` bots open a stream of many ticks and never read it. ``dying`` bots open streams and are gone in the middle of
 them, again and again, without a word of farewell. A line of JSON in is an order, a line of JSON out its result.
@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from bench.gateway.fleet_setup import ACCOUNT, bot_name
 from bench.gateway.http2 import Link
-from bench.gateway.world import ACCOUNT, bot_name
 from derivfleet.common.rpc.identity import read_token
 from derivfleet.v1 import trading_pb2
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.speedup.notes import Notes, Operation, errors_in, read_logs, read_notes
+from bench.speedup.bot_logs import LogWriter, Operation, errors_in, read_log_file, read_logs
 from derivfleet.common.clock import ManualClock
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 async def test_notes_come_back_as_they_were_said(tmp_path: Path) -> None:
     clock = ManualClock(start_s=1000)
-    notes = Notes(tmp_path / "notes", clock)
+    notes = LogWriter(tmp_path / "notes", clock)
     wanted_ns = clock.now_ns()
     await clock.advance(2)
     notes.decided("one")
@@ -27,7 +27,7 @@ async def test_notes_come_back_as_they_were_said(tmp_path: Path) -> None:
         await clock.advance(0.5)
         raise OSError("gone")
     notes.close()
-    story = read_notes(tmp_path / "notes")
+    story = read_log_file(tmp_path / "notes")
     assert story.decided_ns == {"one": [1002 * 10**9]}
     assert story.operations == [
         Operation("one", "ticks_history", 1000 * 10**9, 1003 * 10**9),

@@ -1,4 +1,4 @@
-"""``python -m bench.gateway.paced``: a process that calls at a rate, through the gateway or straight to the simulator.
+"""``python -m bench.gateway.paced_load``: calls at a rate, through the gateway or straight to the simulator.
 
 On two cores the caller shares a processor with what it measures, so it is the least that makes the calls of either way:
 one loop, no tasks, sockets read by hand. What a bot's gRPC library or a WebSocket library of its own would take is in
@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from bench.gateway.fleet_setup import ACCOUNT, SYMBOL, TERMS, order_name, terms_message, token_of
 from bench.gateway.http2 import Link
-from bench.gateway.wire import Wire
-from bench.gateway.world import ACCOUNT, SYMBOL, TERMS, order_name, terms_message, token_of
+from bench.gateway.raw_socket import RawSocket
 from derivfleet.deriv import requests
 from derivfleet.deriv.vocabulary import Basis, DurationUnit, HistoryStyle
 from derivfleet.v1 import trading_pb2
@@ -151,7 +151,7 @@ class OfBot:
 class Direct:
     """The same calls without a gateway."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: RawSocket) -> None:
         self._wire = wire
         self.socket = wire.socket
         self.read = wire.read
@@ -197,7 +197,7 @@ class Callers:
 
     def __init__(self) -> None:
         self._clients: dict[tuple[str, int, int], Client] = {}
-        self._wires: dict[tuple[int, int], Wire] = {}
+        self._wires: dict[tuple[int, int], RawSocket] = {}
         self._poll = select.epoll()
         self._sockets: dict[int, Client] = {}
         """One client of each socket: any of them may read it."""
@@ -215,10 +215,10 @@ class Callers:
                 self._poll.register(client.socket.fileno(), select.EPOLLIN)
         return self._clients[key]
 
-    def _wire(self, port: int, index: int) -> Wire:
+    def _wire(self, port: int, index: int) -> RawSocket:
         key = (port, index % WIRES)
         if key not in self._wires:
-            self._wires[key] = Wire(port)
+            self._wires[key] = RawSocket(port)
         return self._wires[key]
 
     def carry_out(self, task: Task) -> dict[str, Any]:

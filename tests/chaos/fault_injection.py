@@ -15,11 +15,11 @@ from tests.chaos.proxy import Cut
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.chaos.callers import Feed
-    from tests.chaos.crew import Crew
+    from tests.chaos.operator_client import OperatorClient
+    from tests.chaos.processes import FleetProcesses
     from tests.chaos.proxy import Proxy
 
-__all__ = ["Blow", "Storm"]
+__all__ = ["FaultInjector", "InjectedFault"]
 
 CUTS = {
     Cut.RESET: 28,
@@ -32,8 +32,8 @@ CUTS = {
     Cut.SILENT: 3,
 }
 """Of a hundred. Silent ones are few because Deriv itself counts a silent socket for two minutes, and allows four."""
-BLOWS = {"gateway killed": 45, "bot killed": 35, "taken over": 20}
-BETWEEN = {"gateway paused": 25, "bot paused": 35, "disk full": 40}
+KILLS = {"gateway killed": 45, "bot killed": 35, "taken over": 20}
+BETWEEN_KILLS = {"gateway paused": 25, "bot paused": 35, "disk full": 40}
 """What happens between two kills."""
 CALM_AFTER_SERVED_S = 1.0
 """How long a gateway may work before it is killed again: else the fleet would never trade."""
@@ -46,8 +46,8 @@ REFUSED_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Blow:
-    """One thing that was done; times are those of the fleet."""
+class InjectedFault:
+    """One fault that was injected; times are those of the fleet."""
 
     kind: str
     at_ns: int
@@ -57,18 +57,18 @@ class Blow:
 
 
 @dataclass(slots=True)
-class Storm:
-    """Does harm. ``bots`` are the processes that may be killed besides the gateway."""
+class FaultInjector:
+    """Kills, pauses and cuts. ``bots`` are the processes that may be killed besides the gateway."""
 
-    crew: Crew
+    processes: FleetProcesses
     proxy: Proxy
-    feed: Feed
+    operator: OperatorClient
     bots: tuple[str, ...]
     now_ns: Callable[[], int]
     seed: int
     kill_every_s: float = 3.0
     cut_every_s: float = 0.3
-    blows: list[Blow] = field(default_factory=list[Blow])
+    faults: list[InjectedFault] = field(default_factory=list[InjectedFault])
     cuts: dict[str, int] = field(default_factory=dict[str, int])
     cut_ns: list[int] = field(default_factory=list[int])
     kills: int = 0
@@ -82,11 +82,11 @@ class Storm:
         for number in range(kills):
             await asyncio.sleep(self.kill_every_s * chance.uniform(0.5, 1.0))
             # The first one is always the gateway: a run with two kills should see one of each.
-            kind = "gateway killed" if number == 0 else _drawn(chance, BLOWS)
-            await self._strike(kind, chance)
+            kind = "gateway killed" if number == 0 else _drawn(chance, KILLS)
+            await self._inject(kind, chance)
             if number % 2:
                 await asyncio.sleep(chance.uniform(0.2, 0.8))
-                await self._strike(_drawn(chance, BETWEEN), chance)
+                await self._inject(_drawn(chance, BETWEEN_KILLS), chance)
 
     async def cut(self, cuts: int) -> None:
         """Cut so many lines."""
@@ -105,7 +105,7 @@ class Storm:
             self.cut_ns.append(self.now_ns())
             done += 1
 
-    async def _strike(self, kind: str, chance: random.Random) -> None:
+    async def _inject(self, kind: str, chance: random.Random) -> None:
         at_ns = self.now_ns()
         served_ms: float | None = None
         match kind:
@@ -115,30 +115,30 @@ class Storm:
                 served_ms = await self._taken_over()
             case "bot killed":
                 bot = chance.choice(self.bots)
-                self.crew.kill(bot)
+                self.processes.kill(bot)
                 self.kills += 1
-                await self.crew.again(bot)
+                await self.processes.again(bot)
             case "gateway paused":
                 await self._paused("gateway", chance.uniform(*PAUSE_S))
             case "bot paused":
                 await self._paused(chance.choice(self.bots), chance.uniform(*PAUSE_S))
             case _:
-                self.crew.limit_files("gateway", 0)
+                self.processes.limit_files("gateway", 0)
                 await asyncio.sleep(chance.uniform(*DISK_FULL_S))
-                self.crew.limit_files("gateway", None)
-        self.blows.append(Blow(kind, at_ns, self.now_ns(), served_ms))
+                self.processes.limit_files("gateway", None)
+        self.faults.append(InjectedFault(kind, at_ns, self.now_ns(), served_ms))
 
     async def _paused(self, name: str, wall_s: float) -> None:
-        self.crew.kill(name, signal.SIGSTOP)
+        self.processes.kill(name, signal.SIGSTOP)
         await asyncio.sleep(wall_s)
-        self.crew.kill(name, signal.SIGCONT)
+        self.processes.kill(name, signal.SIGCONT)
 
     async def _next_gateway(self) -> float | None:
         since_s = time.monotonic()
-        self.crew.kill("gateway")
+        self.processes.kill("gateway")
         self.kills += 1
-        await self.crew.again("gateway")
-        served_ms = await self.feed.served_after(since_s)
+        await self.processes.again("gateway")
+        served_ms = await self.operator.served_after(since_s)
         if served_ms is None:
             self.problems.append("a gateway served nothing within a minute of its predecessor's end")
         await asyncio.sleep(CALM_AFTER_SERVED_S)
@@ -146,15 +146,15 @@ class Storm:
 
     async def _taken_over(self) -> float | None:
         """A second gateway comes while the first one stands still and holds the journal; then the first one dies."""
-        self.crew.kill("gateway", signal.SIGSTOP)
-        await self.crew.again("second")
+        self.processes.kill("gateway", signal.SIGSTOP)
+        await self.processes.again("second")
         # The lock on the journal is the first one's for as long as it lives, paused or not.
-        self.crew.members["second"].is_told = True
+        self.processes.members["second"].is_stopping = True
         try:
-            code = await asyncio.wait_for(asyncio.shield(self.crew.ended("second")), REFUSED_WITHIN_S)
+            code = await asyncio.wait_for(asyncio.shield(self.processes.ended("second")), REFUSED_WITHIN_S)
         except TimeoutError:
             self.problems.append("a second gateway ran on though the first one held the journal")
-            self.crew.kill("second")
+            self.processes.kill("second")
         else:
             if code == EXIT_CONFIGURATION:
                 self.refused_seconds += 1

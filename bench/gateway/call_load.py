@@ -1,4 +1,4 @@
-"""``python -m bench.gateway.caller``: a process that makes calls as it is told, and says how long they took.
+"""``python -m bench.gateway.call_load``: a process that makes calls as it is told, and says how long they took.
 
 A line of JSON in is an order, a line of JSON out its result. ``rate`` 0 calls again as soon as the answer is there;
 any other is that many calls a second of all clients together, each on time whether or not the last was answered.
@@ -47,7 +47,7 @@ class Task(BaseModel):
     run: str = "run"
 
 
-class Takings:
+class CallTimes:
     """What came of the calls."""
 
     def __init__(self) -> None:
@@ -68,20 +68,20 @@ def percentile(ordered: Sequence[float], percent: float) -> float:
     return ordered[max(0, -(-round(percent * 10) * len(ordered) // 1000) - 1)]
 
 
-async def _again(client: Client, kinds: Sequence[str], end: float, takings: Takings) -> None:
+async def _again(client: Client, kinds: Sequence[str], end: float, call_times: CallTimes) -> None:
     for kind in cycle(kinds):
         if time.perf_counter() >= end:
             return
-        await takings.make(client, kind)
+        await call_times.make(client, kind)
 
 
-async def _on_time(clients: Sequence[Client], task: Task, takings: Takings) -> None:
+async def _on_time(clients: Sequence[Client], task: Task, call_times: CallTimes) -> None:
     calls: set[asyncio.Task[None]] = set()
     start = time.perf_counter()
     for number in range(round(task.rate * task.seconds)):
         await asyncio.sleep(max(0.0, start + number / task.rate - time.perf_counter()))
         kind = task.kinds[number // len(clients) % len(task.kinds)]
-        call = asyncio.create_task(takings.make(clients[number % len(clients)], kind))
+        call = asyncio.create_task(call_times.make(clients[number % len(clients)], kind))
         calls.add(call)
         call.add_done_callback(calls.discard)
     await asyncio.gather(*calls)
@@ -110,31 +110,31 @@ class Callers:
 
     async def carry_out(self, task: Task) -> dict[str, Any]:
         clients = [await self._client(task, task.first + index) for index in range(task.clients)]
-        warming = Takings()
+        warming = CallTimes()
         if not task.at_once:
             for kind in task.kinds * WARM_UP_CALLS:
                 await asyncio.gather(*(warming.make(client, kind) for client in clients))
-        takings = Takings()
+        call_times = CallTimes()
         start, start_cpu = time.perf_counter(), time.process_time()
         if task.at_once:
             kinds = cycle(task.kinds)
-            await asyncio.gather(*(takings.make(clients[0], next(kinds)) for _ in range(task.at_once)))
+            await asyncio.gather(*(call_times.make(clients[0], next(kinds)) for _ in range(task.at_once)))
         elif task.rate:
-            await _on_time(clients, task, takings)
+            await _on_time(clients, task, call_times)
         else:
             end = start + task.seconds
-            await asyncio.gather(*(_again(client, task.kinds, end, takings) for client in clients))
+            await asyncio.gather(*(_again(client, task.kinds, end, call_times) for client in clients))
         seconds = time.perf_counter() - start
         cpu_s = time.process_time() - start_cpu
         for client in clients:
             if isinstance(client, OfBot):
                 await client.let_go()
-        ordered = sorted(takings.took_s)
+        ordered = sorted(call_times.took_s)
         return {
             "calls": len(ordered),
             "seconds": seconds,
             "calls_per_s": len(ordered) / seconds,
-            "outcomes": dict(takings.outcomes),
+            "outcomes": dict(call_times.outcomes),
             "p50_ms": percentile(ordered, 50) * 1e3,
             "p99_ms": percentile(ordered, 99) * 1e3,
             "max_ms": percentile(ordered, 100) * 1e3,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CODEC",
     "FailedError",
-    "Wire",
+    "PlainClient",
     "pause_s",
     "purchase_of",
     "quote_of",
@@ -52,7 +52,7 @@ class FailedError(Exception):
     """A call came to nothing that its caller can use: refused, cut off, or not answered in time."""
 
 
-class Wire:
+class PlainClient:
     """One socket, opened when it is first needed and again after it has died."""
 
     def __init__(self, settings: ProgramSettings, clock: Clock) -> None:

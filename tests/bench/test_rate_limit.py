@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.speedup.allowance import WINDOW_NS, Allowance
+from bench.speedup.rate_limit import WINDOW_NS, RateLimit
 from derivfleet.common.clock import ManualClock
 
 S = 10**9
@@ -17,7 +17,7 @@ S = 10**9
 @settings(deadline=None)
 @given(calls=st.integers(1, 6), gaps_s=st.lists(st.integers(0, 40), max_size=40))
 def test_waits_exactly_as_long_as_the_last_minute_is_full(calls: int, gaps_s: list[int]) -> None:
-    allowance, taken_ns, now_ns = Allowance(calls), list[int](), 0
+    allowance, taken_ns, now_ns = RateLimit(calls), list[int](), 0
     for gap_s in gaps_s:
         now_ns += gap_s * S
         wait_ns = allowance.wait_ns(now_ns)
@@ -39,7 +39,7 @@ def test_waits_exactly_as_long_as_the_last_minute_is_full(calls: int, gaps_s: li
 
 async def test_a_turn_comes_when_the_minute_has_room_again() -> None:
     clock = ManualClock()
-    allowance = Allowance(2)
+    allowance = RateLimit(2)
     await allowance.turn(clock)
     await clock.advance(20)
     await allowance.turn(clock)

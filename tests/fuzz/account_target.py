@@ -26,8 +26,8 @@ from derivfleet.simulator.core.effects import Close, Send
 from derivfleet.simulator.core.exchange import Credentials, Exchange
 from derivfleet.simulator.core.settings import SimulatorSettings
 from tests.fuzz import corpus
+from tests.fuzz.memory_socket import Socket
 from tests.fuzz.mutators import broken_bytes, broken_json, garbage
-from tests.fuzz.sockets import Socket
 from tests.fuzz.targets import GARBAGE_SHARE, WrongError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ CASES_AN_ACCOUNT = 100
 TERMS = OrderTerms("DIGITOVER", "1HZ100V", Decimal("0.35"), 1, "t", "4")
 
 
-class _Hall:
+class _BrokenDeriv:
     """The exchange and its sockets; it is also the login."""
 
     codec = dialect(Dialect.OPTIONS)
@@ -122,7 +122,7 @@ class AccountTarget:
         self._room: AccountRoom | None = None
         self._journal: Journal | None = None
         self._clock = ManualClock()
-        self._hall = _Hall(self._clock)
+        self._deriv = _BrokenDeriv(self._clock)
         self._cases = 0
         self._accounts = self._orders = 0
 
@@ -156,11 +156,11 @@ class AccountTarget:
             await self._leave()
             await self._come()
         self._cases += 1
-        kind, _, self._hall.broken = case.partition(b"\n")
-        self._hall.kind = kind.decode(errors="replace")
+        kind, _, self._deriv.broken = case.partition(b"\n")
+        self._deriv.kind = kind.decode(errors="replace")
         try:
             await self._bought()
-            self._hall.kind = ""
+            self._deriv.kind = ""
             await self._bought()
         except BaseException:
             self._cases = CASES_AN_ACCOUNT
@@ -177,7 +177,7 @@ class AccountTarget:
         buying = asyncio.ensure_future(room.orders.purchases.buy("one", order_id, TERMS, deadline_ns, "", lambda: True))
         for _ in range(PATIENCE_S):
             await self._clock.advance(1.0)
-            self._hall.advance()
+            self._deriv.advance()
             await self._clock.settle()
             order = room.orders.registry.find(order_id)
             if buying.done() and (order is None or order.state in FINAL):
@@ -195,7 +195,7 @@ class AccountTarget:
         self._accounts += 1
         self._cases = 0
         self._clock = ManualClock()
-        self._hall = _Hall(self._clock)
+        self._deriv = _BrokenDeriv(self._clock)
         bot = {"name": "one", "strategy": "digit_frequency", "symbols": ["1HZ100V"]}
         bot["parameters"] = {"side": "over", "barrier": 4, "window_ticks": 5}  # pyright: ignore[reportArgumentType]
         fleet = Fleet.model_validate({"accounts": [{"key": "demo", "dialect": "options"}], "bots": [bot]})
@@ -205,7 +205,7 @@ class AccountTarget:
         journal = self._journal = Journal(path, "JOURNAL")
         telemetry = Telemetry("gateway", self._clock)
         room = AccountRoom(fleet.accounts[0], fleet, settings, self._clock, telemetry, Feed(journal))
-        room.pool.login = self._hall
+        room.pool.login = self._deriv
         room.recover()
         await room.start()
         await self._clock.advance(1.0)

@@ -1,4 +1,4 @@
-"""``python -m bench.gateway.watchers``: a process that is a thousand bots that listen, each on its own connection.
+"""``python -m bench.gateway.tick_listeners``: a thousand bots that listen, each on its own connection.
 
 A further socket listens to the simulator itself, so that a tick's way through the gateway is known from the moment at
 which it was there for everybody.
@@ -19,10 +19,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from websockets.sync.client import connect
 
-from bench.gateway.caller import percentile
+from bench.gateway.call_load import percentile
+from bench.gateway.fleet_setup import ACCOUNT, SYMBOL, bot_name
 from bench.gateway.http2 import Link
-from bench.gateway.wire import socket_url
-from bench.gateway.world import ACCOUNT, SYMBOL, bot_name
+from bench.gateway.raw_socket import socket_url
 from derivfleet.common.rpc.identity import read_token
 from derivfleet.v1 import trading_pb2
 

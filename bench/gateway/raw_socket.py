@@ -12,7 +12,7 @@ from websockets.client import ClientProtocol
 from websockets.frames import Frame
 from websockets.uri import parse_uri
 
-from bench.gateway.world import APP_ID, TOKEN
+from bench.gateway.fleet_setup import APP_ID, TOKEN
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.vocabulary import Dialect
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from derivfleet.deriv.requests import Request
 
-__all__ = ["Wire", "socket_url"]
+__all__ = ["RawSocket", "socket_url"]
 
 CONNECT_PATIENCE_S = 5.0
 
@@ -39,7 +39,7 @@ def socket_url(port: int) -> str:
     return str(fetch(f"/accounts/{account}/otp", "POST")["url"])
 
 
-class Wire:
+class RawSocket:
     """One connection. ``read`` takes what has arrived."""
 
     def __init__(self, port: int) -> None:

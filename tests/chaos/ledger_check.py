@@ -1,4 +1,4 @@
-"""What the run came to: what the fleet says, what its bots were told, and what the simulator's ledger says. Pure."""
+"""The fleet's orders, what its bots were told, and the simulator's ledger, compared. Pure."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from tests.chaos.callers import FINAL, FIRST_STAKE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from tests.chaos.callers import Told, Transition
-    from tests.chaos.storm import Blow
+    from tests.chaos.callers import CallerOrder
+    from tests.chaos.fault_injection import InjectedFault
+    from tests.chaos.operator_client import Transition
 
 __all__ = [
     "Contract",
-    "Verdict",
+    "LedgerCheck",
     "chance_of_more",
+    "check_ledger",
     "contracts_of",
     "first_orders_ms",
-    "judge",
     "percentile",
     "spread",
     "waits_of",
@@ -53,7 +54,7 @@ class Contract:
 
 
 @dataclass(slots=True)
-class Verdict:
+class LedgerCheck:
     """Counts of what must not be, and a line for each of the first of them."""
 
     orders: int = 0
@@ -104,39 +105,39 @@ def contracts_of(ledger: Mapping[str, Any]) -> list[Contract]:
     return found
 
 
-def judge(
+def check_ledger(
     orders: Iterable[orders_pb2.Order],
     contracts: Iterable[Contract],
-    told: Iterable[Told],
+    told: Iterable[CallerOrder],
     transitions: Iterable[Transition] | None,
     unique_from: Decimal = FIRST_STAKE,
-) -> Verdict:
+) -> LedgerCheck:
     """Compare all orders of the journal with all contracts of the ledger, and both with what bots were told.
 
     ``transitions`` None: the feed was not followed. Stakes from ``unique_from`` on belong to one order each.
     """
     by_id = {order.order_id: order for order in orders}
     ledger = {contract.contract_id: contract for contract in contracts}
-    verdict = Verdict(len(by_id), len(ledger), sum(order.reconciled for order in by_id.values()))
-    _compare_states(verdict, by_id)
-    _compare_contracts(verdict, by_id, ledger, unique_from)
-    _compare_stakes(verdict, by_id, ledger, unique_from)
-    _compare_told(verdict, by_id, told)
+    check = LedgerCheck(len(by_id), len(ledger), sum(order.reconciled for order in by_id.values()))
+    _compare_states(check, by_id)
+    _compare_contracts(check, by_id, ledger, unique_from)
+    _compare_stakes(check, by_id, ledger, unique_from)
+    _compare_told(check, by_id, told)
     if transitions is not None:
-        _compare_feed(verdict, by_id, transitions)
-    return verdict
+        _compare_feed(check, by_id, transitions)
+    return check
 
 
-def _compare_states(verdict: Verdict, by_id: Mapping[str, orders_pb2.Order]) -> None:
+def _compare_states(check: LedgerCheck, by_id: Mapping[str, orders_pb2.Order]) -> None:
     for order in by_id.values():
         if order.state in (UNKNOWN, CONFIRMED):
-            verdict.add("unresolved", f"{order.order_id} is in state {order.state} still ({order.error_code})")
+            check.add("unresolved", f"{order.order_id} is in state {order.state} still ({order.error_code})")
         elif order.state not in FINAL:
-            verdict.add("silently_unknown", f"{order.order_id} is left in state {order.state}")
+            check.add("silently_unknown", f"{order.order_id} is left in state {order.state}")
 
 
 def _compare_contracts(
-    verdict: Verdict, by_id: Mapping[str, orders_pb2.Order], ledger: Mapping[int, Contract], unique_from: Decimal
+    check: LedgerCheck, by_id: Mapping[str, orders_pb2.Order], ledger: Mapping[int, Contract], unique_from: Decimal
 ) -> None:
     claims: dict[int, list[str]] = defaultdict(list)
     for order in by_id.values():
@@ -144,25 +145,25 @@ def _compare_contracts(
             claims[order.contract_id].append(order.order_id)
     for contract_id, names in claims.items():
         if len(names) > 1:
-            verdict.add("silently_unknown", f"contract {contract_id} is claimed by {', '.join(names)}")
+            check.add("silently_unknown", f"contract {contract_id} is claimed by {', '.join(names)}")
         contract = ledger.get(contract_id)
         if contract is None:
-            verdict.add("lost", f"{names[0]}: the ledger has no contract {contract_id}")
+            check.add("lost", f"{names[0]}: the ledger has no contract {contract_id}")
         elif by_id[names[0]].state == SETTLED:
-            _compare_money(verdict, by_id[names[0]], contract)
+            _compare_money(check, by_id[names[0]], contract)
     for contract_id, contract in ledger.items():
         if contract_id not in claims and contract.stake < unique_from:
-            verdict.add("duplicates", f"no order has contract {contract_id} (stake {contract.stake})")
+            check.add("duplicates", f"no order has contract {contract_id} (stake {contract.stake})")
 
 
-def _compare_money(verdict: Verdict, order: orders_pb2.Order, contract: Contract) -> None:
+def _compare_money(check: LedgerCheck, order: orders_pb2.Order, contract: Contract) -> None:
     believed = tuple(map(Decimal, (order.buy_price, order.sell_price, order.profit)))
     if believed != (contract.stake, contract.sell_price, contract.profit):
-        verdict.add("wrong_profit", f"{order.order_id}: {', '.join(map(str, believed))} is not {contract}")
+        check.add("wrong_profit", f"{order.order_id}: {', '.join(map(str, believed))} is not {contract}")
 
 
 def _compare_stakes(
-    verdict: Verdict, by_id: Mapping[str, orders_pb2.Order], ledger: Mapping[int, Contract], unique_from: Decimal
+    check: LedgerCheck, by_id: Mapping[str, orders_pb2.Order], ledger: Mapping[int, Contract], unique_from: Decimal
 ) -> None:
     """The callers' orders: one stake is one order, whatever the journal says of contracts."""
     bought: dict[Decimal, list[int]] = defaultdict(list)
@@ -172,39 +173,37 @@ def _compare_stakes(
     wanted = {stake: order for order in by_id.values() if (stake := Decimal(order.terms.stake)) >= unique_from}
     for stake, contract_ids in bought.items():
         for contract_id in contract_ids[1:]:
-            verdict.add("duplicates", f"stake {stake} was bought again as contract {contract_id}")
+            check.add("duplicates", f"stake {stake} was bought again as contract {contract_id}")
         order = wanted.get(stake)
         if order is None:
-            verdict.add("duplicates", f"no order of the journal has stake {stake} (contract {contract_ids[0]})")
+            check.add("duplicates", f"no order of the journal has stake {stake} (contract {contract_ids[0]})")
         elif order.state in NOTHING_BOUGHT:
-            verdict.add(
-                "silently_unknown", f"{order.order_id} is said to have bought nothing, and bought {contract_ids}"
-            )
+            check.add("silently_unknown", f"{order.order_id} is said to have bought nothing, and bought {contract_ids}")
         elif order.contract_id and order.contract_id not in contract_ids:
-            verdict.add("silently_unknown", f"{order.order_id} has another order's contract {order.contract_id}")
+            check.add("silently_unknown", f"{order.order_id} has another order's contract {order.contract_id}")
 
 
-def _compare_told(verdict: Verdict, by_id: Mapping[str, orders_pb2.Order], told: Iterable[Told]) -> None:
+def _compare_told(check: LedgerCheck, by_id: Mapping[str, orders_pb2.Order], told: Iterable[CallerOrder]) -> None:
     for one in told:
         order = by_id.get(one.order_id)
         if order is None:
             if one.states:
-                verdict.add("lost", f"{one.order_id} was told {one.states}, and the journal does not know it")
+                check.add("lost", f"{one.order_id} was told {one.states}, and the journal does not know it")
         elif one.contract_id and order.contract_id != one.contract_id:
-            verdict.add("lost", f"{one.order_id} was told contract {one.contract_id}, has {order.contract_id}")
+            check.add("lost", f"{one.order_id} was told contract {one.contract_id}, has {order.contract_id}")
 
 
-def _compare_feed(verdict: Verdict, by_id: Mapping[str, orders_pb2.Order], transitions: Iterable[Transition]) -> None:
+def _compare_feed(check: LedgerCheck, by_id: Mapping[str, orders_pb2.Order], transitions: Iterable[Transition]) -> None:
     last: dict[str, int] = {}
     for step in transitions:
         before = last.get(step.order_id)
         # A late record corrects "not found"; every other final state stays.
         if before in FINAL and before != NOT_FOUND:
-            verdict.add("feed_gaps", f"{step.order_id} went from {before} to {step.state}")
+            check.add("feed_gaps", f"{step.order_id} went from {before} to {step.state}")
         last[step.order_id] = step.state
     for order_id, order in by_id.items():
         if last.get(order_id) != order.state:
-            verdict.add("feed_gaps", f"the feed left {order_id} in state {last.get(order_id)}, it is {order.state}")
+            check.add("feed_gaps", f"the feed left {order_id} in state {last.get(order_id)}, it is {order.state}")
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -217,17 +216,17 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     }
 
 
-def first_orders_ms(blows: Iterable[Blow], transitions: Sequence[Transition], speed: float) -> list[float]:
+def first_orders_ms(faults: Iterable[InjectedFault], transitions: Sequence[Transition], speed: float) -> list[float]:
     """Wall milliseconds from each kill of a gateway to the next receipt of an order that was sent after it."""
     receipts = sorted((step.time_ns, step.sent_ns) for step in transitions if step.state == CONFIRMED and step.sent_ns)
     found: list[float] = []
-    for blow in blows:
-        if blow.served_ms is None:
+    for fault in faults:
+        if fault.served_ms is None:
             continue
-        start = bisect_right(receipts, (blow.at_ns, 0))
-        after = next((time_ns for time_ns, sent_ns in receipts[start:] if sent_ns > blow.at_ns), None)
+        start = bisect_right(receipts, (fault.at_ns, 0))
+        after = next((time_ns for time_ns, sent_ns in receipts[start:] if sent_ns > fault.at_ns), None)
         if after is not None:
-            found.append((after - blow.at_ns) / 1e6 / speed)
+            found.append((after - fault.at_ns) / 1e6 / speed)
     return found
 
 

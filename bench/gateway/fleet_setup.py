@@ -27,7 +27,7 @@ __all__ = [
     "SYMBOL",
     "TERMS",
     "TOKEN",
-    "House",
+    "FleetSetup",
     "bot_name",
     "old_order",
     "order_name",
@@ -94,7 +94,7 @@ def old_order(index: int) -> Order:
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class FleetSetup:
     """A simulator with its limits lifted, and a gateway before it."""
 
     simulator: Program
@@ -106,7 +106,7 @@ class House:
     @classmethod
     def start(
         cls, stack: ExitStack, folder: Path, traces_to: str, bots: int, speed: float = 1, calls: int = 0
-    ) -> House:
+    ) -> FleetSetup:
         """Start both; the stack ends them.
 
         ``calls`` is what the gateway takes for Deriv's limit of each kind of calls a minute; 0 leaves the published

@@ -1,4 +1,4 @@
-"""One whole run: up, warm, watched, compared with the ledger, down."""
+"""One whole run: processes up, sampled while they trade, the ledger checked, processes down."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from derivfleet.common.clock import FleetClock
 from derivfleet.common.fleet import load_fleet
 from derivfleet.common.rpc.identity import read_token
 from derivfleet.common.vitals import VITALS_VARIABLE
-from tests.chaos.callers import FINAL, Feed, open_line
-from tests.chaos.crew import Crew
-from tests.chaos.field import answers, fetch, field_of, until
-from tests.chaos.judge import contracts_of, judge
+from tests.chaos.callers import FINAL, open_quick_channel
+from tests.chaos.ledger_check import check_ledger, contracts_of
+from tests.chaos.operator_client import OperatorClient
+from tests.chaos.processes import FleetProcesses
+from tests.chaos.run_setup import answers, fetch, prepared, until
+from tests.soak.downtime import Span, down_spans, joined, length
+from tests.soak.process_samples import ProcessSampler, Series
 from tests.soak.trend import Trend, trend_of
-from tests.soak.uptime import Span, down_spans, joined, length
-from tests.soak.watch import Series, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from derivfleet.common.fleet import Fleet
     from derivfleet.deriv.vocabulary import Dialect
 
-__all__ = ["Look", "Report", "Stay"]
+__all__ = ["Report", "RunProgress", "SoakRun"]
 
 FLEET_FILE = Path(__file__).parents[2] / "fleet.yaml"
 SETTLE_WALL_S = 60.0
@@ -55,7 +56,7 @@ DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class RunProgress:
     """How a run stands."""
 
     stage: str
@@ -70,12 +71,12 @@ class Report:
 
     facts: dict[str, Any]
     problems: list[str]
-    watch: Watch
+    watch: ProcessSampler
     warm_s: float
 
 
 @dataclass(slots=True)
-class _Reach:
+class _Unavailability:
     """When the gateway could not have bought: no socket, or the breaker open."""
 
     spans: list[Span]
@@ -90,7 +91,7 @@ class _Reach:
 
 
 @dataclass(frozen=True, slots=True)
-class Stay:
+class SoakRun:
     """How a run is set up. ``hours`` are those of the fleet."""
 
     hours: float
@@ -98,20 +99,20 @@ class Stay:
     pause_ticks: int
     dialect: Dialect
     folder: Path
-    show: Callable[[Look], None]
+    show: Callable[[RunProgress], None]
 
     async def run(self) -> Report:
         """Carry it out. Raises TimeoutError if the fleet does not come up."""
         fleet = self._fleet()
-        plan = field_of(self.folder, fleet, self.dialect, self.speed)
-        crew = Crew(plan)
+        plan = prepared(self.folder, fleet, self.dialect, self.speed)
+        processes = FleetProcesses(plan)
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(crew.stop)
-            self.show(Look("starting"))
-            bots = await self._start(crew, fleet)
-            channel = await stack.enter_async_context(open_line(plan.ports.gateway))
-            feed = Feed(read_token(plan.run_dir.token("operator"), "token"), channel)
-            return await self._stay(crew, feed, bots, FleetClock(self.speed, plan.origin_ns))
+            stack.push_async_callback(processes.stop)
+            self.show(RunProgress("starting"))
+            bots = await self._start(processes, fleet)
+            channel = await stack.enter_async_context(open_quick_channel(plan.ports.gateway))
+            operator = OperatorClient(read_token(plan.run_dir.token("operator"), "token"), channel)
+            return await self._trade(processes, operator, bots, FleetClock(self.speed, plan.origin_ns))
 
     def _fleet(self) -> Fleet:
         fleet = load_fleet(FLEET_FILE)
@@ -120,76 +121,79 @@ class Stay:
         )
         return fleet.model_copy(update={"bots": bots})
 
-    async def _start(self, crew: Crew, fleet: Fleet) -> list[str]:
+    async def _start(self, processes: FleetProcesses, fleet: Fleet) -> list[str]:
         wall_s = self.hours * 3600 / self.speed
         told = {VITALS_VARIABLE: f"{max(0.5, min(30.0, wall_s / MOST_SAMPLES)):g}"}
-        ports = crew.plan.ports
-        await crew.start("metrics", told)
-        await crew.start("simulator", told)
+        ports = processes.plan.ports
+        await processes.start("metrics", told)
+        await processes.start("simulator", told)
         await until(lambda: answers(f"http://{ports.simulator}/health"))
-        await crew.start("gateway", told)
+        await processes.start("gateway", told)
         await until(lambda: is_serving(ports.gateway))
         await until(lambda: is_serving(ports.metrics))
         bots = [process for bot in fleet.bots for process in processes_of(bot)]
         for process in bots:
-            await crew.start(process, told)
+            await processes.start(process, told)
         return bots
 
-    async def _stay(self, crew: Crew, feed: Feed, bots: list[str], clock: FleetClock) -> Report:
-        run_dir, ports = crew.plan.run_dir, crew.plan.ports
+    async def _trade(
+        self, processes: FleetProcesses, operator: OperatorClient, bots: list[str], clock: FleetClock
+    ) -> Report:
+        run_dir, ports = processes.plan.run_dir, processes.plan.ports
         wall_s = self.hours * 3600 / self.speed
-        watch, reach = Watch(), _Reach([])
+        watch, unavailability = ProcessSampler(), _Unavailability([])
         start_ns, sampled_s = clock.now_ns(), float("-inf")
         bought = 0
         while watch.passed_s < wall_s:
-            can_buy, bought = await self._can_buy(feed, bought)
-            reach.see(clock.now_ns(), can_buy=can_buy)
+            can_buy, bought = await self._can_buy(operator, bought)
+            unavailability.see(clock.now_ns(), can_buy=can_buy)
             if watch.passed_s - sampled_s >= wall_s / MOST_SAMPLES:
                 sampled_s = watch.passed_s
-                for name, member in crew.members.items():
-                    watch.look(name, crew.pid(name), member.log)
+                for name, member in processes.members.items():
+                    watch.look(name, processes.pid(name), member.log)
                 for name in ("journal", "metrics"):
                     watch.add("disk", f"{name}_mb", _size_mb(run_dir.record(name, simulated=True)))
             rss = watch.series.get("gateway", {}).get("rss_mb")
-            self.show(Look("trading", watch.passed_s, rss.values[-1] if rss else 0.0, bought))
+            self.show(RunProgress("trading", watch.passed_s, rss.values[-1] if rss else 0.0, bought))
             await asyncio.sleep(LOOK_EVERY_WALL_S)
         end_ns = clock.now_ns()
-        reach.see(end_ns, can_buy=True)
-        self.show(Look("ending", wall_s, orders=bought))
-        restarts = {name: member.starts - 1 for name, member in crew.members.items() if member.starts > 1}
+        unavailability.see(end_ns, can_buy=True)
+        self.show(RunProgress("ending", wall_s, orders=bought))
+        restarts = {name: member.starts - 1 for name, member in processes.members.items() if member.starts > 1}
         uptimes = {
             name: 1
-            - length(joined([*down_spans(_lines(run_dir.log(name)), end_ns), *reach.spans])) / (end_ns - start_ns)
+            - length(joined([*down_spans(_lines(run_dir.log(name)), end_ns), *unavailability.spans]))
+            / (end_ns - start_ns)
             for name in bots
         }
-        killed = await crew.stop_members(bots)
-        await self._settled(feed)
-        orders = await feed.orders()
+        killed = await processes.stop_some(bots)
+        await self._settled(operator)
+        orders = await operator.orders()
         ledger = await fetch(f"http://{ports.simulator}/ledger")
-        verdict = judge(orders, contracts_of(ledger), (), None, Decimal("Infinity"))
-        killed += await crew.stop()
-        return self._report(crew, watch, uptimes, verdict.counts, verdict.lines, restarts, killed, len(orders))
+        check = check_ledger(orders, contracts_of(ledger), (), None, Decimal("Infinity"))
+        killed += await processes.stop()
+        return self._report(processes, watch, uptimes, check.counts, check.lines, restarts, killed, len(orders))
 
-    async def _can_buy(self, feed: Feed, bought: int) -> tuple[bool, int]:
+    async def _can_buy(self, operator: OperatorClient, bought: int) -> tuple[bool, int]:
         try:
-            status = await feed.status()
+            status = await operator.status()
         except grpc.aio.AioRpcError:
             return False, bought
         is_there = any(one.state in ("ready", "slow") for one in status.connections)
         confirmed = sum(bot.confirmed for bot in status.bots)
         return is_there and status.breaker.state != "open", confirmed
 
-    async def _settled(self, feed: Feed) -> None:
+    async def _settled(self, operator: OperatorClient) -> None:
         end_s = time.monotonic() + SETTLE_WALL_S
         while time.monotonic() < end_s:
-            if all(order.state in FINAL for order in await feed.orders()):
+            if all(order.state in FINAL for order in await operator.orders()):
                 return
             await asyncio.sleep(1.0)
 
     def _report(
         self,
-        crew: Crew,
-        watch: Watch,
+        processes: FleetProcesses,
+        watch: ProcessSampler,
         uptimes: dict[str, float],
         counts: dict[str, int],
         lines: list[str],
@@ -199,7 +203,7 @@ class Stay:
     ) -> Report:
         warm_s = watch.passed_s * WARM_SHARE
         span_s = self.hours * 3600
-        processes: dict[str, dict[str, Any]] = {}
+        by_process: dict[str, dict[str, Any]] = {}
         leaks: list[str] = []
         for name, of_process in watch.series.items():
             if name == "disk":
@@ -211,7 +215,7 @@ class Stay:
                 bounded = observable == REMEMBERED or (name, observable) in BY_DESIGN
                 is_leak = trend.is_leak(LEAK_SHARE, allowed) and not bounded
                 facts = {key: round(value, 2) for key, value in asdict(trend).items()}
-                processes.setdefault(name, {})[observable] = facts | {"allowed": round(allowed, 1), "leak": is_leak}
+                by_process.setdefault(name, {})[observable] = facts | {"allowed": round(allowed, 1), "leak": is_leak}
                 if is_leak:
                     leaks.append(
                         f"{name}: {observable} grew by {trend.growth:.1f} from {trend.first:.1f} "
@@ -224,7 +228,9 @@ class Stay:
         }
         short = [f"{name} could trade {uptime:.4%} of the time" for name, uptime in uptimes.items() if uptime < UPTIME]
         problems = [*leaks, *short, *lines]
-        problems += [f"{end.name} ended by itself ({end.exit_code}): {end.line[:200]}" for end in crew.unasked]
+        problems += [
+            f"{end.name} ended by itself ({end.exit_code}): {end.line[:200]}" for end in processes.unexpected_exits
+        ]
         problems += [f"{name} did not end within ten seconds of being asked to" for name in killed]
         facts = {
             "fleet_hours": self.hours,
@@ -234,7 +240,7 @@ class Stay:
             "uptime": {name: round(uptime, 6) for name, uptime in uptimes.items()},
             "least_uptime": round(min(uptimes.values(), default=0.0), 6),
             "disk_mb_a_day": disk,
-            "processes": processes,
+            "processes": by_process,
             "ledger": counts,
             "restarts": restarts,
             "test": (

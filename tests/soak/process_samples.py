@@ -12,7 +12,7 @@ import psutil
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Series", "Watch"]
+__all__ = ["ProcessSampler", "Series"]
 
 _SKIP = frozenset({"event", "time_ns", "service", "level"})
 
@@ -34,7 +34,7 @@ class Series:
         return Series([at for at, _ in pairs], [value for _, value in pairs])
 
 
-class Watch:
+class ProcessSampler:
     """Collects series by process and observable. Call :meth:`look` now and then."""
 
     def __init__(self) -> None:

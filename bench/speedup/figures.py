@@ -15,12 +15,12 @@ from derivfleet.deriv.vocabulary import Call
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from bench.speedup.bot_logs import BotLog
     from bench.speedup.hour import Hour
-    from bench.speedup.notes import Story
     from derivfleet.common.fleet import Fleet
     from derivfleet.deriv.limits import Bucket
 
-__all__ = ["Figures", "Purchase", "Run", "percentile", "purchases_of", "surplus", "verdict_of"]
+__all__ = ["Figures", "Purchase", "Run", "figures_of", "percentile", "purchases_of", "surplus"]
 
 SKEW_WALL_NS = 30_000_000
 """How far two processes' clocks may differ by the wall: 19 ms were seen, where one was held up reading the time."""
@@ -47,7 +47,7 @@ class Run:
     """Calls in the hour, by name, that the simulator let through."""
     refused: Mapping[str, int]
     """And those that it refused for their rate."""
-    story: Story
+    story: BotLog
     errors: int = 0
     """Lines in the logs of its processes that tell of an error."""
     late_ms: Sequence[float] = ()
@@ -121,7 +121,7 @@ def surplus(decided_ns: Sequence[int], bought_s: Iterable[int], skew_ns: int) ->
     return too_many
 
 
-def verdict_of(run: Run, bucket: Bucket) -> Figures:
+def figures_of(run: Run, bucket: Bucket) -> Figures:
     """Judge a run. ``bucket`` is the one that counts trading; of its windows the one that allows the least binds."""
     hour = run.hour
     settled = [
