@@ -14,6 +14,7 @@ from derivfleet.simulator.core.contract_states import value_of
 from derivfleet.simulator.core.contracts import Contract, Sale
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from decimal import Decimal
 
     from derivfleet.deriv.pricing import Price, PriceSettings
@@ -150,6 +151,17 @@ class Book:
         refund = behaviour_of(contract.terms).refund(contract, now_s)
         self._running(account, contract_id, now_s)
         return contract, self._close(account, contract, refund, now_s, app_id, ContractStatus.CANCELLED)
+
+    def update(self, loginid: str, contract_id: int, change: Mapping[str, Decimal | None], now_s: int) -> Contract:
+        """Set the limit orders of a contract, where its category has them; None removes one."""
+        account = self.accounts[loginid]
+        contract = _found(account, contract_id)
+        if Call.CONTRACT_UPDATE not in category_of(contract.terms.contract_type).exits(contract.terms):
+            raise RequestRefused("ContractUpdateNotAllowed", "Update is not allowed for this contract.")
+        self._running(account, contract_id, now_s)
+        limits = {**contract.limits, **change}
+        contract.limits = {name: amount for name, amount in limits.items() if amount is not None}
+        return contract
 
     def _running(self, account: Account, contract_id: int, now_s: int) -> Contract:
         contract = _found(account, contract_id)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from derivfleet.deriv.dialects import Frame
     from derivfleet.deriv.pricing import Price
     from derivfleet.deriv.terms import Terms
+    from derivfleet.simulator.core.book import Movement
+    from derivfleet.simulator.core.contracts import Contract
     from derivfleet.simulator.core.turn import Turn
 
 __all__ = ["buy", "cancel", "contract_update", "proposal", "sell"]
@@ -109,34 +111,33 @@ def _wanted(turn: Turn, request: requests.Buy) -> tuple[Terms, Price | None]:
 
 def sell(turn: Turn, request: requests.Sell) -> list[Frame]:
     """Sell a contract back."""
-    account, exchange = turn.trader, turn.exchange
-    contract, moved = exchange.book.sell(
-        account.loginid, request.sell, request.price, turn.connection.app_id, turn.now_s
-    )
-    turn.pushes.extend(broadcasts.movement(exchange, account, moved))
-    turn.pushes.extend(broadcasts.ended(exchange, contract, turn.now_s))
-    receipt = SellReceipt(
+    book = turn.exchange.book
+    contract, moved = book.sell(turn.trader.loginid, request.sell, request.price, turn.connection.app_id, turn.now_s)
+    return [turn.codec.encode_sell(_closed(turn, contract, moved))]
+
+
+def cancel(turn: Turn, request: requests.Cancel) -> list[Frame]:
+    """Undo the purchase of a contract."""
+    book = turn.exchange.book
+    contract, moved = book.cancel(turn.trader.loginid, request.cancel, turn.connection.app_id, turn.now_s)
+    return [turn.codec.encode_cancel(_closed(turn, contract, moved))]
+
+
+def _closed(turn: Turn, contract: Contract, moved: Movement) -> SellReceipt:
+    """The receipt of an end that the client wanted, after everybody else was told of it."""
+    turn.pushes.extend(broadcasts.movement(turn.exchange, turn.account, moved))
+    turn.pushes.extend(broadcasts.ended(turn.exchange, contract, turn.now_s))
+    return SellReceipt(
         contract_id=contract.contract_id,
         transaction_id=moved.transaction_id,
         reference_id=contract.buy_transaction_id,
         sold_for=moved.amount,
         balance_after=moved.balance_after,
     )
-    return [turn.codec.encode_sell(receipt)]
-
-
-def cancel(turn: Turn, request: requests.Cancel) -> list[Frame]:
-    """No contract here can be cancelled."""
-    _known(turn, request.cancel)
-    raise RequestRefused("CannotCancelContract", "Deal cancellation is not available for this contract.")
 
 
 def contract_update(turn: Turn, request: requests.ContractUpdate) -> list[Frame]:
-    """No contract here has limit orders."""
-    _known(turn, request.contract_id)
-    raise RequestRefused("ContractUpdateNotAllowed", "Update is not allowed for this contract.")
-
-
-def _known(turn: Turn, contract_id: int) -> None:
-    if contract_id not in turn.trader.contracts:
-        raise RequestRefused("ContractNotFound", "Contract not found for this account.")
+    """Set or remove limit orders of a contract."""
+    change = {name: getattr(request.limit_order, name) for name in request.limit_order.model_fields_set}
+    contract = turn.exchange.book.update(turn.trader.loginid, request.contract_id, change, turn.now_s)
+    return [turn.codec.encode_contract_update(contract.limits)]
