@@ -150,7 +150,7 @@ WANTED = OrderTerms("LADDER", "1HZ100V", Decimal("10.00"), 0, "", "20")
 BOTH = pytest.mark.parametrize("name", Dialect)
 
 
-class Desk:
+class Client:
     """A simulated service and one client of it."""
 
     def __init__(self, name: Dialect = Dialect.OPTIONS, seed: str = "1") -> None:
@@ -188,8 +188,8 @@ class Desk:
         )
 
 
-def order_of(receipt: Frame, desk: Desk) -> Order:
-    bought = mapping.confirmed(desk.codec.decode_buy(receipt))
+def order_of(receipt: Frame, client: Client) -> Order:
+    bought = mapping.confirmed(client.codec.decode_buy(receipt))
     return Order(
         *("demo", "o", "bot", WANTED, State.CONFIRMED, START_S * NS),
         contract_id=bought.contract_id,
@@ -227,14 +227,14 @@ def test_a_bot_s_order_of_it_is_checked_as_the_kind_says() -> None:
 
 @BOTH
 def test_the_account_s_rows_of_it_are_recognised(name: Dialect) -> None:
-    desk = Desk(name)
-    receipt = desk.buy()
-    (row,) = records.of_portfolio(desk.codec, desk.ask(portfolio=1))
-    statement = desk.ask(statement=1, action_type="buy", description=1)
-    (listed,) = desk.codec.decode_statement(statement)
-    contract = desk.codec.decode_contract(desk.state(row.contract_id))
+    client = Client(name)
+    receipt = client.buy()
+    (row,) = records.of_portfolio(client.codec, client.ask(portfolio=1))
+    statement = client.ask(statement=1, action_type="buy", description=1)
+    (listed,) = client.codec.decode_statement(statement)
+    contract = client.codec.decode_contract(client.state(row.contract_id))
     assert contract is not None
-    order = replace(order_of(receipt, desk), state=State.UNKNOWN, contract_id=0, sent_time_ns=START_S * NS)
+    order = replace(order_of(receipt, client), state=State.UNKNOWN, contract_id=0, sent_time_ns=START_S * NS)
     other = replace(order, terms=replace(WANTED, barrier="10"))
     of_statement = records.of_statement(listed)
     assert of_statement is not None
@@ -249,17 +249,17 @@ def test_the_account_s_rows_of_it_are_recognised(name: Dialect) -> None:
 
 
 def test_it_need_never_end_and_its_ticks_end_it() -> None:
-    desk = Desk()
-    order = order_of(desk.buy(), desk)
+    client = Client()
+    order = order_of(client.buy(), client)
     assert end_s(order) is None
-    zero_s = desk.first_zero_s()
-    desk.wait(zero_s - 1 - START_S)
-    open_ = desk.codec.decode_contract(desk.state(order.contract_id))
+    zero_s = client.first_zero_s()
+    client.wait(zero_s - 1 - START_S)
+    open_ = client.codec.decode_contract(client.state(order.contract_id))
     assert open_ is not None
     assert mapping.settled(open_) is None
     assert open_.bid_price == Decimal(10) + (zero_s - 2 - START_S) * Decimal("0.20")
-    desk.wait(1)
-    ended = desk.codec.decode_contract(desk.state(order.contract_id))
+    client.wait(1)
+    ended = client.codec.decode_contract(client.state(order.contract_id))
     assert ended is not None
     assert (ended.status, ended.sell_price, ended.sell_time_s, ended.exit_s) == ("lost", 0, zero_s, zero_s)
     settled = mapping.settled(ended)
@@ -267,30 +267,30 @@ def test_it_need_never_end_and_its_ticks_end_it() -> None:
     assert settled.ending is Ending.EXPIRED
     assert ending_of(order, Decimal(0), zero_s) is Ending.EXPIRED
     assert ending_of(order, Decimal("10.20"), zero_s) is Ending.SOLD
-    assert desk.exchange.options_account.balance == 9990
+    assert client.exchange.options_account.balance == 9990
 
 
 @BOTH
 def test_its_exits_are_those_that_the_kind_has(name: Dialect) -> None:
-    desk = Desk(name, seed="3")
-    assert desk.first_zero_s() > START_S + CANCELLED_WITHIN_S + 5
-    cancelled, sold, taken = (order_of(desk.buy(), desk).contract_id for _ in range(3))
-    refund = desk.codec.decode_cancel(desk.ask(cancel=cancelled))
+    client = Client(name, seed="3")
+    assert client.first_zero_s() > START_S + CANCELLED_WITHIN_S + 5
+    cancelled, sold, taken = (order_of(client.buy(), client).contract_id for _ in range(3))
+    refund = client.codec.decode_cancel(client.ask(cancel=cancelled))
     assert refund.sold_for == 10
-    desk.wait(CANCELLED_WITHIN_S + 1)
-    assert desk.ask(cancel=sold)["error"]["code"] == "CannotCancelContract"
-    sale = desk.codec.decode_sell(desk.ask(sell=sold, price=0))
+    client.wait(CANCELLED_WITHIN_S + 1)
+    assert client.ask(cancel=sold)["error"]["code"] == "CannotCancelContract"
+    sale = client.codec.decode_sell(client.ask(sell=sold, price=0))
     assert sale.sold_for == Decimal("11.00")
     change = {"take_profit": 1.20}
-    answer = desk.ask(contract_update=1, contract_id=taken, limit_order=change)
+    answer = client.ask(contract_update=1, contract_id=taken, limit_order=change)
     assert answer["contract_update"]["take_profit"]["order_amount"] == Decimal("1.2")
-    running = desk.codec.decode_contract(desk.state(taken))
+    running = client.codec.decode_contract(client.state(taken))
     assert running is not None
     assert (running.limits, running.is_valid_to_sell) == ({"take_profit": Decimal("1.2")}, True)
-    desk.wait(1)
+    client.wait(1)
     endings: list[tuple[Decimal, Ending]] = []
     for contract_id in (cancelled, sold, taken):
-        contract = desk.codec.decode_contract(desk.state(contract_id))
+        contract = client.codec.decode_contract(client.state(contract_id))
         settled = None if contract is None else mapping.settled(contract)
         assert settled is not None
         endings.append((settled.sell_price, settled.ending))
@@ -303,11 +303,11 @@ def test_its_exits_are_those_that_the_kind_has(name: Dialect) -> None:
 
 @BOTH
 def test_the_catalogue_and_a_proposal_show_it(name: Dialect) -> None:
-    desk = Desk(name)
-    rows = desk.ask(contracts_for="1HZ100V")["contracts_for"]["available"]
+    client = Client(name)
+    rows = client.ask(contracts_for="1HZ100V")["contracts_for"]["available"]
     assert [row["min_contract_duration"] for row in rows if row["contract_type"] == "LADDER"] == ["0"]
-    parameters = desk.codec.encode_request(mapping.purchase(WANTED, "USD"), 1)["parameters"]
-    offer = desk.ask(proposal=1, **parameters)["proposal"]
+    parameters = client.codec.encode_request(mapping.purchase(WANTED, "USD"), 1)["parameters"]
+    offer = client.ask(proposal=1, **parameters)["proposal"]
     assert (offer["ask_price"], offer["payout"]) == (10, 0)
-    refused = desk.ask(proposal=1, **(parameters | {"multiplier": 15}))
+    refused = client.ask(proposal=1, **(parameters | {"multiplier": 15}))
     assert refused["error"]["code"] == "MultiplierOutOfRange"

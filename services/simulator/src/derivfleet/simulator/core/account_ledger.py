@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from derivfleet.deriv.terms import Terms
     from derivfleet.simulator.core.market import Market
 
-__all__ = ["Account", "Book", "Movement"]
+__all__ = ["Account", "AccountLedger", "Movement"]
 
 _CONTRACT_IDS_FROM = 300_000_000_008
 _TRANSACTION_IDS_FROM = 600_000_000_008
@@ -61,11 +61,11 @@ class Account:
     open: dict[int, Contract] = field(default_factory=dict[int, Contract])
 
 
-class Book:
+class AccountLedger:
     """Buys, sells and settles. Every method raises RequestRefused before it changes anything, or not at all."""
 
     def __init__(self, market: Market, prices: PriceSettings, settlement_delay_s: int, start_s: int) -> None:
-        """Ids grow from the start time on, so that the books of two runs do not share any."""
+        """Ids grow from the start time on, so that the ledgers of two runs do not share any."""
         self._market = market
         self._prices = prices
         self._delay_s = settlement_delay_s
@@ -172,7 +172,7 @@ class Book:
         return contract
 
     def settle_due(self, now_s: int) -> list[tuple[Contract, Movement]]:
-        """Book all contracts whose time has come, each exactly once, in order of that time."""
+        """AccountLedger all contracts whose time has come, each exactly once, in order of that time."""
         settled: list[tuple[Contract, Movement]] = []
         while self._due and self._due[0][0] <= now_s:
             due_s, contract_id, loginid = heapq.heappop(self._due)
