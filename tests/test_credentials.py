@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
 from house import TOKEN, eventually, house
 
@@ -69,3 +70,27 @@ async def test_a_login_refused_later_is_tried_again(tmp_path: Path, dialect: Dia
 
         await eventually(state, lambda seen: seen[1] > 0)
         await eventually(state, lambda seen: seen[0] == {"ready"})
+
+
+async def swapped_while_running(folder: Path, dialect: Dialect) -> None:
+    """A gateway whose token belongs to another account after its first connections; it is started again in the end."""
+    async with house(folder, dialect, speed=20) as fleet:
+        await fleet.buy("o1")
+        own = (await fleet.account()).login_id
+        other = f"{own[:-1]}7"
+        fleet.recorder.renamed = (own, other)
+        fleet.recorder.cut_all()
+        await eventually(fleet.account, lambda account: all(other in one.problem for one in account.connections))
+        with pytest.raises(grpc.aio.AioRpcError):
+            await fleet.buy("o2", deadline_wall_s=1)
+        (contracts,) = [one["contracts"] for one in (await fleet.ledger())["accounts"] if one["loginid"] == own]
+        assert len(contracts) == 1
+        await fleet.restart_gateway()
+
+
+@DIALECTS
+async def test_a_token_that_belongs_to_another_account_from_now_on_buys_nothing(
+    tmp_path: Path, dialect: Dialect
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"^(DERIV_TOKEN|accounts\.login_id): .*account"):
+        await swapped_while_running(tmp_path, dialect)

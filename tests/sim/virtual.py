@@ -94,7 +94,7 @@ class Loop(base_events.BaseEventLoop):
 
     def __init__(self, timeline: Timeline) -> None:
         super().__init__()
-        self._timeline = timeline
+        self.timeline = timeline
         self._selector = _Waiting(self, timeline)
         self._clock_resolution = 1e-9
         self.stands_until_ns = 0
@@ -102,7 +102,7 @@ class Loop(base_events.BaseEventLoop):
         self.set_exception_handler(lambda _loop, _context: None)
 
     def time(self) -> float:
-        return (self._timeline.now_ns - START_NS) / NS_PER_S
+        return (self.timeline.now_ns - START_NS) / NS_PER_S
 
     def _process_events(self, event_list: list[Any]) -> None:
         """There are none."""
