@@ -55,10 +55,11 @@ test: setup ## run all tests but those in a browser and print the coverage
 browser: setup ## see the web page work in chromium; pictures go to build/screens/
 	@DERIVFLEET_BROWSER=required $(BIN)/python -m pytest -q tests/browser
 
-lint: setup ## ruff, pyright, buf, and whether the locks are current
+lint: setup ## ruff, pyright, buf, the length of sentences, and whether the locks are current
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
 	@$(BIN)/pyright --warnings
 	@cd proto && ../$(BIN)/buf lint
+	@$(BIN)/python -m tests.prose
 	@$(MAKE) --no-print-directory check-locks
 
 format: setup ## let ruff rewrite the code

@@ -16,7 +16,8 @@ from bench.gateway.world import ACCOUNT, APP_ID, EPOCH_S, LIFTED, SYMBOL, TOKEN,
 from derivfleet.common.rpc.identity import Role, issue_tokens
 from derivfleet.deriv.limits import OPTIONS_LIMITS
 from derivfleet.gateway.core.orders.order import State
-from derivfleet.gateway.journal.journal import Journal, open_store
+from derivfleet.gateway.journal.journal import Journal
+from derivfleet.gateway.journal.stores import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,6 @@ from derivfleet.gateway.core.orders.order import FINAL, OrderTerms
 from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.journal.journal import Journal
 from derivfleet.gateway.settings import GatewaySettings
-from derivfleet.gateway.upstream.client import TurnRefusedError
 from derivfleet.simulator.core.effects import Close, Send
 from derivfleet.simulator.core.exchange import Credentials, Exchange
 from derivfleet.simulator.core.settings import SimulatorSettings
@@ -182,7 +181,7 @@ class AccountTarget:
             await self._clock.settle()
             order = room.orders.registry.find(order_id)
             if buying.done() and (order is None or order.state in FINAL):
-                with suppress(TurnRefusedError, DeniedError):
+                with suppress(DeniedError):
                     buying.result()
                 return
         order = room.orders.registry.find(order_id)

@@ -13,7 +13,6 @@ from derivfleet.gateway.core.orders.denials import DeniedError
 from derivfleet.gateway.core.orders.order import Doubt, State
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.orders import mapping
-from derivfleet.gateway.upstream.client import TurnRefusedError
 from tests.sim.plan import MISNAMED
 
 if TYPE_CHECKING:
@@ -156,7 +155,7 @@ class Operator:
             now = world.orders[order.order_id]
             if now.state is State.UNKNOWN and is_over and self._random.random() < RIGHTLY:
                 await self._say(life, now, right[0] if right else 0)
-        except (DeniedError, CallRefusedError, AnswerLostError, TurnRefusedError, JournalError) as error:
+        except (DeniedError, CallRefusedError, AnswerLostError, JournalError) as error:
             world.note(f"the operator hears {type(error).__name__} about {order.order_id}")
 
     async def _decide(self, life: Life, order: Order) -> None:
@@ -169,7 +168,7 @@ class Operator:
                 await self._say_wrongly(life, order, contract_id)
             world.note(f"the operator says that {order.order_id} is {mine}")
             await self._say(life, registry.find(order.order_id) or order, mine[0] if mine else 0)
-        except (DeniedError, CallRefusedError, AnswerLostError, TurnRefusedError, JournalError) as error:
+        except (DeniedError, CallRefusedError, AnswerLostError, JournalError) as error:
             world.note(f"the operator hears {type(error).__name__} about {order.order_id}")
 
     def _left_for(self, order: Order) -> list[int]:

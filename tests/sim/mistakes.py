@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from derivfleet.gateway.core.orders.operations import Walk
     from derivfleet.gateway.journal.journal import Journal
+    from derivfleet.gateway.journal.recent_orders import RecentOrders
     from derivfleet.gateway.orders.account_orders import AccountOrders
     from derivfleet.gateway.orders.checks import DoubtCheck
     from derivfleet.gateway.orders.operations import Operations
@@ -230,9 +231,9 @@ def without_index(open_: Any) -> Any:
     return mutated
 
 
-def without_claims(remember: Any) -> Any:
-    def mutated(self: Journal, order: Any) -> None:
-        remember(self, order)
+def without_claims(keep: Any) -> Any:
+    def mutated(self: RecentOrders, order: Any) -> None:
+        keep(self, order)
         self._claims.clear()
 
     return mutated

@@ -30,6 +30,7 @@ from derivfleet.gateway.core.orders.order import PURCHASE
 from derivfleet.gateway.core.reconcile import lost_orders as reconcile
 from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.journal.journal import Journal
+from derivfleet.gateway.journal.recent_orders import RecentOrders
 from derivfleet.gateway.orders import exits, purchases, registry
 from derivfleet.gateway.orders.account_orders import AccountOrders
 from derivfleet.gateway.orders.checks import DoubtCheck
@@ -144,7 +145,7 @@ MUTANTS = (
         (
             (Journal, "claimed", mistakes.nothing_claimed),
             (Journal, "_open", mistakes.without_index),
-            (Journal, "_remember", mistakes.without_claims),
+            (RecentOrders, "keep", mistakes.without_claims),
         ),
     ),
     _one(9, "orders that are alike are never matched", lost_orders, "judge", mistakes.only_alone),

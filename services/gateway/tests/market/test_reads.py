@@ -18,8 +18,8 @@ from derivfleet.deriv.dialects import dialect, to_json
 from derivfleet.deriv.ticks import quotes
 from derivfleet.deriv.vocabulary import Dialect
 from derivfleet.gateway.core.market.coalescing import HistoryQuery
+from derivfleet.gateway.core.orders.denials import DeniedError
 from derivfleet.gateway.market.reads import KEPT_S
-from derivfleet.gateway.upstream.client import NotConnectedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -340,7 +340,7 @@ async def test_the_deadline_of_the_first_is_not_that_of_the_others(opened: Opene
         hasty = exchange.asking(20, deadline_s=2)
         patient = [exchange.asking(20, deadline_s=60) for _ in range(10)]
         await account.clock.advance(3)
-        with pytest.raises(NotConnectedError):
+        with pytest.raises(DeniedError, match="no usable connection"):
             await hasty
         account.deriv.refuses_login = None
         await account.clock.advance(40)

@@ -16,7 +16,7 @@ from derivfleet.connection.login import LoginError
 from derivfleet.deriv import requests
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.vocabulary import Call, Dialect
-from derivfleet.gateway.upstream.client import NotConnectedError
+from derivfleet.gateway.core.orders.denials import DeniedError
 from derivfleet.gateway.upstream.pool import ConnectionRole, SlotState
 from derivfleet.gateway.upstream.streams import StandingStream
 
@@ -130,7 +130,7 @@ async def test_a_call_that_waits_in_vain_for_a_socket_costs_nothing(opened: Open
         request = requests.TicksHistory(ticks_history="R_100")
         call = asyncio.ensure_future(account.client.call("one", request, deadline_ns=deadline_ns))
         await account.clock.advance(6)
-        with pytest.raises(NotConnectedError):
+        with pytest.raises(DeniedError, match="no usable connection"):
             await call
         assert account.schedule.forecast("one", Call.TICKS_HISTORY, account.clock.now_ns()) == before
 

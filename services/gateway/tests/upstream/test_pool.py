@@ -13,8 +13,8 @@ from derivfleet.connection.connection import EXIT_ROOM, MOST_IN_FLIGHT, CallRefu
 from derivfleet.connection.login import CredentialError, LoginError
 from derivfleet.deriv import requests
 from derivfleet.deriv.vocabulary import Call
+from derivfleet.gateway.core.orders.denials import DeniedError
 from derivfleet.gateway.core.orders.order import State
-from derivfleet.gateway.upstream.client import NotConnectedError
 from derivfleet.gateway.upstream.pool import ConnectionRole, Pool, SlotState, StreamsFullError
 from derivfleet.gateway.upstream.streams import StandingStream
 
@@ -150,7 +150,7 @@ async def test_a_call_that_finds_no_room_before_its_deadline_is_not_sent(opened:
         deadline_ns = account.clock.now_ns() + 10**9
         late = asyncio.ensure_future(account.client.call("two", requests.Time(), ConnectionRole.READS, deadline_ns))
         await account.clock.advance(1.1)
-        with pytest.raises(NotConnectedError, match="no usable connection"):
+        with pytest.raises(DeniedError, match="no usable connection"):
             await late
         assert len(where(account, "time")) == 2 * MOST_IN_FLIGHT
         await account.clock.advance(20)

@@ -1,4 +1,4 @@
-"""Calls in flight, each for everybody who asks the same meanwhile."""
+"""Calls under way, each for everybody who asks the same meanwhile."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from derivfleet.connection.connection import AnswerLostError
 from derivfleet.gateway.core.market.coalescing import Source
-from derivfleet.gateway.upstream.client import TurnRefusedError
+from derivfleet.gateway.core.orders.denials import DeniedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
@@ -64,7 +64,7 @@ class InFlightCalls(Generic[T]):
             try:
                 async with self._clock.timeout(left_s):
                     return await self._answer(key, call), Source.SHARED
-            except TurnRefusedError:
+            except DeniedError:
                 continue
             except TimeoutError:
                 raise AnswerLostError(self._name, "Deadline", handed_over=call.sent_ns is not None) from None

@@ -15,12 +15,9 @@ from derivfleet.gateway.core.orders.denials import (
     DeniedError,
     GatewayEnding,
     LeaseLost,
-    LimitReached,
-    NotConnected,
     OrderDoubtful,
 )
 from derivfleet.gateway.core.orders.order import Doubt
-from derivfleet.gateway.upstream.client import NotConnectedError, TurnRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -129,10 +126,10 @@ class Queue(Check):
     def taken(self, asked: Asked) -> Denial | None:
         try:
             asked.permit = self._client.ask(asked.bot, asked.call, asked.deadline_ns)
-        except TurnRefusedError as error:
+        except DeniedError as error:
             if asked.opening is not None:
                 self._count(asked.bot, str(error))
-            return denial_of(error)
+            return error.denial
         return None
 
     def ended(self, asked: Asked, order: Order | None) -> None:  # noqa: ARG002 - the place is free in any case
@@ -173,11 +170,3 @@ class Checks:
 
     def _of(self, asked: Asked) -> list[Check]:
         return [check for check in self._checks if asked.opening is not None or not isinstance(check, OpeningCheck)]
-
-
-def denial_of(error: TurnRefusedError) -> Denial:
-    """What the account client refused, as a denial."""
-    wait_ns = error.refusal.wait_ns
-    return (
-        NotConnected(wait_ns) if isinstance(error, NotConnectedError) else LimitReached(wait_ns, error.refusal.binding)
-    )

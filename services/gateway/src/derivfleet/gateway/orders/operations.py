@@ -16,20 +16,19 @@ import structlog
 from derivfleet.common.telemetry import context_from
 from derivfleet.connection.connection import AnswerLostError, CallRefusedError
 from derivfleet.deriv.errors import MalformedAnswer
-from derivfleet.gateway.core.orders.denials import Denial, DeniedError, JournalNotWritten
+from derivfleet.gateway.core.orders.denials import DeniedError, JournalNotWritten
 from derivfleet.gateway.core.orders.exit import EXIT
 from derivfleet.gateway.core.orders.operations import Denied, Lost, Sent
 from derivfleet.gateway.core.orders.order import PURCHASE
 from derivfleet.gateway.core.orders.transitions import ExitMoved
 from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.orders.checks import denial_of
-from derivfleet.gateway.upstream.client import TurnRefusedError
 
 if TYPE_CHECKING:
     from derivfleet.connection.connection import Frame
     from derivfleet.deriv.requests import Request
     from derivfleet.deriv.vocabulary import Call
     from derivfleet.gateway.core.orders.clock_skew import Skew
+    from derivfleet.gateway.core.orders.denials import Denial
     from derivfleet.gateway.core.orders.operations import Step, Walk
     from derivfleet.gateway.core.orders.order import Order
     from derivfleet.gateway.orders.checks import Asked, Checks
@@ -148,8 +147,8 @@ class Operations:
             )
         except _DecidedError:
             return
-        except (DeniedError, TurnRefusedError, JournalError) as error:
-            asked.denial = _denial(error)
+        except (DeniedError, JournalError) as error:
+            asked.denial = error.denial if isinstance(error, DeniedError) else JournalNotWritten(str(error))
             operation.step(Denied(asked.denial.code, str(asked.denial)))
         except CallRefusedError as error:
             self._refused(operation, asked.call, error.code, error.message)
@@ -223,13 +222,3 @@ class Operations:
     async def _ended(self, timeout_wall_s: float) -> None:
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()), timeout=timeout_wall_s)
-
-
-def _denial(error: DeniedError | TurnRefusedError | JournalError) -> Denial:
-    match error:
-        case DeniedError():
-            return error.denial
-        case TurnRefusedError():
-            return denial_of(error)
-        case JournalError():
-            return JournalNotWritten(str(error))

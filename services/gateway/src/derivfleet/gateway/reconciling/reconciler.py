@@ -14,11 +14,11 @@ import structlog
 from derivfleet.common.backoff import backoff_s
 from derivfleet.connection.connection import AnswerLostError, CallRefusedError
 from derivfleet.deriv.errors import MalformedAnswer
+from derivfleet.gateway.core.orders.denials import DeniedError
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.reconciling.lost_exits import LostExits
 from derivfleet.gateway.reconciling.lost_orders import LostOrders
 from derivfleet.gateway.reconciling.overdue_contracts import OverdueContracts
-from derivfleet.gateway.upstream.client import TurnRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,7 +32,7 @@ __all__ = ["Reconciler"]
 
 _log = structlog.get_logger()
 
-UNREADABLE = (CallRefusedError, AnswerLostError, TurnRefusedError, MalformedAnswer, JournalError)
+UNREADABLE = (CallRefusedError, AnswerLostError, DeniedError, MalformedAnswer, JournalError)
 TURN_S = 0.5
 """How often it is looked whether something is due."""
 

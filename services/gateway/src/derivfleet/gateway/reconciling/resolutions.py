@@ -28,7 +28,7 @@ OPEN_TO_JUDGEMENT = frozenset({State.UNKNOWN, State.NOT_FOUND})
 async def resolve(client: AccountClient, registry: OrderRegistry, order: Order, contract_id: int, by: str) -> Order:
     """Tie an order to a contract, or to none (0), because the operator ``by`` says so.
 
-    Raises DeniedError if that cannot be, CallRefusedError, AnswerLostError or TurnRefusedError if the contract
+    Raises DeniedError if that cannot be, CallRefusedError or AnswerLostError if the contract
     could not be read, MalformedAnswer if nobody can read it, JournalError.
     """
     _check_open(order)

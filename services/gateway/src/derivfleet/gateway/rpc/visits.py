@@ -15,9 +15,7 @@ from derivfleet.common.telemetry import context_from
 from derivfleet.connection.connection import AnswerLostError
 from derivfleet.gateway.core.orders.denials import DeniedError
 from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.orders.checks import denial_of
 from derivfleet.gateway.rpc import errors, messages
-from derivfleet.gateway.upstream.client import TurnRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,8 +114,6 @@ class Visit:
             case DeniedError():
                 problem = errors.denied(error.denial, self._reception.clock, self.what, self.about)
                 await self._fail(problem.reason, problem)
-            case TurnRefusedError():
-                await self._fail("TURN_REFUSED", errors.denied(denial_of(error), self._reception.clock))
             case AnswerLostError():
                 message = f"Deriv's answer was lost ({error})"
                 problem = Problem(grpc.StatusCode.UNAVAILABLE, "ANSWER_LOST", message, retry_after_s=1.0)

@@ -13,6 +13,7 @@ from derivfleet.connection.connection import AnswerLostError, CallRefusedError
 from derivfleet.connection.timeouts import answer_timeout_s
 from derivfleet.deriv import requests
 from derivfleet.deriv.errors import RATE_CODES
+from derivfleet.gateway.core.orders.denials import Denial, DeniedError, LimitReached, NotConnected
 from derivfleet.gateway.core.schedule import GATEWAY, Refusal
 from derivfleet.gateway.upstream.pool import ConnectionRole
 
@@ -30,29 +31,13 @@ if TYPE_CHECKING:
     from derivfleet.gateway.upstream.pool import Pool
     from derivfleet.gateway.upstream.turns import Turns
 
-__all__ = ["AccountClient", "NotConnectedError", "StreamStaysError", "TurnRefusedError"]
+__all__ = ["AccountClient", "StreamStaysError"]
 
 _log = structlog.get_logger()
 T = TypeVar("T")
 
 LOGGED_OUT_CODES = frozenset({"AuthorizationRequired", "InvalidToken"})
 """The socket will refuse every further call of the account; only a new login helps."""
-
-
-class TurnRefusedError(Exception):
-    """The call cannot start before its deadline. It was not sent."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(
-            f"would start in {refusal.wait_ns / 1e9:.1f} s because of {refusal.binding}"
-            if refusal.binding
-            else "there is no usable connection to Deriv"
-        )
-        self.refusal = refusal
-
-
-class NotConnectedError(TurnRefusedError):
-    """There was no usable connection to Deriv before the deadline. The call was not sent."""
 
 
 class StreamStaysError(Exception):
@@ -85,11 +70,11 @@ class AccountClient:
         return self.turns.schedule
 
     def ask(self, bot: str, call: Call, deadline_ns: int | None, rank: Rank | None = None) -> Ticket:
-        """Join the queue for a call made soon. Raises TurnRefusedError if it could not start by its deadline."""
+        """Join the queue for a call made soon. Raises DeniedError if it could not start by its deadline."""
         ticket = self.turns.ask(bot, call, deadline_ns, rank)
         if isinstance(ticket, Refusal):
             self.refused[call] += 1
-            raise TurnRefusedError(ticket)
+            raise DeniedError(_denial(ticket))
         return ticket
 
     async def call(
@@ -107,7 +92,7 @@ class AccountClient:
         """Make one call when it is its turn.
 
         ``on_sending`` runs right before the frame is handed over; ``rank`` says how much hangs on the call, if that is
-        not plain from its kind; ``asked`` is its place in the queue, if it has one already. Raises TurnRefusedError
+        not plain from its kind; ``asked`` is its place in the queue, if it has one already. Raises DeniedError
         (not sent), CallRefusedError (Deriv's error) or AnswerLostError (see ``handed_over``).
         """
         ticket, connection = await self._turn(bot, request, role, deadline_ns, parent, rank, asked)
@@ -171,7 +156,7 @@ class AccountClient:
                 turn = await self.turns.granted(ticket)
                 if isinstance(turn, Refusal):
                     self.refused[request.call] += 1
-                    raise TurnRefusedError(turn)  # noqa: TRY301 - as what is refused at once
+                    raise DeniedError(_denial(turn))  # noqa: TRY301 - as what is refused at once
                 span.set({Attribute.BUCKET: ticket.binding or ticket.bucket})
                 connection = self.pool.connection(role)
                 if connection is not None:
@@ -184,10 +169,10 @@ class AccountClient:
                         await self.pool.ready(role)
                 except TimeoutError:
                     waited_ns = self.clock.now_ns() - ticket.granted_ns
-                    raise NotConnectedError(Refusal(ticket.bucket, waited_ns, "")) from None
+                    raise DeniedError(NotConnected(waited_ns)) from None
                 ticket = self.ask(bot, request.call, deadline_ns, rank)
-        except TurnRefusedError as error:
-            span.fail("NOT_CONNECTED" if isinstance(error, NotConnectedError) else "TURN_REFUSED", str(error))
+        except DeniedError as error:
+            span.fail("NOT_CONNECTED" if isinstance(error.denial, NotConnected) else "TURN_REFUSED", str(error))
             raise
         finally:
             span.end()
@@ -259,7 +244,7 @@ class AccountClient:
                 await self._sent(
                     ticket, request, connection, None, lambda timeout_s: connection.call(request, timeout_s)
                 )
-        except (AnswerLostError, CallRefusedError, TurnRefusedError, ValueError) as error:
+        except (AnswerLostError, CallRefusedError, DeniedError, ValueError) as error:
             if connection.is_open:
                 _log.warning("a stream could not be ended", connection=connection.name, problem=str(error))
         finally:
@@ -270,3 +255,7 @@ class AccountClient:
         task = asyncio.create_task(self._end(connection, stream_id), name=f"end a stray of {connection.name}")
         self._strays.add(task)
         task.add_done_callback(self._strays.discard)
+
+
+def _denial(refusal: Refusal) -> Denial:
+    return LimitReached(refusal.wait_ns, refusal.binding) if refusal.binding else NotConnected(refusal.wait_ns)
