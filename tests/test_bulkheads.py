@@ -95,7 +95,7 @@ async def test_a_flood_is_refused_and_the_others_are_served(tmp_path: Path, monk
 
 async def test_who_does_not_read_is_sent_away_and_told_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Fifty ticks a second, and eight seconds in which one who reads may be late: only one who never does is sent away.
-    monkeypatch.setattr("derivfleet.gateway.feeds.WATCHER_BACKLOG", BACKLOG)
+    monkeypatch.setattr("derivfleet.gateway.market.feeds.WATCHER_BACKLOG", BACKLOG)
     async with (
         house(tmp_path, bots=[one_bot("one"), one_bot("two")], speed=10) as fleet,
         connected(fleet, ("grpc.http2.lookahead_bytes", 1), ("grpc.http2.bdp_probe", 0)) as deaf,

@@ -25,7 +25,7 @@ from derivfleet.common.fleet import Fleet
 from derivfleet.common.rpc.status import problem_of
 from derivfleet.connection.login import RealMoneyError
 from derivfleet.deriv.vocabulary import Dialect
-from derivfleet.gateway.tables import table_of
+from derivfleet.gateway.account.limits_table import table_of
 from derivfleet.probe.__main__ import Probe
 from derivfleet.probe.core.advice import advise
 from derivfleet.probe.core.bounds import Experiment

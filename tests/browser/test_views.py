@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
-    from conftest import Stage, Watched
     from playwright.async_api import Page
+
+    from conftest import Stage, Watched
 
     OpenPage = Callable[..., AbstractAsyncContextManager[Watched]]
 
@@ -111,10 +112,10 @@ async def test_reports_stand_against_the_period_before(open_page: OpenPage, stag
         await expect(page.locator("#report-bots tbody tr")).to_have_count(4)
         await expect(page.locator("#report-completeness")).to_contain_text("filled up to")
         await page.get_by_role("button", name="Hour").click()
-        await expect(page.locator("#course-title")).to_contain_text("this hour")
+        await expect(page.locator("#profit-curve-title")).to_contain_text("this hour")
         await page.get_by_role("button", name="Day").click()
-        await expect(page.locator("#course-legend")).to_contain_text("the day before")
-        await expect(page.locator("#course svg path.before")).to_have_count(1)
+        await expect(page.locator("#profit-curve-legend")).to_contain_text("the day before")
+        await expect(page.locator("#profit-curve svg path.before")).to_have_count(1)
         await expect(page.locator("#row li")).to_have_count(4)
         await watched.shoot("report-dark", full=True)
         await page.keyboard.press("[")

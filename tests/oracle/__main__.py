@@ -13,9 +13,9 @@ import structlog
 from rich.console import Console
 from rich.progress import Progress
 
+from .comparison import Comparison
 from .delivery import Delivery
-from .ground_truth import GroundTruth
-from .report_check import ReportCheck
+from .generator import Generator
 
 
 def main() -> int:
@@ -33,23 +33,24 @@ def main() -> int:
 
 async def run(hours: int, orders: int, seed: int) -> int:
     console = Console()
-    truth = GroundTruth(seed, hours, orders)
+    generator = Generator(seed, hours, orders)
     with tempfile.TemporaryDirectory() as folder, Progress(console=console, transient=True) as bar:
-        delivery = Delivery(truth, Path(folder), seed)
+        delivery = Delivery(generator, Path(folder), seed)
         hours_done = bar.add_task("hours", total=hours + 40)
         service = await delivery.deliver(lambda hour: bar.update(hours_done, completed=hour))
-        check = ReportCheck(truth, service)
-        reports_done = bar.add_task("reports", total=None)
+        comparison = Comparison(generator, service)
+        comparing = bar.add_task("reports", total=None)
         try:
-            await check.run(lambda done: bar.update(reports_done, completed=done))
+            await comparison.compare(lambda done: bar.update(comparing, completed=done))
         except AssertionError as error:
             console.print(f"the oracle disagrees (seed {seed}): {error}")
             return 1
         await service.store.close()
-    (made, lost) = truth.record.execute("SELECT COUNT(*), SUM(lost) FROM spans").fetchone()
+    (made, lost) = generator.record.execute("SELECT COUNT(*), SUM(lost) FROM spans").fetchone()
     console.print(
-        f"{check.reports} reports, {check.revised} of them revised, and {check.figures} figures equal the oracle's: "
-        f"{made} spans made, {lost} lost, {delivery.resent} sent again, {delivery.late} late, two restarts"
+        f"{comparison.reports} reports, {comparison.revised} of them revised, and {comparison.figures} figures "
+        f"equal the oracle's: {made} spans made, {lost} lost, "
+        f"{delivery.resent} sent again, {delivery.late} late, two restarts"
     )
     return 0
 

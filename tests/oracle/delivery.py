@@ -1,4 +1,4 @@
-"""How orders and spans reach a metrics service: repeated, late, out of order, with restarts between."""
+"""How the generator's orders and spans reach a metrics service: repeated, late, out of order, with restarts between."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from derivfleet.common.clock import ManualClock
 from derivfleet.common.fleet import Fleet
 from derivfleet.common.rpc.channel import open_channel
 from derivfleet.common.rpc.identity import OwnToken, Role, issue_tokens
-from derivfleet.metrics.feed import OrderFeed
-from derivfleet.metrics.ingest import TraceReceiver
-from derivfleet.metrics.publisher import Publisher
-from derivfleet.metrics.reports import Reports
-from derivfleet.metrics.store import Store
+from derivfleet.metrics.ingest.order_feed import OrderFeed
+from derivfleet.metrics.ingest.trace_receiver import TraceReceiver
+from derivfleet.metrics.reports.finalizer import Finalizer
+from derivfleet.metrics.reports.reports import Reports
+from derivfleet.metrics.store.store import Store
 from derivfleet.v1 import control_pb2, orders_pb2
 
-from .ground_truth import ACCOUNT, BOTS, NS, START_S, ZONE
+from .generator import ACCOUNT, BOTS, NS, START_S, ZONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from .ground_truth import GroundTruth, MadeOrder, Span
+    from .generator import Generator, Made, Span
 
 __all__ = ["Delivery", "Service"]
 
@@ -55,19 +55,19 @@ class Service:
         self.feed._connected = True  # pyright: ignore[reportPrivateUsage] - the delivery brings what a stream would
         self.receiver = TraceReceiver(store, clock, queue_spans=50_000, span_days=7)
         self.reports = Reports(store, self.feed, clock, FLEET, self.receiver.counts)
-        self.publisher = Publisher(store, self.reports, clock, ACCOUNT, grace_s=120)
+        self.publisher = Finalizer(store, self.reports, clock, ACCOUNT, grace_s=120)
 
 
 class Delivery:
-    """Brings what was made to a service, hour by hour of a virtual clock."""
+    """Brings what a generator made to a service, hour by hour of a virtual clock."""
 
-    def __init__(self, truth: GroundTruth, folder: Path, seed: int) -> None:
-        self._truth = truth
+    def __init__(self, generator: Generator, folder: Path, seed: int) -> None:
+        self._generator = generator
         self._folder = folder
         self._random = random.Random(seed)  # noqa: S311 - reproducible on purpose
         self._order = count()
         self._spans: list[tuple[int, int, Span]] = []
-        self._events: list[tuple[int, int, MadeOrder, str]] = []
+        self._events: list[tuple[int, int, Made, str]] = []
         self._positions = count(1)
         self.clock = ManualClock(START_S)
         self.resent = self.late = 0
@@ -78,15 +78,15 @@ class Delivery:
         There are two restarts: after one third by a crash, after two thirds in order.
         """
         issue_tokens({"metrics": Role.OBSERVER}, self._folder)
-        for made in self._truth.orders():
+        for made in self._generator.orders():
             self._send_off(made)
         service = await self._start()
-        hours = self._truth.hours + 40
+        hours = self._generator.hours + 40
         for hour in range(1, hours + 1):
             progress(hour)
             await self._until(service, (START_S + hour * 3_600) * NS)
-            if hour in (self._truth.hours // 3, self._truth.hours * 2 // 3):
-                if hour != self._truth.hours // 3:
+            if hour in (self._generator.hours // 3, self._generator.hours * 2 // 3):
+                if hour != self._generator.hours // 3:
                     await service.store.close()
                 # A crash leaves what is committed and forgets the rest: the old store is never closed.
                 service = await self._start()
@@ -97,7 +97,7 @@ class Delivery:
         token = OwnToken(self._folder / "metrics.token", "token")
         return Service(store, self.clock, open_channel("127.0.0.1:1"), token, await store.mark())
 
-    def _send_off(self, made: MadeOrder) -> None:
+    def _send_off(self, made: Made) -> None:
         for span in made.spans:
             if span.lost:
                 continue
@@ -161,7 +161,7 @@ def request_of(spans: Sequence[Span]) -> ExportTraceServiceRequest:
     return request
 
 
-def _event(position: int, time_ns: int, made: MadeOrder, state: str) -> orders_pb2.OrderEvent:
+def _event(position: int, time_ns: int, made: Made, state: str) -> orders_pb2.OrderEvent:
     settled, bought = state == "settled", state != "denied"
     return orders_pb2.OrderEvent(
         position=position,

@@ -1,4 +1,4 @@
-"""Those beside the fleet: a stranger who trades on the same account, and the operator who decides what is in doubt."""
+"""Those beside the fleet: a foreign trader on the same account, and the operator who decides what is in doubt."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from tests.sim.life import Life
     from tests.sim.world import World
 
-__all__ = ["STRANGER", "Operator", "Stranger"]
+__all__ = ["FOREIGN", "ForeignTrader", "Operator"]
 
-STRANGER = "a stranger"
+FOREIGN = "a foreign trader"
 PATIENCE_S = 40.0
 """How long the operator leaves a doubt to the records."""
 TRIES_EVERY_S = 15.0
@@ -34,12 +34,12 @@ SURELY_AFTER_S = 6.0
 """So long after its loss no frame of an order is on its way any more."""
 NO_CONTRACT = 999_999
 COUNTS_S = 590.0
-"""A little less than the time for which a stranger's trade keeps the like of it from being matched blindly."""
+"""A little less than the time for which a foreign trade keeps the like of it from being matched blindly."""
 TOLD_AFTER_S = 8.0
-"""A stranger's trade that the gateway has heard of is told by then."""
+"""A foreign trade that the gateway has heard of is told by then."""
 
 
-class Stranger:
+class ForeignTrader:
     """Trades on the account with another program."""
 
     def __init__(self, world: World) -> None:
@@ -52,11 +52,11 @@ class Stranger:
         """Buy something."""
         world, exchange = self._world, self._world.exchange
         now_ns, account = world.timeline.now_ns, exchange.options_account
-        connection = exchange.connect(Dialect.OPTIONS, "other", STRANGER, now_ns, account.loginid)
+        connection = exchange.connect(Dialect.OPTIONS, "other", FOREIGN, now_ns, account.loginid)
         frame = dialect(Dialect.OPTIONS).encode_request(mapping.purchase(terms, account.currency), 1)
         before = len(world.bought)
         effects = exchange.receive(connection.number, json.dumps(frame), now_ns)
-        world.executed("", STRANGER, "")
+        world.executed("", FOREIGN, "")
         self.terms.update(dict.fromkeys(list(world.bought)[before:], terms))
         world.network.carry_out(effects)
         exchange.disconnect(connection.number)
@@ -70,7 +70,7 @@ class Stranger:
         }
 
     def is_near(self, order: Order) -> bool:
-        """Whether a gateway, the living one or an earlier, has told of a stranger's purchase like an order."""
+        """Whether a gateway, the living one or an earlier, has told of a foreign trade like an order."""
         if (life := self._world.life) is not None:
             self.remember(life)
         return any(
@@ -91,10 +91,10 @@ class Stranger:
         )
 
     def heard(self, life: Life, contract_id: int) -> None:
-        """The gateway was told of a purchase: soon it knows whether that is a stranger's."""
-        owner = self._world.bought.get(contract_id, STRANGER)
-        is_strange = owner == STRANGER
-        if not is_strange and self._world.plans[owner].kind == MISNAMED:
+        """The gateway was told of a purchase: soon it knows whether that is foreign."""
+        owner = self._world.bought.get(contract_id, FOREIGN)
+        is_foreign = owner == FOREIGN
+        if not is_foreign and self._world.plans[owner].kind == MISNAMED:
             return  # by the receipt it is nobody's
 
         def check(might_be_ours: bool = False) -> None:
@@ -103,12 +103,12 @@ class Stranger:
             ):
                 return
             is_told = any(trade.contract_id == contract_id for trade in life.room.orders.evidence.newest_foreign(1_000))
-            may_be_ours = is_strange and self._may_be_ours(contract_id)
+            may_be_ours = is_foreign and self._may_be_ours(contract_id)
             # An order that it might have been has found its own a moment ago: the next round calls this one foreign.
             if not is_told and (may_be_ours or might_be_ours):
                 self._world.timeline.after(TOLD_AFTER_S, lambda: check(may_be_ours))
-            elif is_told != is_strange:
-                what = "a stranger's, and nobody tells" if is_strange else "the fleet's, and called a stranger's"
+            elif is_told != is_foreign:
+                what = "foreign, and nobody tells" if is_foreign else "the fleet's, and called foreign"
                 self._world.violations.append(f"mistaken: {contract_id} is {what}")
 
         self._world.timeline.after(TOLD_AFTER_S, check)
@@ -183,7 +183,7 @@ class Operator:
         """Whether a contract cannot be the order's: another order has it, or it is something else."""
         world = self._world
         owner = world.bought[contract_id]
-        terms = world.stranger.terms[contract_id] if owner == STRANGER else world.plans[owner].terms
+        terms = world.foreign_trader.terms[contract_id] if owner == FOREIGN else world.plans[owner].terms
         return world.claims.get(contract_id, order.order_id) != order.order_id or terms != order.terms
 
     async def _say(self, life: Life, order: Order, contract_id: int) -> None:

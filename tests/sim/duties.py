@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from derivfleet.gateway.core.orders.order import Doubt, State
-from tests.sim.beside import STRANGER
+from tests.sim.beside import FOREIGN
 from tests.sim.records import DONE_BY_S, LISTS, MONEY, OTHER, TRADE
 from tests.sim.virtual import NS_PER_S
 
@@ -138,7 +138,7 @@ class Duties:
 
     def _open_to_the_stream(self, contract_id: int) -> Order | None:
         """The order without an answer that a contract was bought for, if nothing else can be meant."""
-        order = self._world.orders.get(self._world.bought.get(contract_id, STRANGER))
+        order = self._world.orders.get(self._world.bought.get(contract_id, FOREIGN))
         if order is None or order.state is not State.UNKNOWN or order.doubt is not Doubt.NONE:
             return None
         return order if self._is_singular(order) else None
@@ -176,9 +176,9 @@ class Duties:
     def _look_at(self, order: Order, now_ns: int) -> None:
         """Rule 21: a contract that should have ended is asked about."""
         contract = self._world.exchange.options_account.contracts.get(order.contract_id)
-        if contract is None:
+        if contract is None or (decided_s := contract.timeline.decided_s) is None:
             return
-        over_ns = (contract.decided_s + LATE_TICK_S + OVERDUE_S) * NS_PER_S
+        over_ns = (decided_s + LATE_TICK_S + OVERDUE_S) * NS_PER_S
         due_ns = max(over_ns, self._world.moved_ns[order.order_id], self._born_ns)
         if now_ns < due_ns + DONE_BY_S * NS_PER_S or not self._world.records.is_easy(due_ns, TRADE, MONEY, LISTS):
             return

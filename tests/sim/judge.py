@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.orders.exit import DECIDED, ExitState
 from derivfleet.gateway.core.orders.order import FINAL, Doubt, State
-from tests.sim.beside import STRANGER
+from tests.sim.beside import FOREIGN
 from tests.sim.plan import BOTS
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def judge(world: World) -> Verdict:
         _judge_exits(world, verdict, order)
     for contract_id, order_id in world.bought.items():
         order = world.orders.get(order_id)
-        if contract_id not in claimed and order_id != STRANGER and (order is None or order.state is not State.UNKNOWN):
+        if contract_id not in claimed and order_id != FOREIGN and (order is None or order.state is not State.UNKNOWN):
             verdict.add("lost", f"{contract_id}, bought for {order_id} ({order and order.state}), belongs to no order")
     for asker in world.askers.values():
         _judge_answers(
@@ -106,7 +106,7 @@ def _purchases(world: World, verdict: Verdict) -> dict[str, list[int]]:
     found: dict[str, list[int]] = defaultdict(list)
     contracts = world.exchange.options_account.contracts
     for contract_id, order_id in world.bought.items():
-        if order_id == STRANGER:
+        if order_id == FOREIGN:
             continue
         plan, price = world.plans.get(order_id), contracts[contract_id].buy_price
         if plan is None or price != plan.terms.stake:
@@ -179,7 +179,8 @@ def _is_plain(contract: Contract | None) -> bool:
     """Whether the account's records tell how it ended: a sale in the last seconds can pay just what the end pays."""
     if contract is None or contract.sale is None or contract.sale.price not in (0, contract.payout):
         return True
-    return contract.sale.time_s < contract.decided_s - LAST_SECONDS
+    decided_s = contract.timeline.decided_s
+    return decided_s is None or contract.sale.time_s < decided_s - LAST_SECONDS
 
 
 def _judge_answers(verdict: Verdict, order_id: str, told: list[tuple[str, int]]) -> None:

@@ -21,7 +21,7 @@ from rich.progress import track
 
 from derivfleet.connection.connection import Connection
 from derivfleet.deriv.vocabulary import Call
-from derivfleet.gateway.core.leases import Leases
+from derivfleet.gateway.core.leases.leases import Leases
 from derivfleet.gateway.core.orders import operations, transitions
 from derivfleet.gateway.core.orders.clock_skew import Skew
 from derivfleet.gateway.core.orders.exit import EXIT
@@ -194,10 +194,10 @@ MUTANTS = (
     _one(14, "a doubt stays when the order is found", registry, "advance", telling_mistakes.in_doubt_still),
     _one(14, "one order in doubt holds up all others", DoubtCheck, "taken", mistakes.whoever_asks),
     _one(14, "doubts are forgotten at a restart", AccountOrders, "recover", mistakes.without_doubts),
-    _one(15, "a stranger's trades are not told", Evidence, "is_foreign", nothing),
-    _one(15, "what waits for its answer is called a stranger's", evidence, "looks_like", always(False)),
-    _one(15, "a stranger's trades are forgotten on restart", Evidence, "recall", nothing),
-    _one(15, "what a stranger buys as well is matched blindly", Evidence, "is_foreign_like", always(False)),
+    _one(15, "foreign trades are not told", Evidence, "is_foreign", nothing),
+    _one(15, "what waits for its answer is called foreign", evidence, "looks_like", always(False)),
+    _one(15, "foreign trades are forgotten on restart", Evidence, "recall", nothing),
+    _one(15, "what is like a foreign trade is matched blindly", Evidence, "is_foreign_like", always(False)),
     _one(16, "each lost order has a statement of its own", LostOrders, "_serve", record_mistakes.for_the_first),
     _one(16, "the portfolio is not read", reconcile, "PLAN", record_mistakes.without_the_portfolio),
     _one(16, "an account without any socket is in no hurry", pool, "BEREFT_S", lambda _: 30.0),
@@ -286,7 +286,7 @@ SHOWN_BY = {
     "a sale is sent again when its socket closed": 3,
     "a sale is sent before it is written down": 6,
     "a sale that was sent is denied at a restart": 10,
-    "a stranger's trades are forgotten on restart": 4,
+    "foreign trades are forgotten on restart": 4,
     "absence is counted from the sending": 3,
     "an account without any socket is in no hurry": 1192,
     "an answer without a type was never asked for": 3,
@@ -322,10 +322,10 @@ SHOWN_BY = {
     "the time is not compared with the records": 5,
     "the type is not compared with the records": 5,
     "the watch ends with a restart": 9,
-    "what a stranger buys as well is matched blindly": 5,
+    "what is like a foreign trade is matched blindly": 5,
     "what cannot be read is in doubt too soon": 4,
     "what the stream shows goes to the first order like it": 11,
-    "what waits for its answer is called a stranger's": 7,
+    "what waits for its answer is called foreign": 7,
     "what was not found is not watched": 3,
     "what was not found is watched for a minute": 4,
 }

@@ -67,8 +67,8 @@ LOSING = (
 """With these an answer is lost."""
 NOT_BOUGHT = ("drop_before", "drop_before_1001", "server_error_before")
 """With these it is lost, and nothing was bought."""
-STRANGERS = 4
-"""Who buy nearly what orders buy."""
+NEAR_FOREIGN_TRADES = 4
+"""Purchases that are nearly what orders buy."""
 WEIGHTS = {
     "half_open": 1.2,
     "slow": 1.2,
@@ -95,7 +95,7 @@ AMBIENT = {
     "standstill": (),
     "tick_gap": (FaultRule(FaultKind.TICK_GAP, Call.TICKS, 0.5),),
     "repeated_quote": (FaultRule(FaultKind.REPEAT_QUOTE, Call.TICKS, 0.5),),
-    "stranger": (),
+    "foreign_trade": (),
     "hidden": (),
 }
 """What goes wrong for a while, for all. While purchases are hidden, the transaction stream is silent, too."""
@@ -103,7 +103,7 @@ OF_RECORDS = ("statement_lag", "unreadable_records", "frame_cap")
 """These may last."""
 LAG, FRAME_CAP = "statement_lag", "frame_cap"
 STANDSTILL, IDLE_CLOSE, CLOCK_SKEW = "standstill", "idle_close", "clock_skew"
-HOLLOW, DETOUR, STRANGER, SEVERED, HIDDEN = "hollow", "detour", "stranger", "severed", "hidden"
+HOLLOW, DETOUR, FOREIGN_TRADE, SEVERED, HIDDEN = "hollow", "detour", "foreign_trade", "severed", "hidden"
 """An answer that says nothing; a frame that is long on its way; somebody else who buys what an order buys, or nearly;
 a socket that ends before its last frame arrives; purchases that no record shows yet."""
 KINDS = (*CALL_FAULTS, *WRONG_RECEIPTS, *AMBIENT, CLOCK_SKEW)
@@ -136,7 +136,7 @@ SPACING_S = 0.4
 MOST_SKEW_S = 1.0
 ORDERS_A_WRONG_RECEIPT = 50
 BEFORE_MS = (10_000, 40_000)
-"""So long before the first order like it a stranger buys: in that one's time nobody could tell them apart."""
+"""So long before the first order like it a foreign trade is made: in that one's time nobody could tell them apart."""
 DIGITS = ("DIGITOVER", "DIGITUNDER", "DIGITMATCH", "DIGITDIFF")
 
 
@@ -217,8 +217,8 @@ class Plan:
         ambient = tuple(_ambient(random_, run_s, planned) for _ in range(round(orders / 20)))
         if random_.random() < LONG_TROUBLE:
             ambient += (_long_trouble(random_, run_s),)
-        ambient += (_stranger(random_, run_s), _stranger_before(random_, planned))
-        ambient += tuple(_nearly_stranger(random_, planned) for _ in range(STRANGERS))
+        ambient += (_foreign_trade(random_, run_s), _foreign_trade_before(random_, planned))
+        ambient += tuple(_near_foreign_trade(random_, planned) for _ in range(NEAR_FOREIGN_TRADES))
         if random_.random() < LONG_HIDDEN:
             ambient += (_hidden(random_, run_s, MOST_WATCH_S),)
         crashes = sorted((_crash(random_, run_s) for _ in range(round(orders / 6))), key=lambda one: one.from_ms)
@@ -335,8 +335,8 @@ def _ambient(random_: random.Random, run_s: float, orders: tuple[OrderPlan, ...]
     at_ms = round(random_.uniform(0, run_s) * 1000)
     lasts_s = round(random_.uniform(0.2, 1.5), 3)
     rules = AMBIENT[kind]
-    if kind == STRANGER:
-        return _stranger_before(random_, orders)
+    if kind == FOREIGN_TRADE:
+        return _foreign_trade_before(random_, orders)
     if kind == HIDDEN:
         return replace(_hidden(random_, run_s, 45.0), at_ms=at_ms)
     if kind in OF_RECORDS:
@@ -346,31 +346,31 @@ def _ambient(random_: random.Random, run_s: float, orders: tuple[OrderPlan, ...]
     return Ambient(kind, at_ms, lasts_s, rules)
 
 
-def _stranger(random_: random.Random, run_s: float) -> Ambient:
+def _foreign_trade(random_: random.Random, run_s: float) -> Ambient:
     """Buys what nobody else does, also when all is calm."""
     terms = replace(_terms(random_), stake=Decimal("33.33"))
-    return Ambient(STRANGER, round(random_.uniform(0, run_s + 60) * 1000), 0.0, (), terms)
+    return Ambient(FOREIGN_TRADE, round(random_.uniform(0, run_s + 60) * 1000), 0.0, (), terms)
 
 
-def _stranger_before(random_: random.Random, orders: tuple[OrderPlan, ...]) -> Ambient:
+def _foreign_trade_before(random_: random.Random, orders: tuple[OrderPlan, ...]) -> Ambient:
     """Buys what an order whose answer is lost buys later."""
     first_ms = {order.terms: order.at_ms for order in sorted(orders, key=lambda order: -order.at_ms)}
     late = [order for order in orders if order.kind in LOSING and first_ms[order.terms] > BEFORE_MS[0]]
     if not late:
-        return _stranger(random_, first_ms[orders[0].terms] / 1000)
+        return _foreign_trade(random_, first_ms[orders[0].terms] / 1000)
     terms = random_.choice(late).terms
     before_ms = random_.randint(BEFORE_MS[0], min(BEFORE_MS[1], first_ms[terms]))
-    return Ambient(STRANGER, first_ms[terms] - before_ms, 0.0, (), terms)
+    return Ambient(FOREIGN_TRADE, first_ms[terms] - before_ms, 0.0, (), terms)
 
 
-def _nearly_stranger(random_: random.Random, orders: tuple[OrderPlan, ...]) -> Ambient:
+def _near_foreign_trade(random_: random.Random, orders: tuple[OrderPlan, ...]) -> Ambient:
     """Buys nearly what an order whose answer is lost buys, at the same time: what is not the same proves nothing."""
     kinds = random_.choice((LOSING, NOT_BOUGHT))
     order = random_.choice([order for order in orders if order.kind in kinds] or orders)
     alike = {one.terms for one in orders}
     terms = next((terms for _ in range(20) if (terms := _nearly(random_, order.terms)) not in alike), None)
     at_ms = max(0, order.at_ms + random_.randint(-300, 300))
-    return Ambient(STRANGER, at_ms, 0.0, (), terms)
+    return Ambient(FOREIGN_TRADE, at_ms, 0.0, (), terms)
 
 
 def _hidden(random_: random.Random, run_s: float, most_s: float) -> Ambient:

@@ -13,7 +13,7 @@ from derivfleet.gateway.core.orders.transitions import Disproved, Doubted, NotFo
 from derivfleet.gateway.core.reconcile.lost_orders import Read, fits, is_proven_absent
 
 if TYPE_CHECKING:
-    from derivfleet.gateway.core.leases import Leases
+    from derivfleet.gateway.core.leases.leases import Leases
     from derivfleet.gateway.core.orders.clock_skew import Skew
     from derivfleet.gateway.orders.account_orders import AccountOrders
     from derivfleet.gateway.orders.registry import OrderRegistry

@@ -275,7 +275,7 @@ class Records:
         """Rule 23: no record knows the contract that an order's receipt names."""
         name, contract_id = order.order_id, before.contract_id
         mine = [one for one, owner in self._world.bought.items() if owner == name]
-        over_ns = end_s(before) * NS_PER_S
+        over_ns = (end_s(before) or 0) * NS_PER_S
         times = before.sent_time_ns // NS_PER_S, before.answered_time_ns // NS_PER_S
         is_shown = {*mine} <= {one.contract_id for one in order.candidates}
         about = [one for one in self._contracts if one.contract_id == contract_id]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from derivfleet.connection.connection import Connection
-    from derivfleet.gateway.core.leases import Leases
+    from derivfleet.gateway.core.leases.leases import Leases
     from derivfleet.gateway.journal.feed import Feed
     from derivfleet.gateway.orders.account_orders import AccountOrders
     from derivfleet.gateway.orders.purchases import Purchases

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.orders.exit import ExitState, exit_of
 from derivfleet.gateway.core.orders.order import FINAL, Attribution, Doubt, State
-from tests.sim.beside import STRANGER
+from tests.sim.beside import FOREIGN
 
 if TYPE_CHECKING:
     from derivfleet.gateway.core.orders.exit import Exit
@@ -146,13 +146,14 @@ class Watch:
             pass
         elif order.attribution in (Attribution.RECEIPT, Attribution.RECORD) and not order.found_late:
             self._wrong("stolen", f"{what}, by its {order.attribution}")
-        elif owner == STRANGER or self._world.orders[owner].state is State.SENT:
+        elif owner == FOREIGN or self._world.orders[owner].state is State.SENT:
             self._wrong("stolen", f"{what}, who has not lost it")
         since_s, until_s = order.sent_time_ns // 10**9 - APART_S, order.lost_time_ns // 10**9 + APART_S
         if order.lost_time_ns and not since_s <= order.purchase_epoch_s <= until_s:
             self._wrong("stolen", f"{what}, at another time")
-        if order.attribution in (Attribution.RECORD, Attribution.INFERRED) and self._world.stranger.is_near(order):
-            self._wrong("stolen", f"{what}, by its {order.attribution}, though a stranger buys that as well")
+        is_matched = order.attribution in (Attribution.RECORD, Attribution.INFERRED)
+        if is_matched and self._world.foreign_trader.is_near(order):
+            self._wrong("stolen", f"{what}, by its {order.attribution}, though a foreign trade is like it")
         if order.found_late and self._world.plan.lag_s < LAG_S:
             self._wrong("believed_early", f"{name} was taken for not bought, though the statement told soon")
 

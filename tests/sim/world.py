@@ -19,7 +19,7 @@ from derivfleet.gateway.journal.journal import Journal
 from derivfleet.gateway.reconciling import records as lists
 from derivfleet.simulator.core.exchange import Credentials, Exchange
 from derivfleet.simulator.core.settings import SimulatorSettings
-from tests.sim.beside import STRANGER, Operator, Stranger
+from tests.sim.beside import FOREIGN, ForeignTrader, Operator
 from tests.sim.bots import Asker
 from tests.sim.duties import Duties
 from tests.sim.life import Crash, Life
@@ -88,7 +88,7 @@ class World:
         self.violations: list[str] = []
         self.watch, self.records, self.replicas = Watch(self), Records(self), Replicas(self)
         self.duties, self.readers = Duties(self), Readers(self)
-        self.stranger, self.operator = Stranger(self), Operator(self)
+        self.foreign_trader, self.operator = ForeignTrader(self), Operator(self)
         self.story: list[str] | None = [] if with_story else None
         self.is_over = False
         self.plans = {order.order_id: order for order in plan.orders}
@@ -137,7 +137,7 @@ class World:
             try:
                 life.run()
             except Crash:
-                self.stranger.remember(life)
+                self.foreign_trader.remember(life)
                 life.bury()
             except ConfigurationError as error:
                 self.note(f"the gateway ends: {error}")
@@ -189,7 +189,7 @@ class World:
             all(asker.done for asker in self.askers.values())
             and all(order.state in FINAL for order in self.orders.values())
             and not self.exchange.options_account.open
-            and all(one in self.claims or owner == STRANGER for one, owner in self.bought.items())
+            and all(one in self.claims or owner == FOREIGN for one, owner in self.bought.items())
         )
 
     # What goes wrong
@@ -204,7 +204,7 @@ class World:
             self._close_idle(IDLE_S)
             self.timeline.after(ambient.lasts_s, lambda: self._close_idle(USUAL_IDLE_S))
         if ambient.terms is not None:
-            self.stranger.buy(ambient.terms)
+            self.foreign_trader.buy(ambient.terms)
         if ambient.kind == HIDDEN:
             self._hidden_until_ns = self.timeline.now_ns + round(ambient.lasts_s * NS_PER_S)
         for rule in ambient.rules:
@@ -345,7 +345,7 @@ class World:
             )
         movement: dict[str, Any] = frame.get("transaction", {})
         if movement.get("action") == "buy":
-            self.stranger.heard(life, movement["contract_id"])
+            self.foreign_trader.heard(life, movement["contract_id"])
         if movement.get("action") == "sell":
             self._sales_heard.add(movement["contract_id"])
             self._expect_settled(life, movement["contract_id"])

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from derivfleet.deriv.contracts import Terms
+from derivfleet.deriv.categories.registry import contract_types
 from derivfleet.deriv.errors import RequestRefused
 from derivfleet.deriv.pricing import Price, PriceSettings
 from derivfleet.deriv.symbols import SYMBOLS
+from derivfleet.deriv.terms import Terms
 from derivfleet.deriv.ticks import quotes
-from derivfleet.deriv.vocabulary import Basis, ContractType, DurationUnit
+from derivfleet.deriv.vocabulary import Basis, DurationUnit
 from derivfleet.simulator.core.book import Account, Book
 from derivfleet.simulator.core.market import Market
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 NOW_S = 1_795_161_600
 LOGIN = "DOT90000001"
 MUCH = Decimal(100_000)
+WITH_DIGIT = ("DIGITMATCH", "DIGITDIFF", "DIGITOVER", "DIGITUNDER")
 
 
 def book(balance: str = "10000.00", delay_s: int = 0, seed: str = "1") -> Book:
@@ -33,10 +35,8 @@ def book(balance: str = "10000.00", delay_s: int = 0, seed: str = "1") -> Book:
     return made
 
 
-def terms(
-    kind: ContractType = ContractType.CALL, duration: int = 5, unit: DurationUnit = DurationUnit.TICKS, **more: Any
-) -> Terms:
-    more.setdefault("barrier", "4" if kind.needs_digit else None)
+def terms(kind: str = "CALL", duration: int = 5, unit: DurationUnit = DurationUnit.TICKS, **more: Any) -> Terms:
+    more.setdefault("barrier", "4" if kind in WITH_DIGIT else None)
     more.setdefault("symbol", "1HZ100V")
     more.setdefault("amount", Decimal("1.00"))
     return Terms(kind, duration=duration, unit=unit, **more)
@@ -48,11 +48,11 @@ def should_pay(seed: str, contract: Contract) -> Decimal:
     decimals = SYMBOLS[asked.symbol].decimals
     later = [
         (epoch, f"{quote:.{decimals}f}")
-        for epoch, quote in quotes(seed, asked.symbol, contract.course.purchase_s, contract.course.purchase_s + 100)
-        if epoch > contract.course.purchase_s
+        for epoch, quote in quotes(seed, asked.symbol, contract.timeline.purchase_s, contract.timeline.purchase_s + 100)
+        if epoch > contract.timeline.purchase_s
     ]
     if asked.unit is not DurationUnit.TICKS:
-        end_s = contract.course.purchase_s + asked.duration * (60 if asked.unit is DurationUnit.MINUTES else 1)
+        end_s = contract.timeline.purchase_s + asked.duration * (60 if asked.unit is DurationUnit.MINUTES else 1)
         exit_ = [text for epoch, text in later if epoch <= end_s][-1]
     elif asked.contract_type.startswith("DIGIT"):
         exit_ = later[asked.duration - 1][1]
@@ -76,7 +76,7 @@ def should_pay(seed: str, contract: Contract) -> Decimal:
 
 @dataclass(frozen=True)
 class Step:
-    kind: ContractType
+    kind: str
     symbol: str
     duration: int
     timed: bool
@@ -87,7 +87,7 @@ class Step:
 
 STEPS = st.builds(
     Step,
-    kind=st.sampled_from(list(ContractType)),
+    kind=st.sampled_from(contract_types()),
     symbol=st.sampled_from(["R_10", "R_100", "1HZ10V", "1HZ100V"]),
     duration=st.integers(1, 10),
     timed=st.booleans(),
@@ -106,7 +106,7 @@ def test_every_contract_ends_once_as_its_ticks_say_and_no_cent_is_lost(
     account = made.accounts[LOGIN]
     sold: set[int] = set()
     for step in steps:
-        timed = step.timed and not step.kind.is_digit
+        timed = step.timed and not step.kind.startswith("DIGIT")
         wanted = terms(
             step.kind,
             step.duration + (20 if timed else 0),
@@ -122,7 +122,7 @@ def test_every_contract_ends_once_as_its_ticks_say_and_no_cent_is_lost(
         for _ in range(step.pause_s):
             now_s += 1
             made.settle_due(now_s)
-        if step.sell and timed and contract.course.entry_s <= now_s < contract.decided_s:
+        if step.sell and timed and contract.timeline.entry_s <= now_s < (contract.timeline.decided_s or 0):
             made.sell(LOGIN, contract.contract_id, Decimal(0), "12345", now_s)
             sold.add(contract.contract_id)
     made.settle_due(now_s + 100)
@@ -152,12 +152,12 @@ def assert_right_to_the_cent(account: Account, seed: str, sold: set[int], delay_
             assert 0 <= contract.sale.price <= contract.payout
         else:
             assert contract.sale.price == should_pay(seed, contract)
-            assert contract.sale.time_s == max(contract.course.exit_s, contract.course.expiry_s) + delay_s
+            assert contract.sale.time_s == max(contract.timeline.exit_s or 0, contract.timeline.expiry_s) + delay_s
 
 
 def test_a_contract_is_settled_in_the_second_of_its_exit_tick_and_not_before() -> None:
     made = book()
-    contract, _ = made.buy(LOGIN, terms(ContractType.DIGITODD, 1), MUCH, "12345", NOW_S)
+    contract, _ = made.buy(LOGIN, terms("DIGITODD", 1), MUCH, "12345", NOW_S)
     assert made.settle_due(NOW_S) == []
     ((settled, movement),) = made.settle_due(NOW_S + 1)
     assert settled is contract
@@ -167,7 +167,7 @@ def test_a_contract_is_settled_in_the_second_of_its_exit_tick_and_not_before() -
 def test_late_settlements_are_booked_in_order_of_their_time() -> None:
     made = book()
     for duration in (5, 1, 3):
-        made.buy(LOGIN, terms(ContractType.DIGITODD, duration), MUCH, "12345", NOW_S)
+        made.buy(LOGIN, terms("DIGITODD", duration), MUCH, "12345", NOW_S)
     assert [movement.time_s - NOW_S for _, movement in made.settle_due(NOW_S + 60)] == [1, 3, 5]
 
 
@@ -207,7 +207,7 @@ def test_a_quoted_price_is_kept() -> None:
 def test_a_purchase_by_payout_is_charged_the_ask() -> None:
     made = book()
     contract, movement = made.buy(
-        LOGIN, terms(ContractType.DIGITEVEN, 1, amount=Decimal(10), basis=Basis.PAYOUT), Decimal(6), "12345", NOW_S
+        LOGIN, terms("DIGITEVEN", 1, amount=Decimal(10), basis=Basis.PAYOUT), Decimal(6), "12345", NOW_S
     )
     assert (contract.buy_price, contract.payout) == (Decimal("5.10"), Decimal(10))
     assert movement.amount == Decimal("-5.10")

@@ -16,14 +16,14 @@ from derivfleet.deriv import requests
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.deriv.vocabulary import Call, Dialect
-from derivfleet.gateway.core.collapse import Savings
-from derivfleet.gateway.core.leases import Leases
+from derivfleet.gateway.account.limits_table import table_as_told, table_of
+from derivfleet.gateway.core.leases.leases import Leases
+from derivfleet.gateway.core.market.coalescing import Savings
 from derivfleet.gateway.core.schedule import GATEWAY, Schedule
-from derivfleet.gateway.feeds import Feeds
 from derivfleet.gateway.journal.store import JournalError
+from derivfleet.gateway.market.feeds import Feeds
+from derivfleet.gateway.market.reads import Reads
 from derivfleet.gateway.orders.account_orders import AccountOrders
-from derivfleet.gateway.reads import Reads
-from derivfleet.gateway.tables import table_as_told, table_of
 from derivfleet.gateway.upstream.client import AccountClient
 from derivfleet.gateway.upstream.pool import ConnectionRole, Pool
 from derivfleet.gateway.upstream.streams import StandingStream

@@ -18,7 +18,7 @@ from derivfleet.gateway.core.orders.operations import Denied
 from derivfleet.gateway.core.orders.order import Order, State
 from derivfleet.gateway.core.orders.tally import kind
 from derivfleet.gateway.core.orders.transitions import advance
-from derivfleet.gateway.journal import archive, queries, strangers, write_ahead
+from derivfleet.gateway.journal import archive, foreign_trades, queries, write_ahead
 from derivfleet.gateway.journal.recent_orders import RECENT_ORDERS, RecentOrders
 from derivfleet.gateway.journal.records import ORDER, JournalEvent, ended_ns_of, profit_of
 from derivfleet.gateway.journal.schema import NewerJournalError, prepare
@@ -325,11 +325,11 @@ class Journal:
 
     def write_foreign(self, account: str, trade: ForeignTrade) -> None:
         """Write down a trade that is not the fleet's. Raises JournalError."""
-        self._commit(strangers.noting(account, trade), durable=self._sync == "all")
+        self._commit(foreign_trades.noting(account, trade), durable=self._sync == "all")
 
     def foreign(self, account: str) -> list[ForeignTrade]:
         """The trades written down in the last day, oldest first. Raises JournalError."""
-        return strangers.trades(self._store, account)
+        return foreign_trades.trades(self._store, account)
 
     def login_id(self, account: str) -> str:
         """Which of Deriv's accounts the orders of one of ours are about; empty if that was not written down yet."""

@@ -96,9 +96,5 @@ def _purchase(
         price=price,
         payout=code.payout,
         epoch_s=epoch_s or code.start_s,
-        contract_type=code.contract_type,
-        symbol=code.symbol,
-        barrier=code.barrier or "",
-        duration_ticks=code.duration_ticks,
-        length_s=None if code.expiry_s is None else code.expiry_s - code.start_s,
+        shortcode=code,
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from derivfleet.deriv.vocabulary import Call
-    from derivfleet.gateway.feeds import Watch
+    from derivfleet.gateway.market.feeds import Watch
     from derivfleet.gateway.rpc.visits import Context
 
 __all__ = ["Pump", "sent_away"]

@@ -169,7 +169,7 @@ class AccountClient:
                         await self.pool.ready(role)
                 except TimeoutError:
                     waited_ns = self.clock.now_ns() - ticket.granted_ns
-                    raise DeniedError(NotConnected(waited_ns)) from None
+                    raise DeniedError(NotConnected(wait_ns=waited_ns)) from None
                 ticket = self.ask(bot, request.call, deadline_ns, rank)
         except DeniedError as error:
             span.fail("NOT_CONNECTED" if isinstance(error.denial, NotConnected) else "TURN_REFUSED", str(error))
@@ -258,4 +258,8 @@ class AccountClient:
 
 
 def _denial(refusal: Refusal) -> Denial:
-    return LimitReached(refusal.wait_ns, refusal.binding) if refusal.binding else NotConnected(refusal.wait_ns)
+    return (
+        LimitReached(refusal.binding, wait_ns=refusal.wait_ns)
+        if refusal.binding
+        else NotConnected(wait_ns=refusal.wait_ns)
+    )

@@ -6,18 +6,18 @@ import heapq
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from derivfleet.deriv.contracts import course_of
+from derivfleet.deriv.categories.registry import category_of
 from derivfleet.deriv.errors import RequestRefused
-from derivfleet.deriv.pricing import PriceSettings, price
-from derivfleet.deriv.shortcodes import format_shortcode
-from derivfleet.deriv.vocabulary import Basis
-from derivfleet.simulator.core.contracts import Contract, Sale, is_won, longcode_of, value_of
+from derivfleet.deriv.vocabulary import Basis, Call, ContractStatus
+from derivfleet.simulator.core.behaviours.registry import behaviour_of
+from derivfleet.simulator.core.contract_states import value_of
+from derivfleet.simulator.core.contracts import Contract, Sale
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from derivfleet.deriv.contracts import Terms
-    from derivfleet.deriv.pricing import Price
+    from derivfleet.deriv.pricing import Price, PriceSettings
+    from derivfleet.deriv.terms import Terms
     from derivfleet.simulator.core.market import Market
 
 __all__ = ["Account", "Book", "Movement"]
@@ -94,8 +94,8 @@ class Book:
 
         The contract is settled ``stuck_s`` later than it should be.
         """
-        account = self.accounts[loginid]
-        found = quoted or price(terms, self._prices)
+        account, category = self.accounts[loginid], category_of(terms.contract_type)
+        found = quoted or category.price(terms, self._prices)
         if terms.currency != account.currency:
             raise RequestRefused("NotDefaultCurrency", f"The account's currency is {account.currency}.")
         if found.ask > most:
@@ -106,7 +106,7 @@ class Book:
                 f"Your account balance ({account.balance:.2f} {account.currency}) is insufficient to buy this contract "
                 f"({found.ask:.2f} {account.currency}).",
             )
-        course = course_of(terms, now_s)
+        timeline, behaviour = category.timeline(terms, now_s), behaviour_of(terms)
         contract_id = self._next_contract_id
         self._next_contract_id += _ID_STEP
         movement = self._move(account, "buy", -found.ask, now_s, contract_id, app_id)
@@ -115,38 +115,49 @@ class Book:
             account=loginid,
             app_id=app_id,
             terms=terms,
-            course=course,
+            timeline=timeline,
             buy_price=found.ask,
             payout=found.payout,
             buy_transaction_id=movement.transaction_id,
-            shortcode=format_shortcode(terms, found.payout, now_s, course.expiry_s),
-            longcode=longcode_of(terms),
+            shortcode=category.shortcode(terms, found, timeline),
+            longcode=behaviour.longcode(terms),
             currency=account.currency,
+            late_s=self._delay_s + stuck_s,
         )
         account.contracts[contract_id] = account.open[contract_id] = contract
-        heapq.heappush(self._due, (contract.decided_s + self._delay_s + stuck_s, contract_id, loginid))
+        self._look_after(contract, now_s)
         return contract, movement
 
     def sell(
         self, loginid: str, contract_id: int, least: Decimal, app_id: str, now_s: int
     ) -> tuple[Contract, Movement]:
-        """Sell a timed contract back at its bid, if that is not below ``least``."""
+        """Sell a contract back at its bid, if that is not below ``least``."""
         account = self.accounts[loginid]
-        contract = account.contracts.get(contract_id)
-        if contract is None:
-            raise RequestRefused("ContractNotFound", "Contract not found for this account.")
-        if contract.sale is not None:
-            raise RequestRefused("ContractAlreadySold", "This contract has been sold.")
-        if now_s >= contract.decided_s:
-            raise RequestRefused("BetExpired", "The contract has expired.")
-        if contract.terms.in_ticks:
+        contract = self._running(account, contract_id, now_s)
+        if Call.SELL not in category_of(contract.terms.contract_type).exits(contract.terms):
             raise RequestRefused("ResaleNotOffered", "Resale of this contract is not offered.")
-        if now_s < contract.course.entry_s:
+        if now_s < contract.timeline.entry_s:
             raise RequestRefused("SameStartSellTime", "Contract cannot be sold at start time. Please wait.")
         bid = value_of(contract, self._market, self._prices, now_s)
         if bid < least:
             raise RequestRefused("PriceMoved", f"The contract's price has moved from {least:.2f} to {bid:.2f}.")
-        return contract, self._close(account, contract, bid, now_s, app_id, by_client=True)
+        return contract, self._close(account, contract, bid, now_s, app_id, ContractStatus.SOLD)
+
+    def cancel(self, loginid: str, contract_id: int, app_id: str, now_s: int) -> tuple[Contract, Movement]:
+        """Undo a purchase, where the contract's category has that."""
+        account = self.accounts[loginid]
+        contract = _found(account, contract_id)
+        refund = behaviour_of(contract.terms).refund(contract, now_s)
+        self._running(account, contract_id, now_s)
+        return contract, self._close(account, contract, refund, now_s, app_id, ContractStatus.CANCELLED)
+
+    def _running(self, account: Account, contract_id: int, now_s: int) -> Contract:
+        contract = _found(account, contract_id)
+        if contract.sale is not None:
+            raise RequestRefused("ContractAlreadySold", "This contract has been sold.")
+        if behaviour_of(contract.terms).outcome(contract, self._market, now_s) is not None:
+            raise RequestRefused("BetExpired", "The contract has expired.")
+        return contract
 
     def settle_due(self, now_s: int) -> list[tuple[Contract, Movement]]:
         """Book all contracts whose time has come, each exactly once, in order of that time."""
@@ -157,10 +168,20 @@ class Book:
             contract = account.contracts[contract_id]
             if contract.sale is not None:
                 continue
-            amount = contract.payout if is_won(contract, self._market) else contract.payout * 0
-            movement = self._close(account, contract, amount, due_s, DERIVS_OWN_APP_ID, by_client=False)
-            settled.append((contract, movement))
+            looked_s = due_s - contract.late_s
+            outcome = behaviour_of(contract.terms).outcome(contract, self._market, looked_s)
+            if outcome is None:
+                self._look_after(contract, looked_s)
+                continue
+            status = ContractStatus.WON if outcome.amount > 0 else ContractStatus.LOST
+            settled.append((contract, self._close(account, contract, outcome.amount, due_s, DERIVS_OWN_APP_ID, status)))
         return settled
+
+    def _look_after(self, contract: Contract, after_s: int) -> None:
+        """Note when the contract can next end by itself."""
+        look_s = behaviour_of(contract.terms).next_look_s(contract, after_s)
+        if look_s is not None:
+            heapq.heappush(self._due, (look_s + contract.late_s, contract.contract_id, contract.account))
 
     def reset_balance(self, loginid: str, now_s: int) -> Movement | None:
         """Bring a demo account back to its start balance; None if it is there."""
@@ -171,10 +192,10 @@ class Book:
         return self._move(account, "deposit" if difference > 0 else "withdrawal", difference, now_s, None, None)
 
     def _close(
-        self, account: Account, contract: Contract, amount: Decimal, time_s: int, app_id: str, *, by_client: bool
+        self, account: Account, contract: Contract, amount: Decimal, time_s: int, app_id: str, status: ContractStatus
     ) -> Movement:
         movement = self._move(account, "sell", amount, time_s, contract.contract_id, app_id)
-        contract.sale = Sale(movement.transaction_id, amount, time_s, by_client)
+        contract.sale = Sale(movement.transaction_id, amount, time_s, status)
         del account.open[contract.contract_id]
         return movement
 
@@ -187,6 +208,13 @@ class Book:
         movement = Movement(transaction_id, action, amount, account.balance, time_s, contract_id, app_id)
         account.movements.append(movement)
         return movement
+
+
+def _found(account: Account, contract_id: int) -> Contract:
+    contract = account.contracts.get(contract_id)
+    if contract is None:
+        raise RequestRefused("ContractNotFound", "Contract not found for this account.")
+    return contract
 
 
 def _too_dear(terms: Terms, ask: Decimal, most: Decimal) -> RequestRefused:

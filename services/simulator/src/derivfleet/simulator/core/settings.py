@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from derivfleet.deriv.categories.digits import DIGITS
+from derivfleet.deriv.categories.rise_fall import CALLPUT, CALLPUTEQUAL
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.pricing import PriceSettings
 from derivfleet.deriv.vocabulary import Call, Dialect  # noqa: TC001 - pydantic needs them at run time
@@ -131,8 +133,11 @@ class SimulatorSettings(BaseModel):
     def prices(self) -> PriceSettings:
         """What pricing needs of these."""
         return PriceSettings(
-            commission_rise_fall=self.commission_rise_fall,
-            commission_digits=self.commission_digits,
+            commissions={
+                CALLPUT.name: self.commission_rise_fall,
+                CALLPUTEQUAL.name: self.commission_rise_fall,
+                DIGITS.name: self.commission_digits,
+            },
             markup=self.markup,
             minimum_stake=self.minimum_stake,
             maximum_payout=self.maximum_payout,

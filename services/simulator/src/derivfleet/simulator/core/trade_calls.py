@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from derivfleet.deriv.answers import BuyReceipt, SellReceipt
+from derivfleet.deriv.categories.registry import category_of
 from derivfleet.deriv.contracts import terms_of
 from derivfleet.deriv.errors import InputValidationFailed, RequestRefused
-from derivfleet.deriv.pricing import price
 from derivfleet.deriv.vocabulary import Call, StreamType
 from derivfleet.simulator.core import broadcasts
 from derivfleet.simulator.core.connection import Proposal
@@ -17,9 +17,9 @@ from derivfleet.simulator.core.turn import NS_PER_S
 
 if TYPE_CHECKING:
     from derivfleet.deriv import requests
-    from derivfleet.deriv.contracts import Terms
     from derivfleet.deriv.dialects import Frame
     from derivfleet.deriv.pricing import Price
+    from derivfleet.deriv.terms import Terms
     from derivfleet.simulator.core.turn import Turn
 
 __all__ = ["buy", "cancel", "contract_update", "proposal", "sell"]
@@ -35,7 +35,7 @@ def proposal(turn: Turn, request: requests.Proposal) -> list[Frame]:
     """
     exchange, connection = turn.exchange, turn.connection
     terms = terms_of(request)
-    found = price(terms, exchange.settings.prices)
+    found = category_of(terms.contract_type).price(terms, exchange.settings.prices)
     connection.proposals_made += 1
     proposal_id = derived_uuid(exchange.seed, "proposal", connection.number, connection.proposals_made)
     stream_id = None
@@ -84,8 +84,8 @@ def buy(turn: Turn, request: requests.Buy) -> list[Frame]:
         transaction_id=contract.buy_transaction_id,
         buy_price=contract.buy_price,
         payout=contract.payout,
-        purchase_time_s=contract.course.purchase_s,
-        start_time_s=contract.course.purchase_s,
+        purchase_time_s=contract.timeline.purchase_s,
+        start_time_s=contract.timeline.purchase_s,
         balance_after=moved.balance_after,
         shortcode=contract.shortcode,
         longcode=contract.longcode,

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from derivfleet.deriv.answers import ContractState, Quote
-from derivfleet.deriv.contracts import course_of
+from derivfleet.deriv.categories.registry import category_of
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.vocabulary import Dialect
+from derivfleet.simulator.core.behaviours.registry import behaviour_of
 from derivfleet.simulator.core.book import Book
 from derivfleet.simulator.core.connection import Connection
-from derivfleet.simulator.core.contracts import longcode_of, state_of
+from derivfleet.simulator.core.contract_states import state_of
 from derivfleet.simulator.core.faults import Faults
 from derivfleet.simulator.core.limits import CallCounts, CallLimits
 from derivfleet.simulator.core.logins import Logins
@@ -127,7 +128,8 @@ class Venue:
 
     def quote(self, proposal: Proposal, proposal_id: str, now_s: int, stream_id: str | None = None) -> Quote:
         """A price as it stands."""
-        terms, prices = proposal.terms, self.settings.prices
+        terms, category = proposal.terms, category_of(proposal.terms.contract_type)
+        bounds = self.settings.prices.bounds(category.name, category.bounds)
         tick = self.market.tick(terms.symbol, now_s)
         return Quote(
             id=proposal_id,
@@ -136,9 +138,9 @@ class Venue:
             spot=tick.quote,
             spot_s=tick.epoch_s,
             start_s=now_s,
-            expiry_s=course_of(terms, now_s).expiry_s,
-            longcode=longcode_of(terms),
-            minimum_stake=prices.minimum_stake,
-            maximum_payout=prices.maximum_payout,
+            expiry_s=category.timeline(terms, now_s).expiry_s,
+            longcode=behaviour_of(terms).longcode(terms),
+            minimum_stake=bounds.minimum_stake,
+            maximum_payout=bounds.maximum_payout,
             stream_id=stream_id,
         )
