@@ -103,12 +103,12 @@ def _judge(raw: bytes) -> tuple[int, int, int]:
         raise AssertionError("what is kept is not what was counted")
     if len(list(records_of(received.body))) != len(received.rows):
         raise AssertionError("what is kept cannot be shown")
-    cells = MinuteAggregates()
+    aggregates = MinuteAggregates()
     for row in received.rows:
-        cells.add(row, _NOW_NS)
-    for _, _, _, cell in cells.rolled_up(300):
-        if SpanAggregate.of(cell.body()) != cell:
-            raise AssertionError("a cell is not what was stored")
+        aggregates.add(row, _NOW_NS)
+    for _, _, _, aggregate in aggregates.rolled_up(300):
+        if SpanAggregate.of(aggregate.body()) != aggregate:
+            raise AssertionError("an aggregate is not what was stored")
     return 0, len(received.rows), received.refused_count
 
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
     from pathlib import Path
 
-    from derivfleet.gateway.core.blocks import Block
     from derivfleet.gateway.core.orders.order import Order
+    from derivfleet.gateway.core.quota import Block
     from derivfleet.gateway.journal.store import Step
     from tests.sim.plan import CrashPlan
     from tests.sim.virtual import Timeline

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
     from pathlib import Path
 
+    from conftest import GatewayPeer
     from supabase_pair import Database, Pair
 
-    from conftest import GatewayPeer
     from derivfleet.common.fleet import Fleet
     from derivfleet.metrics.settings import MetricsSettings
     from derivfleet.metrics.store.store import Store

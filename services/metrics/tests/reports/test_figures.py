@@ -76,7 +76,9 @@ def test_only_purchases_count_as_time_upstream() -> None:
 def test_a_silent_bot_has_a_line_of_zeros() -> None:
     figures = figures_of({}, {}, 300, BOTS, None)
     assert [bot.bot for bot in figures.bots] == list(BOTS)
-    assert all((bot.ops, bot.settled, bot.win_rate, bot.profit) == (0, 0, 0.0, Decimal(0)) for bot in figures.bots)
+    assert all(
+        (bot.ops, bot.pnl.settled, bot.pnl.win_rate, bot.pnl.profit) == (0, 0, 0.0, Decimal(0)) for bot in figures.bots
+    )
     assert (figures.quota, figures.bottlenecks) == ((), ())
 
 
@@ -97,10 +99,10 @@ def test_the_bottleneck_is_named_with_its_part_of_the_time() -> None:
 
 
 def test_money_comes_from_the_orders_and_bots_known_only_to_them_have_a_line() -> None:
-    takings = ProfitAndLoss(settled=3, wins=2, profit=Decimal("0.31"), untraced=1, untraced_profit=Decimal("-0.35"))
-    figures = figures_of({}, {(FLEET, ""): takings, (BOT, "newcomer"): takings}, 300, BOTS, None)
+    pnl = ProfitAndLoss(settled=3, wins=2, profit=Decimal("0.31"), untraced=1, untraced_profit=Decimal("-0.35"))
+    figures = figures_of({}, {(FLEET, ""): pnl, (BOT, "newcomer"): pnl}, 300, BOTS, None)
     assert [bot.bot for bot in figures.bots] == [*BOTS, "newcomer"]
-    assert figures.bots[2].profit == figures.fleet.profit == Decimal("0.31")
+    assert figures.bots[2].pnl.profit == figures.fleet.pnl.profit == Decimal("0.31")
     assert (figures.completeness.orders_in_feed, figures.completeness.orders_traced) == (3, 2)
     assert not figures.completeness.is_whole
 

@@ -49,7 +49,7 @@ def view(make_order: MakeOrder, make_status: MakeStatus) -> View:
     usage = LimitUsage(3_600)
     usage.add(round((NOW_S - 3) * NS_PER_S), {"trade": 0.25, "money": 0.0})
     aggregate = SpanAggregate(counts={OPERATION + SpanName.GATEWAY_BUY: 1, ERROR + "QUOTA_DEADLINE": 1})
-    takings = profit_and_loss_of([Settlement("over-4", "R_100", Decimal("0.33"), Decimal("0.35"), traced=False)], 1, [])
+    pnl = profit_and_loss_of([Settlement("over-4", "R_100", Decimal("0.33"), Decimal("0.35"), traced=False)], 1, [])
     return View(
         now_ns=round(NOW_S * NS_PER_S),
         speed=60.0,
@@ -57,7 +57,7 @@ def view(make_order: MakeOrder, make_status: MakeStatus) -> View:
         account="demo",
         window_s=300,
         figures=figures_of(
-            {"over-4": aggregate}, {("fleet", ""): takings, (BOT, "over-4"): takings}, 300, ["over-4", "trend-75"], None
+            {"over-4": aggregate}, {("fleet", ""): pnl, (BOT, "over-4"): pnl}, 300, ["over-4", "trend-75"], None
         ),
         fleet_curve=curve,
         bot_curves={"over-4": curve},

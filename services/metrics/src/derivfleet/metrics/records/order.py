@@ -85,9 +85,9 @@ class OrderRecord:
 def order_of(event: OrderEvent) -> OrderRecord:
     """Read one event of the feed.
 
-    A settlement belongs to the second in which Deriv ended the contract (``sell_epoch_s``), so that a report equals
-    the broker's own statement of that time even if the news came late; the gateway's time stands in where Deriv gave
-    none. Raises MalformedOrderError.
+    A settlement belongs to the second in which Deriv ended the contract (``sell_epoch_s``). So a report equals the
+    broker's own statement of that time, even if the news came late. The gateway's time stands in where Deriv gave none.
+    Raises MalformedOrderError.
     """
     order = event.order
     if not order.order_id or not order.account or not order.bot:

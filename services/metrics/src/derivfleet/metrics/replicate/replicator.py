@@ -1,7 +1,7 @@
 """Copies the store to Supabase for ever: batch by batch, in order, from a cursor that is kept in the store itself.
 
-A batch is put there first and the cursor moved after it, so whatever happens in between, rows are put twice rather than
-never; as the same row has the same key, twice is once. What waits stays in the store, so an outage costs no memory.
+A batch is put there first and the cursor moved after it. So whatever happens in between, rows are put twice rather than
+never. As the same row has the same key, twice is once. What waits stays in the store, so an outage costs no memory.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from derivfleet.common.clock import NS_PER_S
 from derivfleet.metrics.reports.quota_use import quota_use_of
 from derivfleet.metrics.sums.latency_sketch import quantile
 from derivfleet.metrics.sums.profit_and_loss import BOT, EMPTY, FLEET, STRATEGY, SYMBOL
@@ -38,7 +39,6 @@ _NOT_BOTS = frozenset({"", "gateway"})
 """Whose spans are nobody's: the gateway's own calls (reconciling, balance) carry its name, which no bot may have."""
 _BUY_UPSTREAM = CALL + "buy"
 _NS_PER_MS = 1_000_000
-_NS_PER_S = 1_000_000_000
 _LEAST_SHARE = 0.01
 _MOST_BOTTLENECKS = 5
 _PERCENTS = (50, 95, 99)
@@ -105,31 +105,6 @@ class BotFigures:
     operations: tuple[PhaseFigures, ...]
     waits: tuple[Wait, ...]
     heard_minutes: int
-
-    @property
-    def buys(self) -> int:
-        return self.pnl.buys
-
-    @property
-    def settled(self) -> int:
-        return self.pnl.settled
-
-    @property
-    def wins(self) -> int:
-        return self.pnl.wins
-
-    @property
-    def profit(self) -> Decimal:
-        return self.pnl.profit
-
-    @property
-    def staked(self) -> Decimal:
-        return self.pnl.staked
-
-    @property
-    def win_rate(self) -> float:
-        """Wins / settled; 0 if nothing settled."""
-        return self.wins / self.settled if self.settled else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +185,7 @@ def _bot_figures(bot: str, aggregate: SpanAggregate, pnl: ProfitAndLoss) -> BotF
             Wait(
                 name.removeprefix(WAIT),
                 sum(bins.values()),
-                aggregate.sums_ns[name] / _NS_PER_S,
+                aggregate.sums_ns[name] / NS_PER_S,
                 quantile(bins, 50) / _NS_PER_MS,
                 quantile(bins, 95) / _NS_PER_MS,
             )
@@ -223,7 +198,7 @@ def _bot_figures(bot: str, aggregate: SpanAggregate, pnl: ProfitAndLoss) -> BotF
 
 def _bottlenecks(aggregates: Mapping[str, SpanAggregate], passed_s: float) -> tuple[Bottleneck, ...]:
     found = [
-        Bottleneck(bot, "upstream" if name == _BUY_UPSTREAM else name.removeprefix(WAIT), sum_ns / _NS_PER_S / passed_s)
+        Bottleneck(bot, "upstream" if name == _BUY_UPSTREAM else name.removeprefix(WAIT), sum_ns / NS_PER_S / passed_s)
         for bot, aggregate in aggregates.items()
         for name, sum_ns in aggregate.sums_ns.items()
         if name.startswith(WAIT) or name == _BUY_UPSTREAM
@@ -272,7 +247,7 @@ def figures_of(
             spans_stood_for=counts.get("stood for", 0),
             spans_late=counts.get("late", 0),
             spans_ahead=counts.get("ahead", 0),
-            most_ahead_s=quantile(everything.bins.get("ahead", {}), 100) / _NS_PER_S,
+            most_ahead_s=quantile(everything.bins.get("ahead", {}), 100) / NS_PER_S,
         ),
         calls_refused=counts.get("refused", 0),
         bottlenecks=_bottlenecks(own, max(1.0, period_s if passed_s is None else passed_s)),

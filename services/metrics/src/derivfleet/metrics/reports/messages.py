@@ -38,7 +38,7 @@ def profit_and_loss_message(name: str, pnl: ProfitAndLoss, passed_s: float) -> r
         buys=pnl.buys,
         settled=pnl.settled,
         wins=pnl.wins,
-        win_rate=pnl.wins / pnl.settled if pnl.settled else 0.0,
+        win_rate=pnl.win_rate,
         win_rate_low=low,
         win_rate_high=high,
         profit=amount(pnl.profit),
@@ -105,15 +105,16 @@ def report_message(
 
 
 def _bot_message(figures: BotFigures, passed_s: float, minutes: float) -> reports_pb2.BotReport:
+    pnl = figures.pnl
     return reports_pb2.BotReport(
         bot=figures.bot,
         ops=figures.ops,
-        buys=figures.buys,
-        settled=figures.settled,
-        wins=figures.wins,
-        win_rate=figures.win_rate,
-        profit=amount(figures.profit),
-        staked=amount(figures.staked),
+        buys=pnl.buys,
+        settled=pnl.settled,
+        wins=pnl.wins,
+        win_rate=pnl.win_rate,
+        profit=amount(pnl.profit),
+        staked=amount(pnl.staked),
         phases=[
             reports_pb2.PhaseLatency(
                 phase=one.phase, count=one.count, p50_ms=one.p50_ms, p95_ms=one.p95_ms, p99_ms=one.p99_ms
@@ -121,7 +122,7 @@ def _bot_message(figures: BotFigures, passed_s: float, minutes: float) -> report
             for one in figures.phases
         ],
         errors=[reports_pb2.ErrorCount(code=code, count=count) for code, count in figures.errors],
-        takings=profit_and_loss_message(figures.bot, figures.pnl, passed_s),
+        takings=profit_and_loss_message(figures.bot, pnl, passed_s),
         waits=[
             reports_pb2.Wait(
                 cause=one.cause, count=one.count, total_s=one.total_s, p50_ms=one.p50_ms, p95_ms=one.p95_ms

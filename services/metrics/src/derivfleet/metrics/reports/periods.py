@@ -70,7 +70,7 @@ def aligned(at_s: int, period_s: int) -> Period:
 def period_at(kind: Kind, at_s: int, zone: ZoneInfo, back: int = 0) -> Period:
     """The period of a kind that contains an instant, or one that many before it.
 
-    A day lasts from midnight to midnight of the zone, so 23 or 25 hours where the clocks change; days are stepped back
+    A day lasts from midnight to midnight of the zone, so 23 or 25 hours where the clocks change. Days are stepped back
     by date, so a day and the one before it always meet. Raises FieldError.
     """
     if kind is not Kind.DAY:

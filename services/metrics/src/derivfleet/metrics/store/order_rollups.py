@@ -6,6 +6,7 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from derivfleet.common.clock import NS_PER_S
 from derivfleet.metrics.records.order import OrderState
 from derivfleet.metrics.store.report_table import mark_amended
 from derivfleet.metrics.store.traced_orders import PROVEN
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["invalidate", "invalidate_changed", "order_sums", "sum_rows"]
 
-_NS_PER_S = 1_000_000_000
 _SETTLED = """
 SELECT bot, symbol, profit, COALESCE(buy_price, '0'), EXISTS (
   SELECT 1 FROM traced WHERE traced.account = orders.account AND traced.order_id = orders.order_id AND proven
@@ -63,10 +63,10 @@ WHERE last_ns >= :start AND last_ns < :end AND account IN (:account, '') AND pro
 def invalidate(connection: sqlite3.Connection, touched: set[tuple[str, int]]) -> None:
     """The pieces of order sums that contain these (account, time) are to be made anew."""
     for level_s in (WINDOW_S, HOUR_S):
-        level_ns = level_s * _NS_PER_S
+        level_ns = level_s * NS_PER_S
         starts = {(account, level_s, time_ns // level_ns * level_s) for account, time_ns in touched}
         connection.executemany("DELETE FROM order_pieces WHERE account = ? AND level_s = ? AND start_s = ?", starts)
-    mark_amended(connection, {(account, time_ns // _NS_PER_S) for account, time_ns in touched})
+    mark_amended(connection, {(account, time_ns // NS_PER_S) for account, time_ns in touched})
 
 
 def invalidate_changed(
@@ -84,7 +84,7 @@ def invalidate_changed(
         times = [one for one in (begun_ns, order.bought_ns, order.settled_ns, *before.get(order.order_id, ())) if one]
         if times:
             last_ns = max(*times, order.changed_ns)
-            for time_ns in range(min(times), last_ns, WINDOW_S * _NS_PER_S):
+            for time_ns in range(min(times), last_ns, WINDOW_S * NS_PER_S):
                 touched.add((order.account, time_ns))
             touched.add((order.account, last_ns))
             if order.state in (OrderState.CONFIRMED, OrderState.UNKNOWN) or order.order_id in before:
@@ -100,9 +100,9 @@ def invalidate_changed(
         rows = connection.execute(
             "SELECT start_s FROM order_pieces "
             "WHERE account = ? AND level_s = ? AND start_s > ? AND at_ns >= (start_s + level_s) * ?",
-            (account, WINDOW_S, since_ns // _NS_PER_S, _NS_PER_S),
+            (account, WINDOW_S, since_ns // NS_PER_S, NS_PER_S),
         )
-        touched.update((account, start_s * _NS_PER_S) for (start_s,) in rows)
+        touched.update((account, start_s * NS_PER_S) for (start_s,) in rows)
     invalidate(connection, touched)
 
 
@@ -162,7 +162,7 @@ def order_sums(
             _join_kept(sums, connection, account, level_s, first_s, last_s)
         else:
             _join(
-                sums, sum_rows(connection, account, first_s * _NS_PER_S, last_s * _NS_PER_S, now_ns, strategies).items()
+                sums, sum_rows(connection, account, first_s * NS_PER_S, last_s * NS_PER_S, now_ns, strategies).items()
             )
     return sums
 
@@ -202,7 +202,7 @@ def _rebuild(
         ).fetchall()
     )
     for start_s in range(first_s, last_s, level_s):
-        end_ns = (start_s + level_s) * _NS_PER_S
+        end_ns = (start_s + level_s) * NS_PER_S
         # A piece that was summed up before its end knows nothing of its rest, not even of money that stayed at stake.
         if start_s in valid and valid[start_s] >= end_ns:
             continue
@@ -211,7 +211,7 @@ def _rebuild(
             _rebuild(connection, account, WINDOW_S, start_s, start_s + level_s, now_ns, strategies)
             _join_kept(sums, connection, account, WINDOW_S, start_s, start_s + level_s)
         else:
-            sums = sum_rows(connection, account, start_s * _NS_PER_S, end_ns, now_ns, strategies)
+            sums = sum_rows(connection, account, start_s * NS_PER_S, end_ns, now_ns, strategies)
         at = (level_s, start_s, account)
         connection.execute("DELETE FROM order_rollups WHERE level_s = ? AND start_s = ? AND account = ?", at)
         connection.executemany(

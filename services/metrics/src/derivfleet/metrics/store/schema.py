@@ -66,17 +66,17 @@ ALTER TABLE feeds ADD COLUMN base INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE feeds ADD COLUMN journal TEXT NOT NULL DEFAULT '';
 """
 
-# Raw spans lie in parcels (what one commit brought, compressed, as OTLP); what is asked of them is summed up while
-# they come in. `span_keys` says which spans are there already; it is ordered by the window of a span's end, so that
-# what comes in touches only the newest pages, and a span that is sent again finds itself. A parcel is in the rollups
-# if its id is at most the mark `rolled_parcel`; later ones are summed up again after a crash. `span_rollups` and
-# `order_rollups` hold one row for each piece of time (`level_s` long) and each bot or other name; the pieces of a
-# level add up to those of the next. A row of `order_pieces` says that its piece is true as of `at_ns`: it goes when
-# an order of the piece changes, and the piece is made anew when somebody asks. `traced` holds what spans say of
-# orders (`proven`: the gateway tells that it exists), `answered` which purchases of bots reached the gateway,
-# `unanswered` which failed and did not. A row of `reports` is one revision of one report (revision 1 is the first
-# final one); `body` is a serialized derivfleet.v1.Report, so a report's key is account, kind, start_s, revision, and
-# a line's that and the bot.
+# Raw spans lie in `parcels`, a span batch a row: what one commit brought, compressed, as OTLP. What is asked of them is
+# summed up while they come in. `span_keys` says which spans are there already. It is ordered by the window of a span's
+# end, so that what comes in touches only the newest pages, and a span that is sent again finds itself. A batch is in
+# the rollups if its id is at most the mark `rolled_parcel`. Later ones are summed up after a crash. `span_rollups`
+# and `order_rollups` hold one row for each piece of time (`level_s` long) and each bot or other name. The pieces of a
+# level add up to those of the next. A row of `order_pieces` says that its piece is valid as of `at_ns`. It goes when
+# an order of the piece changes, and the piece is rebuilt when somebody asks. `traced` holds what spans say of orders
+# (`proven`: the gateway tells that it exists). `answered` says which purchases of bots reached the gateway,
+# `unanswered` which failed and did not. A row of `reports` is one revision of one report; revision 1 is the first final
+# one. Its `body` is a serialized derivfleet.v1.Report. So a report's key is account, kind, start_s, revision, and a
+# line's that and the bot.
 _SUMS = """
 DROP TABLE spans;
 CREATE TABLE parcels (
@@ -130,7 +130,8 @@ ALTER TABLE status_samples ADD COLUMN savings TEXT NOT NULL DEFAULT '[]';
 # `alerts.change` and `report_changes.change` grow with every change, so a replica can follow these tables by them as it
 # follows the orders by their position: that is its outbox, and `replicas` is how far each has been copied.
 # A row of `reports` is one revision of one report; `body` is a serialized derivfleet.v1.Report.
-# A notice is what one pass over the rules has to tell over one channel; it stays until it is sent.
+# A row of `watches` is the state of one rule and bot. A notice is what one evaluation of the rules has to tell over one
+# channel; it stays until it is sent.
 _WATCHING = """
 CREATE TABLE watches (
   rule TEXT NOT NULL, bot TEXT NOT NULL, phase TEXT NOT NULL,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from derivfleet.common.clock import NS_PER_S
 from derivfleet.common.spans import SpanName
 from derivfleet.metrics.store.order_rollups import invalidate
 from derivfleet.metrics.store.report_table import mark_amended
@@ -26,7 +27,6 @@ __all__ = [
     "write_pending",
 ]
 
-_NS_PER_S = 1_000_000_000
 _MARK = "rolled_parcel"
 _OF_AGGREGATE = "SELECT body FROM span_rollups WHERE level_s = ? AND start_s = ? AND account = ? AND bot = ?"
 _KEEP_AGGREGATE = (
@@ -36,7 +36,7 @@ _KEEP_AGGREGATE = (
 FORGET_MINUTES = f"""
 DELETE FROM span_rollups WHERE (level_s, start_s, account, bot) IN (
   SELECT level_s, start_s, account, bot FROM span_rollups
-  WHERE level_s = {MINUTE_S} AND start_s < ? / {_NS_PER_S} LIMIT ?
+  WHERE level_s = {MINUTE_S} AND start_s < ? / {NS_PER_S} LIMIT ?
 )
 """  # noqa: S608 - numbers of our own
 FORGET_ANSWERED = "DELETE FROM answered WHERE key IN (SELECT key FROM answered WHERE end_ns < ? LIMIT ?)"
@@ -112,7 +112,7 @@ def write_pending(connection: sqlite3.Connection, pending: PendingRollups, accou
             elif level_s == MINUTE_S:
                 # The first span of its minute: longer pieces count in how many minutes a bot was heard of.
                 aggregate.count("minutes", 1)
-                corrections.at(owner, bot, start_s * _NS_PER_S).count("minutes", 1)
+                corrections.at(owner, bot, start_s * NS_PER_S).count("minutes", 1)
             connection.execute(_KEEP_AGGREGATE, (*at, aggregate.body()))
             if level_s == WINDOW_S:
                 windows.add((owner or account, start_s))

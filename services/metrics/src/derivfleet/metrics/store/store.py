@@ -1,7 +1,7 @@
 """The store: one SQLite file in WAL mode, one thread that writes, one that reads.
 
 Whoever awaits a write knows that it is on the disk when the call returns: exports that wait for it share one commit.
-Spans are summed up in memory beside their batches and brought into the rollups now and then; after a crash the batches
+Spans are summed up in memory beside their batches and brought into the rollups now and then. After a crash the batches
 that are not in them yet are summed up again.
 """
 

@@ -55,6 +55,11 @@ class ProfitAndLoss:
     strays_profit: Decimal = _ZERO
     strays_staked: Decimal = _ZERO
 
+    @property
+    def win_rate(self) -> float:
+        """Wins / settled; 0 if nothing settled."""
+        return self.wins / self.settled if self.settled else 0.0
+
     def then(self, later: ProfitAndLoss) -> ProfitAndLoss:
         """This piece and the one right after it as one."""
         return ProfitAndLoss(

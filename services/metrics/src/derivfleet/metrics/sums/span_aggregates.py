@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from math import ceil, log
 from typing import TYPE_CHECKING
 
+from derivfleet.common.clock import NS_PER_S
 from derivfleet.common.spans import SpanName
 from derivfleet.metrics.sums.latency_sketch import PER_LOG, ZERO
 from derivfleet.metrics.sums.time_levels import MINUTE_S, WINDOW_S
@@ -29,10 +30,9 @@ __all__ = [
 OPERATION, ERROR, CALL, WAIT = "op ", "error ", "call ", "wait "
 """What a name in an aggregate begins with: calls to the gateway, error codes, calls to Deriv, waits by their cause."""
 
-_NS_PER_S = 1_000_000_000
-_MINUTE_NS = MINUTE_S * _NS_PER_S
-_LATE_NS = 2 * WINDOW_S * _NS_PER_S
-_AHEAD_NS = _NS_PER_S
+_MINUTE_NS = MINUTE_S * NS_PER_S
+_LATE_NS = 2 * WINDOW_S * NS_PER_S
+_AHEAD_NS = NS_PER_S
 _MOST_NAMES = 200
 """Of one kind in one aggregate: names come from whoever sends, and an aggregate is read with each report."""
 _OTHER = "other"

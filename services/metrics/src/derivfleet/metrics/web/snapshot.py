@@ -124,7 +124,7 @@ def _bot_json(view: View, figures: BotFigures, known: Bot | None, *, is_waiting:
 
 def _state_of(view: View, figures: BotFigures) -> str:
     """What a bot is doing, from what the last minutes saw of it."""
-    if figures.buys or view.open_orders.get(figures.bot):
+    if figures.pnl.buys or view.open_orders.get(figures.bot):
         return "trading"
     return "watching" if figures.ops else "silent"
 
@@ -132,11 +132,11 @@ def _state_of(view: View, figures: BotFigures) -> str:
 def _recent_json(figures: BotFigures) -> Json:
     return {
         "ops": figures.ops,
-        "buys": figures.buys,
-        "settled": figures.settled,
-        "wins": figures.wins,
-        "profit": _amount(figures.profit),
-        "staked": _amount(figures.staked),
+        "buys": figures.pnl.buys,
+        "settled": figures.pnl.settled,
+        "wins": figures.pnl.wins,
+        "profit": _amount(figures.pnl.profit),
+        "staked": _amount(figures.pnl.staked),
         "phases": {one.phase: asdict(one) for one in figures.phases},
         "errors": [{"code": code, "count": count} for code, count in figures.errors],
     }

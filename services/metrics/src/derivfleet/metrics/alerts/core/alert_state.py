@@ -1,7 +1,7 @@
 """The state of one alert: whether a bot, or the account, is wrong by one rule, with patience in both directions.
 
-A value beyond the threshold must stay there for ``for_ns`` before the alert fires, and a value on the good side of
-``clear`` must stay there for ``clear_for_ns`` before it is over; between the two nothing changes. A value that is not
+A value beyond the threshold must stay there for ``for_ns`` before the alert fires. A value on the good side of
+``clear`` must stay there for ``clear_for_ns`` before it is over. Between the two nothing changes. A value that is not
 known (None) proves neither: it ends a waiting that had begun, and leaves what fires firing.
 """
 

@@ -53,7 +53,7 @@ def is_silenced(silences: Iterable[Silence], rule: str, bot: str, now_ns: int) -
 def notice_due(state: AlertState, last: LastNotice, *, silenced: bool) -> NoticeKind | None:
     """What is to be told now, once; None if nothing has changed since, or while silence is asked for.
 
-    An alert that fires on when its silence ends is told then; one that began and ended in silence never is; the end of
+    An alert that fires on when its silence ends is told then. One that began and ended in silence never is. The end of
     one that had been told is told as soon as the silence is over.
     """
     if silenced:

@@ -7,8 +7,8 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from derivfleet.gateway.core.calls import CallLog
-from derivfleet.gateway.core.pace import Pace
+from derivfleet.gateway.core.quota.call_log import CallLog
+from derivfleet.gateway.core.quota.pacing import Pace
 
 S = 10**9
 

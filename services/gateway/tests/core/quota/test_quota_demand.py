@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from derivfleet.deriv.limits import Bucket, LimitsTable, StreamCaps
 from derivfleet.deriv.vocabulary import Call
-from derivfleet.gateway.core.schedule import Rank, Schedule, Ticket, TicketState
+from derivfleet.gateway.core.quota.quota import Permit, PermitState, Quota, Rank
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,11 +40,11 @@ class Market:
     hungry: set[str] = field(default_factory=set[str])
 
     def __post_init__(self) -> None:
-        self.plan = Schedule(table(self.windows), 1.0, self.weights)
+        self.plan = Quota(table(self.windows), 1.0, self.weights)
         self._random = Random(self.seed)  # noqa: S311 - arrivals, not secrets
-        self._events: list[tuple[int, int, Ticket | tuple[str, float, Rank]]] = []
+        self._events: list[tuple[int, int, Permit | tuple[str, float, Rank]]] = []
         self._ordinal = 0
-        self.waiting: dict[Ticket, None] = {}
+        self.waiting: dict[Permit, None] = {}
         self._outstanding: Counter[str] = Counter()
         self.sustained = min(limit / window_s for window_s, limit in self.windows.items())
         """Calls a second that can be kept up."""
@@ -62,43 +62,43 @@ class Market:
             for bot in self.hungry:
                 while self._outstanding[bot] < 2:
                     self._ask(bot, Rank.BUY)
-            for ticket in self.plan.dispatch(self.now_ns):
-                self.waiting.pop(ticket, None)
-                if ticket.rank is Rank.BUY:
-                    self._outstanding[ticket.bot] -= 1
-                    self.served[ticket.bot] += 1
-                    self._waited(ticket)
+            for permit in self.plan.dispatch(self.now_ns):
+                self.waiting.pop(permit, None)
+                if permit.rank is Rank.BUY:
+                    self._outstanding[permit.bot] -= 1
+                    self.served[permit.bot] += 1
+                    self._waited(permit)
                 else:
                     self.served["exits"] += 1
-                self._later(self._random.randrange(S // 5), ticket)
+                self._later(self._random.randrange(S // 5), permit)
             wake_ns = self.plan.wake_ns(self.now_ns) if not self._hungry_ask() else self.now_ns
             self.now_ns = min(max(self.now_ns, wake_ns or end_ns), self._events[0][0] if self._events else end_ns)
             while self._events and self._events[0][0] <= self.now_ns:
                 _, _, what = heapq.heappop(self._events)
-                if isinstance(what, Ticket):
+                if isinstance(what, Permit):
                     self.plan.landed(what, self.now_ns)
                 else:
                     self._ask(what[0], what[2])
                     self.comes(*what)
-        for ticket in self.waiting:
-            self._waited(ticket)
+        for permit in self.waiting:
+            self._waited(permit)
 
     def _hungry_ask(self) -> bool:
         return any(self._outstanding[bot] < 2 for bot in self.hungry)
 
     def _ask(self, bot: str, rank: Rank) -> None:
-        ticket = self.plan.ask(bot, Call.BUY, self.now_ns, rank=rank)
-        if isinstance(ticket, Ticket):
+        permit = self.plan.ask(bot, Call.BUY, self.now_ns, rank=rank)
+        if isinstance(permit, Permit):
             if rank is Rank.BUY:
                 self._outstanding[bot] += 1
-            if ticket.state is TicketState.WAITING:
-                self.waiting[ticket] = None
+            if permit.state is PermitState.WAITING:
+                self.waiting[permit] = None
 
-    def _waited(self, ticket: Ticket) -> None:
-        until_ns = ticket.granted_ns or self.now_ns
-        self.longest_ns[ticket.bot] = max(self.longest_ns[ticket.bot], until_ns - ticket.asked_ns)
+    def _waited(self, permit: Permit) -> None:
+        until_ns = permit.granted_ns or self.now_ns
+        self.longest_ns[permit.bot] = max(self.longest_ns[permit.bot], until_ns - permit.asked_ns)
 
-    def _later(self, in_ns: int, what: Ticket | tuple[str, float, Rank]) -> None:
+    def _later(self, in_ns: int, what: Permit | tuple[str, float, Rank]) -> None:
         self._ordinal += 1
         heapq.heappush(self._events, (self.now_ns + in_ns, self._ordinal, what))
 

@@ -7,7 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from derivfleet.gateway.core.calls import CallLog
+    from derivfleet.gateway.core.quota.call_log import CallLog
 
 __all__ = ["Pace"]
 

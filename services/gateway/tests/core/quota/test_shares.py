@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from derivfleet.deriv.vocabulary import Call
-from derivfleet.gateway.core.limits import Tier
-from derivfleet.gateway.core.shares import GUARANTEED_PART, Cap, FairQueue, Flow, Member
-from derivfleet.gateway.core.tickets import Rank, Ticket
+from derivfleet.gateway.core.quota.permits import Permit, Rank
+from derivfleet.gateway.core.quota.shares import GUARANTEED_PART, Cap, FairQueue, Flow, Member
+from derivfleet.gateway.core.quota.windows import Tier
 
 S = 10**9
 FOREVER = 10**6 * S
@@ -24,8 +24,8 @@ def member(bot: str = "a", weight: float = 1.0, share: float = 10.0, sustained: 
     return one
 
 
-def ticket(bot: str = "a", call: Call = Call.BUY, rank: Rank = Rank.BUY, at_ns: int = 0) -> Ticket:
-    return Ticket(bot, call, rank, "trade", at_ns, None)
+def permit(bot: str = "a", call: Call = Call.BUY, rank: Rank = Rank.BUY, at_ns: int = 0) -> Permit:
+    return Permit(bot, call, rank, "trade", at_ns, None)
 
 
 def own_calls(one: Member, now_ns: int) -> int:
@@ -87,14 +87,14 @@ def test_a_cap_that_depends_on_a_lost_call_tells_when_more_is_known() -> None:
 def test_rank_decides_within_a_bot_and_then_age() -> None:
     flow = Flow(member(), 0)
     asked = [
-        ticket(call=Call.TICKS_HISTORY, rank=Rank.HISTORY),
-        ticket(call=Call.SELL),
-        ticket(call=Call.BUY),
-        ticket(call=Call.PROPOSAL, rank=Rank.QUOTE),
+        permit(call=Call.TICKS_HISTORY, rank=Rank.HISTORY),
+        permit(call=Call.SELL),
+        permit(call=Call.BUY),
+        permit(call=Call.PROPOSAL, rank=Rank.QUOTE),
     ]
     for one in asked:
         flow.add(one)
-    order: list[Ticket] = []
+    order: list[Permit] = []
     while (following := flow.next(0)) is not None:
         flow.remove(following)
         order.append(following)
@@ -104,9 +104,9 @@ def test_rank_decides_within_a_bot_and_then_age() -> None:
 def test_a_call_at_its_cap_lets_the_bots_others_pass() -> None:
     flow = Flow(member(buy=1), 0)
     flow.member.caps[Call.BUY].log.start()
-    flow.add(ticket())
+    flow.add(permit())
     assert flow.next(0) is None
-    other = ticket(call=Call.PROPOSAL, rank=Rank.QUOTE)
+    other = permit(call=Call.PROPOSAL, rank=Rank.QUOTE)
     flow.add(other)
     assert flow.next(0) is other
     assert (flow.ahead(Rank.QUOTE), flow.ahead(Rank.QUOTE, Call.BUY), flow.ahead(Rank.EXIT)) == (2, 1, 0)
@@ -117,10 +117,10 @@ def test_a_bots_own_call_goes_before_loans_whenever_it_comes() -> None:
     borrower, lender = member("a"), member("b")
     for _ in range(100):
         borrower.spend(Tier.LOAN, FOREVER)
-    queue.add(ticket("a"), queue.flow(borrower), FOREVER)
+    queue.add(permit("a"), queue.flow(borrower), FOREVER)
     assert queue.own(FOREVER) is None
     assert queue.loan() is queue.flow(borrower)
-    queue.add(ticket("b"), queue.flow(lender), FOREVER)
+    queue.add(permit("b"), queue.flow(lender), FOREVER)
     assert queue.own(FOREVER) is queue.flow(lender)
     assert queue.wakes_ns() == borrower.own_from_ns()
     queue.remove(next(iter(queue.flow(lender).queues[2, Call.BUY])), queue.flow(lender))
@@ -134,7 +134,7 @@ def test_who_always_waits_is_served_by_weight_to_within_one_call(weights: list[i
     flows = [queue.flow(member(f"b{number}", float(weight), share=10**6)) for number, weight in enumerate(weights)]
     for flow in flows:
         for _ in range(2):
-            queue.add(ticket(flow.member.bot), flow, FOREVER)
+            queue.add(permit(flow.member.bot), flow, FOREVER)
     for _ in range(calls):
         flow = queue.own(FOREVER)
         assert flow is not None
@@ -143,7 +143,7 @@ def test_who_always_waits_is_served_by_weight_to_within_one_call(weights: list[i
         queue.serve(following, flow)
         queue.again(flow, FOREVER)
         served[flow.member.bot] += 1
-        queue.add(ticket(flow.member.bot), flow, FOREVER)
+        queue.add(permit(flow.member.bot), flow, FOREVER)
     parts = [Fraction(served[flow.member.bot], weight) for flow, weight in zip(flows, weights, strict=True)]
     assert max(parts) - min(parts) <= 1 + Fraction(1, min(weights))
 
@@ -154,13 +154,13 @@ def test_whoever_comes_back_is_at_most_one_round_behind(steps: list[tuple[str, b
     queue = FairQueue()
     members = {bot: member(bot, share=10**6) for bot in "abcx"}
     for bot, serves in steps:
-        queue.add(ticket(bot), queue.flow(members[bot]), FOREVER)
+        queue.add(permit(bot), queue.flow(members[bot]), FOREVER)
         flow = queue.own(FOREVER) if serves else None
         following = flow.next(FOREVER) if flow is not None else None
         if flow is not None and following is not None:
             queue.serve(following, flow)
             queue.again(flow, FOREVER)
-    queue.add(ticket("x"), queue.flow(members["x"]), FOREVER)
+    queue.add(permit("x"), queue.flow(members["x"]), FOREVER)
     assert queue.before(queue.flow(members["x"]), 0, own=True) == 0
     before = Counter[str]()
     while (flow := queue.own(FOREVER)) is not None and flow.member.bot != "x":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from derivfleet.gateway.core.calls import NEVER_NS, CallLog
+from derivfleet.gateway.core.quota.call_log import NEVER_NS, CallLog
 
 S = 10**9
 

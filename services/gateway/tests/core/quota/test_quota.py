@@ -1,4 +1,4 @@
-"""The schedule's behaviour one scene at a time; what must hold in all of them together is in test_schedule_laws."""
+"""The quota's behaviour one scene at a time; what must hold in all of them together is in test_quota_laws."""
 
 # pyright: reportPrivateUsage=false
 from __future__ import annotations
@@ -9,8 +9,8 @@ import pytest
 
 from derivfleet.deriv.limits import OPTIONS_LIMITS, Bucket, LimitsTable, StreamCaps
 from derivfleet.deriv.vocabulary import Call
-from derivfleet.gateway.core.calls import CallLog
-from derivfleet.gateway.core.schedule import GATEWAY, Rank, Refusal, Schedule, Ticket, TicketState
+from derivfleet.gateway.core.quota.call_log import CallLog
+from derivfleet.gateway.core.quota.quota import GATEWAY, Permit, PermitDenied, PermitState, Quota, Rank
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,45 +28,45 @@ def table(windows: Mapping[int, int]) -> LimitsTable:
     return LimitsTable(buckets, "other", frozenset({Call.PING}), StreamCaps())
 
 
-def schedule(
+def quota(
     windows: Mapping[int, int],
     bots: Mapping[str, float] | str = "a",
     caps: Mapping[str, Mapping[Call, int]] | None = None,
-) -> Schedule:
-    return Schedule(table(windows), 1.0, bots if not isinstance(bots, str) else dict.fromkeys(bots, 1.0), caps)
+) -> Quota:
+    return Quota(table(windows), 1.0, bots if not isinstance(bots, str) else dict.fromkeys(bots, 1.0), caps)
 
 
 def ask(
-    plan: Schedule,
+    plan: Quota,
     bot: str,
     call: Call = Call.BUY,
     now_ns: int = NOW,
     rank: Rank | None = None,
     deadline_ns: int | None = None,
-) -> Ticket:
-    ticket = plan.ask(bot, call, now_ns, deadline_ns, rank)
-    assert isinstance(ticket, Ticket)
-    return ticket
+) -> Permit:
+    permit = plan.ask(bot, call, now_ns, deadline_ns, rank)
+    assert isinstance(permit, Permit)
+    return permit
 
 
-def fill(plan: Schedule, calls: int, now_ns: int = NOW, call: Call = Call.BUY, bot: str = "a") -> list[Ticket]:
+def fill(plan: Quota, calls: int, now_ns: int = NOW, call: Call = Call.BUY, bot: str = "a") -> list[Permit]:
     """So many calls start, as exits, that reach to the last one."""
-    tickets = [ask(plan, bot, call, now_ns, Rank.EXIT) for _ in range(calls)]
-    assert [ticket.state for ticket in tickets] == [TicketState.GRANTED] * calls
+    permits = [ask(plan, bot, call, now_ns, Rank.EXIT) for _ in range(calls)]
+    assert [permit.state for permit in permits] == [PermitState.GRANTED] * calls
     plan.dispatch(now_ns)
-    return tickets
+    return permits
 
 
-def land(plan: Schedule, tickets: list[Ticket], now_ns: int) -> None:
-    for ticket in tickets:
-        plan.landed(ticket, now_ns)
+def land(plan: Quota, permits: list[Permit], now_ns: int) -> None:
+    for permit in permits:
+        plan.landed(permit, now_ns)
 
 
-def woken(plan: Schedule, now_ns: int, until_ns: int) -> list[tuple[Ticket, int]]:
-    """Who is granted, and when, if the schedule is woken when it wants to be and nothing else happens."""
-    granted: list[tuple[Ticket, int]] = []
+def woken(plan: Quota, now_ns: int, until_ns: int) -> list[tuple[Permit, int]]:
+    """Who is granted, and when, if the quota is woken when it wants to be and nothing else happens."""
+    granted: list[tuple[Permit, int]] = []
     while now_ns <= until_ns:
-        granted += [(ticket, now_ns) for ticket in plan.dispatch(now_ns)]
+        granted += [(permit, now_ns) for permit in plan.dispatch(now_ns)]
         wake_ns = plan.wake_ns(now_ns)
         if wake_ns is None:
             break
@@ -79,61 +79,61 @@ def woken(plan: Schedule, now_ns: int, until_ns: int) -> list[tuple[Ticket, int]
 
 
 def test_a_lost_call_wakes_who_waits_for_it_whatever_happened_in_between() -> None:
-    plan = schedule({60: 1}, "ab")
+    plan = quota({60: 1}, "ab")
     [sent] = fill(plan, 1, bot=GATEWAY)
     plan.lost(sent, NOW)
     first = ask(plan, "a", now_ns=NOW + S)
     plan.dispatch(NOW + S)
     ask(plan, "b", now_ns=NOW + 2 * S)
-    [(ticket, at_ns)] = woken(plan, NOW + 2 * S, NOW + 70 * S)
-    assert ticket is first
+    [(permit, at_ns)] = woken(plan, NOW + 2 * S, NOW + 70 * S)
+    assert permit is first
     assert at_ns <= NOW + 5 * S + MINUTE
 
 
 def test_calls_of_a_login_wake_who_waits_for_them() -> None:
-    plan = schedule({60: 1})
+    plan = quota({60: 1})
     plan.note(Call.BUY, NOW)
     waiting = ask(plan, "a")
-    [(ticket, at_ns)] = woken(plan, NOW, NOW + 70 * S)
-    assert ticket is waiting
+    [(permit, at_ns)] = woken(plan, NOW, NOW + 70 * S)
+    assert permit is waiting
     assert at_ns <= NOW + 5 * S + MINUTE
 
 
 def test_an_answer_wakes_a_borrower_though_its_own_share_comes_much_later() -> None:
-    plan = schedule({60: 30}, {"a": 1.0, "b": 29.0})
+    plan = quota({60: 30}, {"a": 1.0, "b": 29.0})
     ask(plan, "a")
     sent = [*plan.dispatch(NOW), *fill(plan, 20, bot="b")]
     waiting = ask(plan, "a")
     assert plan.dispatch(NOW) == []
     land(plan, sent, NOW + S)
     granted = woken(plan, NOW + S, NOW + 300 * S)
-    assert [ticket for ticket, _ in granted] == [waiting]
+    assert [permit for permit, _ in granted] == [waiting]
     assert granted[0][1] <= NOW + S + MINUTE
 
 
 def test_a_cap_of_one_call_a_minute_lets_the_next_go_as_soon_as_the_minute_is_over() -> None:
-    plan = schedule({60: 30}, "a", {"a": {Call.BUY: 1}})
+    plan = quota({60: 30}, "a", {"a": {Call.BUY: 1}})
     ask(plan, "a")
     land(plan, plan.dispatch(NOW), NOW)
     waiting = ask(plan, "a", now_ns=NOW + 59 * S)
-    [(ticket, at_ns)] = woken(plan, NOW + 59 * S, NOW + 200 * S)
-    assert ticket is waiting
+    [(permit, at_ns)] = woken(plan, NOW + 59 * S, NOW + 200 * S)
+    assert permit is waiting
     assert at_ns <= NOW + MINUTE
 
 
 def test_a_lost_call_frees_its_cap_in_the_end() -> None:
-    plan = schedule({60: 30}, "a", {"a": {Call.BUY: 1}})
+    plan = quota({60: 30}, "a", {"a": {Call.BUY: 1}})
     ask(plan, "a")
     [sent] = plan.dispatch(NOW)
     waiting = ask(plan, "a")
     plan.lost(sent, NOW)
-    [(ticket, at_ns)] = woken(plan, NOW, NOW + 100 * S)
-    assert ticket is waiting
+    [(permit, at_ns)] = woken(plan, NOW, NOW + 100 * S)
+    assert permit is waiting
     assert NOW + 65 * S <= at_ns <= NOW + 5 * S + MINUTE
 
 
 def test_a_bot_at_its_cap_delays_nobody_when_the_call_that_it_could_make_is_cancelled() -> None:
-    plan = schedule({60: 4}, "ab", {"a": {Call.PROPOSAL: 1}})
+    plan = quota({60: 4}, "ab", {"a": {Call.PROPOSAL: 1}})
     for bot, call in (("a", Call.PROPOSAL), ("b", Call.BUY), ("b", Call.BUY)):
         ask(plan, bot, call)
         land(plan, plan.dispatch(NOW), NOW)
@@ -144,12 +144,12 @@ def test_a_bot_at_its_cap_delays_nobody_when_the_call_that_it_could_make_is_canc
     assert plan.dispatch(NOW + 50 * S) == []
     plan.cancel(possible)
     sent = ask(plan, "a", Call.PROPOSAL, NOW + 51 * S, Rank.EXIT)
-    granted = [ticket for ticket, _ in woken(plan, NOW + 51 * S, NOW + 62 * S)]
+    granted = [permit for permit, _ in woken(plan, NOW + 51 * S, NOW + 62 * S)]
     assert {other, sent} <= set(granted)
 
 
 def test_raised_limits_are_used_at_once() -> None:
-    plan = schedule({60: 2})
+    plan = quota({60: 2})
     fill(plan, 2)
     waiting = ask(plan, "a")
     assert plan.dispatch(NOW) == []
@@ -159,7 +159,7 @@ def test_raised_limits_are_used_at_once() -> None:
 
 
 def test_a_call_that_was_not_sent_makes_room_for_the_next() -> None:
-    plan = schedule({60: 2})
+    plan = quota({60: 2})
     sent = fill(plan, 2)
     waiting = ask(plan, "a", rank=Rank.EXIT)
     assert plan.dispatch(NOW) == []
@@ -171,50 +171,50 @@ def test_a_call_that_was_not_sent_makes_room_for_the_next() -> None:
 
 
 def test_nothing_is_granted_after_its_deadline() -> None:
-    plan = schedule({60: 5})
-    assert isinstance(plan.ask("a", Call.BUY, NOW, NOW - 1), Refusal)
-    assert isinstance(plan.ask("a", Call.PING, NOW, NOW - 1), Refusal)
-    assert ask(plan, "a", deadline_ns=NOW).state is TicketState.GRANTED
+    plan = quota({60: 5})
+    assert isinstance(plan.ask("a", Call.BUY, NOW, NOW - 1), PermitDenied)
+    assert isinstance(plan.ask("a", Call.PING, NOW, NOW - 1), PermitDenied)
+    assert ask(plan, "a", deadline_ns=NOW).state is PermitState.GRANTED
 
 
 def test_a_waiter_expires_at_its_deadline_and_not_before() -> None:
-    plan = schedule({60: 2})
+    plan = quota({60: 2})
     land(plan, fill(plan, 2), NOW)
     waiting = ask(plan, "a", rank=Rank.EXIT, deadline_ns=NOW + MINUTE)
     plan.refused_by_deriv(Call.BUY, NOW + 30 * S)
     assert plan.dispatch(NOW + MINUTE) == []
-    [(ticket, at_ns)] = woken(plan, NOW + MINUTE, NOW + 80 * S)
-    assert (ticket, ticket.state, at_ns) == (waiting, TicketState.EXPIRED, NOW + MINUTE + 1)
+    [(permit, at_ns)] = woken(plan, NOW + MINUTE, NOW + 80 * S)
+    assert (permit, permit.state, at_ns) == (waiting, PermitState.EXPIRED, NOW + MINUTE + 1)
 
 
 def test_a_full_window_whose_calls_are_all_under_way_is_forecast_to_be_full_for_its_length() -> None:
-    plan = schedule({60: 4})
+    plan = quota({60: 4})
     fill(plan, 4)
     forecast = plan.forecast("a", Call.SELL, NOW)
     assert (forecast.remaining, forecast.binding) == (0, "trade/60s")
     assert 60 * S < forecast.wait_ns < MINUTE
-    refusal = plan.ask("a", Call.BUY, NOW, NOW + 10 * S)
-    assert isinstance(refusal, Refusal)
-    assert refusal.wait_ns > 10 * S
+    denied = plan.ask("a", Call.BUY, NOW, NOW + 10 * S)
+    assert isinstance(denied, PermitDenied)
+    assert denied.wait_ns > 10 * S
 
 
 def test_an_exit_behind_another_is_not_refused_for_what_holds_up_only_ordinary_calls() -> None:
-    plan = schedule({60: 10})
+    plan = quota({60: 10})
     land(plan, fill(plan, 2), NOW - 50 * S)
     fill(plan, 8)
     first = ask(plan, "a", Call.SELL)
     second = ask(plan, "a", Call.SELL, deadline_ns=NOW + 15 * S)
-    granted = [ticket for ticket, _ in woken(plan, NOW, NOW + 15 * S)]
+    granted = [permit for permit, _ in woken(plan, NOW, NOW + 15 * S)]
     assert granted == [first, second]
 
 
 def test_what_the_line_needs_at_least_is_not_counted_until_an_answer_is_faster() -> None:
-    plan = Schedule(table({60: 1}), 1.0, {"a": 1.0}, fastest_ns=40 * MS)
+    plan = Quota(table({60: 1}), 1.0, {"a": 1.0}, fastest_ns=40 * MS)
     length_ns = CallLog([60]).lengths_ns[0]
     now_ns = NOW
     for took_ms, fastest_ms in ((90, 40), (40, 40), (30, 30), (90, 30), (0, 0), (90, 0)):
-        (ticket,) = fill(plan, 1, now_ns)
-        land(plan, [ticket], now_ns + took_ms * MS)
+        (permit,) = fill(plan, 1, now_ns)
+        land(plan, [permit], now_ns + took_ms * MS)
         now_ns += (took_ms - fastest_ms) * MS + length_ns
         assert plan.forecast("a", Call.SELL, now_ns - 1).wait_ns == 1
         assert plan.forecast("a", Call.SELL, now_ns).wait_ns == 0
@@ -222,7 +222,7 @@ def test_what_the_line_needs_at_least_is_not_counted_until_an_answer_is_faster()
 
 def test_who_comes_back_for_its_share_is_not_refused_because_of_those_who_borrow() -> None:
     borrowers = [f"b{number}" for number in range(30)]
-    plan = schedule({60: 60}, dict.fromkeys([*borrowers, "j"], 1.0))
+    plan = quota({60: 60}, dict.fromkeys([*borrowers, "j"], 1.0))
     now_ns = NOW
     for bot in borrowers:
         for _ in range(100):
@@ -231,24 +231,24 @@ def test_who_comes_back_for_its_share_is_not_refused_because_of_those_who_borrow
         land(plan, plan.dispatch(now_ns), now_ns)
         now_ns = plan.wake_ns(now_ns) or now_ns
     comes_back = ask(plan, "j", now_ns=now_ns, deadline_ns=now_ns + 2 * S)
-    assert comes_back in [ticket for ticket, _ in woken(plan, now_ns, now_ns + 2 * S)]
+    assert comes_back in [permit for permit, _ in woken(plan, now_ns, now_ns + 2 * S)]
 
 
 def test_a_cap_makes_a_call_wait_only_for_those_of_its_own_kind() -> None:
-    plan = schedule({60: 10}, "a", {"a": {Call.PROPOSAL: 3}})
+    plan = quota({60: 10}, "a", {"a": {Call.PROPOSAL: 3}})
     land(plan, fill(plan, 10), NOW)
     for _ in range(8):
         ask(plan, "a", Call.BUY)
-    refusal = plan.ask("a", Call.PROPOSAL, NOW, NOW + S)
-    assert isinstance(refusal, Refusal)
-    assert refusal.binding == "trade/60s"
+    denied = plan.ask("a", Call.PROPOSAL, NOW, NOW + S)
+    assert isinstance(denied, PermitDenied)
+    assert denied.binding == "trade/60s"
 
 
 # --- order
 
 
 def test_calls_of_one_rank_go_in_the_order_in_which_they_were_asked() -> None:
-    plan = schedule({60: 1})
+    plan = quota({60: 1})
     land(plan, fill(plan, 1), NOW)
     first = ask(plan, "a", Call.SELL, NOW + 1, Rank.EXIT)
     ask(plan, "a", Call.PROPOSAL, NOW + 2, Rank.EXIT)
@@ -256,7 +256,7 @@ def test_calls_of_one_rank_go_in_the_order_in_which_they_were_asked() -> None:
 
 
 def test_exits_go_before_reconciling_and_that_before_everything_else() -> None:
-    plan = schedule({60: 12}, "ab")
+    plan = quota({60: 12}, "ab")
     land(plan, fill(plan, 12, bot=GATEWAY), NOW)
     asked = [
         ask(plan, "a", Call.BUY),
@@ -265,19 +265,19 @@ def test_exits_go_before_reconciling_and_that_before_everything_else() -> None:
         ask(plan, "b", Call.BUY),
         ask(plan, "b", Call.SELL),
     ]
-    order = [ticket for ticket, _ in woken(plan, NOW, NOW + 300 * S)]
+    order = [permit for permit, _ in woken(plan, NOW, NOW + 300 * S)]
     assert order == [asked[4], asked[1], asked[0], asked[3], asked[2]]
 
 
 def test_nothing_that_was_lent_over_hours_is_held_against_a_bot() -> None:
     bots = [f"b{number}" for number in range(60)]
-    plan = Schedule(table({60: 30}), 1.0, dict.fromkeys(bots, 1.0))
+    plan = Quota(table({60: 30}), 1.0, dict.fromkeys(bots, 1.0))
     now_ns = NOW
     for _ in range(2):
         ask(plan, "b0")
     while now_ns < NOW + 8 * 3600 * S:
-        for ticket in plan.dispatch(now_ns):
-            plan.landed(ticket, now_ns)
+        for permit in plan.dispatch(now_ns):
+            plan.landed(permit, now_ns)
             ask(plan, "b0", now_ns=now_ns)
         now_ns = plan.wake_ns(now_ns) or now_ns
     served = dict.fromkeys(bots, 0)
@@ -286,10 +286,10 @@ def test_nothing_that_was_lent_over_hours_is_held_against_a_bot() -> None:
             ask(plan, bot, now_ns=now_ns)
     until_ns = now_ns + 1800 * S
     while now_ns < until_ns:
-        for ticket in plan.dispatch(now_ns):
-            served[ticket.bot] += 1
-            plan.landed(ticket, now_ns)
-            ask(plan, ticket.bot, now_ns=now_ns)
+        for permit in plan.dispatch(now_ns):
+            served[permit.bot] += 1
+            plan.landed(permit, now_ns)
+            ask(plan, permit.bot, now_ns=now_ns)
         now_ns = plan.wake_ns(now_ns) or now_ns
     assert served["b0"] >= 0.8 * sum(served.values()) / len(bots)
 
@@ -298,15 +298,15 @@ def test_nothing_that_was_lent_over_hours_is_held_against_a_bot() -> None:
 
 
 def test_asking_and_giving_up_over_and_over_leaves_nothing_behind() -> None:
-    plan = schedule({60: 2, 3600: 2}, "ab")
+    plan = quota({60: 2, 3600: 2}, "ab")
     for bot in "ab":
         fill(plan, 1, bot=bot)
     ask(plan, "a", deadline_ns=NOW + 7200 * S)
     plan.dispatch(NOW)
     for number in range(5000):
-        ticket = ask(plan, "b", now_ns=NOW + number, deadline_ns=NOW + 7300 * S)
+        permit = ask(plan, "b", now_ns=NOW + number, deadline_ns=NOW + 7300 * S)
         plan.dispatch(NOW + number)
-        plan.cancel(ticket)
+        plan.cancel(permit)
     bucket = plan._buckets["trade"]
     level = bucket.ordinary
     assert bucket.waiting == 1
@@ -314,7 +314,7 @@ def test_asking_and_giving_up_over_and_over_leaves_nothing_behind() -> None:
 
 
 def test_what_is_lent_is_what_is_borrowed_to_the_last_call() -> None:
-    plan = schedule({60: 30}, "abcdefghij")
+    plan = quota({60: 30}, "abcdefghij")
     fill(plan, 8, bot="a")
     uses = [use for use in plan.share_use(NOW) if use.bucket == "trade"]
     assert sum(use.borrowed for use in uses) == 5
@@ -323,21 +323,21 @@ def test_what_is_lent_is_what_is_borrowed_to_the_last_call() -> None:
 
 
 def test_saying_twice_what_became_of_a_call_counts_once() -> None:
-    plan = schedule({60: 10})
-    tickets = fill(plan, 3)
-    plan.landed(tickets[0], NOW)
-    plan.lost(tickets[0], NOW)
-    plan.lost(tickets[1], NOW)
-    plan.landed(tickets[1], NOW)
-    plan.unsent(tickets[2], NOW)
-    plan.unsent(tickets[2], NOW)
-    plan.cancel(tickets[2])
+    plan = quota({60: 10})
+    permits = fill(plan, 3)
+    plan.landed(permits[0], NOW)
+    plan.lost(permits[0], NOW)
+    plan.lost(permits[1], NOW)
+    plan.landed(permits[1], NOW)
+    plan.unsent(permits[2], NOW)
+    plan.unsent(permits[2], NOW)
+    plan.cancel(permits[2])
     assert [use.used for use in plan.use(NOW) if use.bucket == "trade"] == [2]
     assert [use.used for use in plan.use(NOW + 2 * MINUTE) if use.bucket == "trade"] == [0]
 
 
 def test_calls_that_wait_are_told_by_bot_and_bucket() -> None:
-    plan = schedule({60: 1, 3600: 1000}, "ab")
+    plan = quota({60: 1, 3600: 1000}, "ab")
     fill(plan, 1)
     for call in (Call.BUY, Call.SELL):
         ask(plan, "a", call)
@@ -348,59 +348,59 @@ def test_calls_that_wait_are_told_by_bot_and_bucket() -> None:
 
 @pytest.mark.parametrize("gives_up", ["at once", "later", "never"])
 def test_an_exit_that_gives_up_overdraws_the_budget_as_one_that_comes_late(gives_up: str) -> None:
-    plan = schedule({60: 10, 3600: 1000})
+    plan = quota({60: 10, 3600: 1000})
     budget = plan._buckets["trade"].limits._budget
     under_way = fill(plan, 10)
     assert budget.level == 0
     if gives_up == "at once":
-        assert isinstance(plan.ask("a", Call.SELL, NOW + S, NOW + 2 * S), Refusal)
+        assert isinstance(plan.ask("a", Call.SELL, NOW + S, NOW + 2 * S), PermitDenied)
     else:
         waiting = ask(plan, "a", Call.SELL, NOW + S, deadline_ns=NOW + MINUTE + 2 * S)
         if gives_up == "never":
             land(plan, under_way, NOW + S)
         plan.dispatch(NOW + MINUTE + S + S // 2)
         plan.dispatch(NOW + MINUTE + 3 * S)
-        assert waiting.state is (TicketState.GRANTED if gives_up == "never" else TicketState.EXPIRED)
+        assert waiting.state is (PermitState.GRANTED if gives_up == "never" else PermitState.EXPIRED)
     assert budget.level < 0
 
 
 def test_an_exit_that_a_rest_or_its_bots_own_cap_holds_up_is_not_for_the_reserve_to_prevent() -> None:
-    plan = schedule({60: 10, 3600: 1000}, caps={"a": {Call.SELL: 1}})
+    plan = quota({60: 10, 3600: 1000}, caps={"a": {Call.SELL: 1}})
     budget = plan._buckets["trade"].limits._budget
     waiting = [ask(plan, "a", Call.SELL) for _ in range(2)]
     land(plan, plan.dispatch(NOW), NOW)
-    assert isinstance(plan.ask("a", Call.SELL, NOW, NOW + S), Refusal)
+    assert isinstance(plan.ask("a", Call.SELL, NOW, NOW + S), PermitDenied)
     plan.dispatch(NOW + MINUTE)
-    assert [ticket.state for ticket in waiting] == [TicketState.DONE, TicketState.GRANTED]
+    assert [permit.state for permit in waiting] == [PermitState.DONE, PermitState.GRANTED]
     plan.refused_by_deriv(Call.SELL, NOW + MINUTE)
     resting = ask(plan, "b", Call.SELL, NOW + MINUTE + S)
-    assert isinstance(plan.ask("b", Call.SELL, NOW + MINUTE + S, NOW + MINUTE + 2 * S), Refusal)
+    assert isinstance(plan.ask("b", Call.SELL, NOW + MINUTE + S, NOW + MINUTE + 2 * S), PermitDenied)
     plan.dispatch(NOW + 2 * MINUTE + S)
-    assert resting.state is TicketState.GRANTED
+    assert resting.state is PermitState.GRANTED
     assert budget.level == 0
 
 
 def test_a_queue_is_bounded() -> None:
-    plan = schedule({60: 1}, "ab")
+    plan = quota({60: 1}, "ab")
     land(plan, fill(plan, 1), NOW)
     for _ in range(256):
         ask(plan, "a")
-    refusal = plan.ask("a", Call.BUY, NOW)
-    assert isinstance(refusal, Refusal)
-    assert refusal.binding == "queue"
-    assert ask(plan, "b").state is TicketState.WAITING
+    denied = plan.ask("a", Call.BUY, NOW)
+    assert isinstance(denied, PermitDenied)
+    assert denied.binding == "queue"
+    assert ask(plan, "b").state is PermitState.WAITING
 
 
 def test_free_calls_cost_nothing_and_do_not_wait() -> None:
-    plan = Schedule(OPTIONS_LIMITS, 1.0, {"a": 1.0})
-    tickets = [ask(plan, "a", Call.PING) for _ in range(10_000)]
-    assert plan.dispatch(NOW) == tickets
+    plan = Quota(OPTIONS_LIMITS, 1.0, {"a": 1.0})
+    permits = [ask(plan, "a", Call.PING) for _ in range(10_000)]
+    assert plan.dispatch(NOW) == permits
     assert {use.used for use in plan.use(NOW)} == {0}
 
 
 @pytest.mark.parametrize("late_ns", [0, 5 * S])
 def test_limits_lowered_while_full_hold_everybody_back_until_enough_has_returned(late_ns: int) -> None:
-    plan = schedule({60: 10})
+    plan = quota({60: 10})
     land(plan, fill(plan, 10), NOW)
     plan.adopt(table({60: 4}))
     waiting = ask(plan, "a", Call.SELL, NOW + late_ns)
@@ -412,7 +412,7 @@ def test_limits_lowered_while_full_hold_everybody_back_until_enough_has_returned
 
 
 def test_a_call_that_was_not_sent_makes_its_bot_a_lender_again() -> None:
-    plan = schedule({60: 30}, {"a": 1.0, "b": 29.0})
+    plan = quota({60: 30}, {"a": 1.0, "b": 29.0})
     ask(plan, "a")
     [sent] = plan.dispatch(NOW)
     fill(plan, 20, bot="b")
@@ -423,19 +423,19 @@ def test_a_call_that_was_not_sent_makes_its_bot_a_lender_again() -> None:
 
 
 def test_after_a_restart_what_had_just_been_sent_counts_until_it_can_come_no_more() -> None:
-    before = schedule({60: 10})
+    before = quota({60: 10})
     fill(before, 10)
-    after = schedule({60: 10}, caps={"a": {Call.BUY: 1}})
+    after = quota({60: 10}, caps={"a": {Call.BUY: 1}})
     after.restore(before.take_blocks(), NOW + S)
     after.recall("a", Call.BUY, NOW + S)
     waiting = ask(after, "a", now_ns=NOW + S)
-    [(ticket, at_ns)] = woken(after, NOW + S, NOW + 100 * S)
-    assert ticket is waiting
+    [(permit, at_ns)] = woken(after, NOW + S, NOW + 100 * S)
+    assert permit is waiting
     assert NOW + 66 * S < at_ns < NOW + 6 * S + MINUTE
 
 
 def test_a_bots_exits_are_not_taken_from_its_share() -> None:
-    plan = schedule({60: 30}, {"a": 1.0, "b": 29.0})
+    plan = quota({60: 30}, {"a": 1.0, "b": 29.0})
     fill(plan, 5, bot="a")
     fill(plan, 13, bot="b")
-    assert ask(plan, "a").state is TicketState.GRANTED
+    assert ask(plan, "a").state is PermitState.GRANTED

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from derivfleet.gateway.core.calls import NEVER_NS
-from derivfleet.gateway.core.limits import BucketLimits, Tier
+from derivfleet.gateway.core.quota.call_log import NEVER_NS
+from derivfleet.gateway.core.quota.windows import BucketLimits, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

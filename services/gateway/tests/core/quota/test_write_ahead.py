@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from derivfleet.gateway.core.blocks import BLOCK_LASTS_NS, Block, Blocks
+from derivfleet.gateway.core.quota.write_ahead import BLOCK_LASTS_NS, Block, Blocks
 
 S = 10**9
 LANDING_NS = 30 * S
@@ -75,10 +75,10 @@ def test_at_any_instant_a_new_run_knows_of_as_many_calls_as_may_still_count(
     made: list[int] = []
     for pause_s, calls, not_sent in steps:
         now_ns += pause_s * S
-        tickets = [blocks.spend(now_ns) for _ in range(calls)]
-        for ticket in tickets[:not_sent]:
-            blocks.give_back(ticket)
-        made += [now_ns] * len(tickets[not_sent:])
+        permits = [blocks.spend(now_ns) for _ in range(calls)]
+        for permit in permits[:not_sent]:
+            blocks.give_back(permit)
+        made += [now_ns] * len(permits[not_sent:])
     now_ns += later_s * S
     known = blocks.spent(written, now_ns)
     for begin_ns in {0, *made}:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from derivfleet.gateway.core.reserve import (
+from derivfleet.gateway.core.quota.exit_reserve import (
     GRACE_NS,
     HIGHEST_LEVEL,
     LATE_PART,

@@ -5,7 +5,7 @@ waiting bot with the lowest tag is next. Bots that want less than their part lea
 comes back starts at the present tag: it is served at once, and nobody is punished for what was lent to it.
 
 A bot's *share* is its weight's part of the short window. Within it a call is the bot's own; beyond it the bot borrows,
-and a loan must leave what others may need who come back (``core/limits.Tier``).
+and a loan must leave what others may need who come back (``windows.Tier``).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from contextlib import suppress
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.calls import NEVER_NS, CallLog
-from derivfleet.gateway.core.heap import Heap
-from derivfleet.gateway.core.limits import EXIT, Tier
+from derivfleet.gateway.core.quota.call_log import NEVER_NS, CallLog
+from derivfleet.gateway.core.quota.indexed_heap import Heap
+from derivfleet.gateway.core.quota.windows import EXIT, Tier
 
 if TYPE_CHECKING:
     from derivfleet.deriv.vocabulary import Call
-    from derivfleet.gateway.core.tickets import Ticket
+    from derivfleet.gateway.core.quota.permits import Permit
 
 __all__ = ["FairQueue", "Flow", "Member", "Starts"]
 
@@ -132,8 +132,8 @@ class Flow:
         self.member = member
         self.number = number
         self.step = round(TAGS / member.weight)
-        self.queues: dict[tuple[int, Call], dict[Ticket, int]] = {}
-        """By rank and kind of call, the most urgent first, with the ordinal of each ticket."""
+        self.queues: dict[tuple[int, Call], dict[Permit, int]] = {}
+        """By rank and kind of call, the most urgent first, with the ordinal of each permit."""
         self._ordinal = 0
         self.waiting = 0
         self.start = self.finish = 0
@@ -141,26 +141,26 @@ class Flow:
         self.owns = False
         """Whether its next call was within its share when it was last looked at."""
 
-    def add(self, ticket: Ticket) -> None:
-        key = (ticket.rank, ticket.call)
+    def add(self, permit: Permit) -> None:
+        key = (permit.rank, permit.call)
         queue = self.queues.get(key)
         if queue is None:
             queue = self.queues[key] = {}
             self.queues = dict(sorted(self.queues.items()))
         self._ordinal += 1
-        queue[ticket] = self._ordinal
+        queue[permit] = self._ordinal
         self.waiting += 1
 
-    def remove(self, ticket: Ticket) -> None:
-        del self.queues[ticket.rank, ticket.call][ticket]
+    def remove(self, permit: Permit) -> None:
+        del self.queues[permit.rank, permit.call][permit]
         self.waiting -= 1
 
     def ahead(self, rank: int, kind: Call | None = None) -> int:
         """How many calls (of one kind) wait that are served before a new one of a rank."""
         return sum(len(queue) for (other, call), queue in self.queues.items() if other <= rank and kind in (None, call))
 
-    def next(self, now_ns: int) -> Ticket | None:
-        """The ticket to serve, of those of the most urgent rank the oldest; None if a cap holds each one back."""
+    def next(self, now_ns: int) -> Permit | None:
+        """The permit to serve, of those of the most urgent rank the oldest; None if a cap holds each one back."""
         caps = self.member.caps
         first, first_rank, first_ordinal = None, 0, 0
         for (rank, call), queue in self.queues.items():
@@ -169,13 +169,13 @@ class Flow:
             if first is not None and rank > first_rank:
                 break
             if not caps or call not in caps or caps[call].allows_ns(1, now_ns) <= now_ns:
-                ticket = next(iter(queue))
-                if first is None or queue[ticket] < first_ordinal:
-                    first, first_rank, first_ordinal = ticket, rank, queue[ticket]
+                permit = next(iter(queue))
+                if first is None or queue[permit] < first_ordinal:
+                    first, first_rank, first_ordinal = permit, rank, queue[permit]
         return first
 
     def wakes_ns(self, now_ns: int) -> int:
-        """When the first cap lets a ticket go."""
+        """When the first cap lets a permit go."""
         caps = self.member.caps
         return min(
             (caps[call].allows_ns(1, now_ns) for (_, call), queue in self.queues.items() if queue), default=NEVER_NS
@@ -207,9 +207,9 @@ class FairQueue:
                 heap.admit()
         return flow
 
-    def add(self, ticket: Ticket, flow: Flow, now_ns: int) -> None:
+    def add(self, permit: Permit, flow: Flow, now_ns: int) -> None:
         """A call waits."""
-        flow.add(ticket)
+        flow.add(permit)
         self.waiting += 1
         if flow.waiting == 1:
             self.weight += flow.member.weight
@@ -218,9 +218,9 @@ class FairQueue:
         elif flow.member.caps:
             self._place(flow, now_ns)
 
-    def remove(self, ticket: Ticket, flow: Flow) -> None:
+    def remove(self, permit: Permit, flow: Flow) -> None:
         """A call waits no more, without having been served."""
-        flow.remove(ticket)
+        flow.remove(permit)
         self.waiting -= 1
         if flow.waiting == 0:
             self._leave(flow)
@@ -230,9 +230,9 @@ class FairQueue:
         flow.start = self._tag = max(self._tag, flow.finish)
         flow.finish = flow.start + flow.step
 
-    def serve(self, ticket: Ticket, flow: Flow) -> None:
+    def serve(self, permit: Permit, flow: Flow) -> None:
         """The flow's next call starts; :meth:`again` has to follow when it is counted."""
-        flow.remove(ticket)
+        flow.remove(permit)
         self.waiting -= 1
         self._tag = max(self._tag, flow.start)
         flow.start = flow.finish = flow.start + flow.step

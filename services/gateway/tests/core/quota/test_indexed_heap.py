@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from derivfleet.gateway.core.heap import Heap
+from derivfleet.gateway.core.quota.indexed_heap import Heap
 
 NUMBERS = 5
 

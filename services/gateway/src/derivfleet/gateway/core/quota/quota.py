@@ -1,8 +1,8 @@
-"""Who calls next: every call of an account asks here, waits in a bounded queue, and is granted when its turn has come.
+"""Who calls next: every call of an account asks here, waits in a bounded queue, and is granted a permit.
 
-Pure and in virtual time: a shell asks, calls :meth:`Schedule.dispatch` whenever something happened or
-:meth:`Schedule.wake_ns` has come, and tells what became of granted calls. Levels of urgency are strict: no ordinary
-call starts while an exit waits. Among ordinary calls bots share fairly (``core/shares``); within a bot rank decides.
+Pure and in virtual time: a shell asks, calls :meth:`Quota.dispatch` whenever something happened or
+:meth:`Quota.wake_ns` has come, and tells what became of granted calls. Levels of urgency are strict: no ordinary
+call starts while an exit waits. Among ordinary calls bots share fairly (``shares``); within a bot rank decides.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from heapq import heapify, heappop, heappush
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.buckets import Bucket
-from derivfleet.gateway.core.calls import DRIFT, NEVER_NS
-from derivfleet.gateway.core.limits import EXIT, LOAN, OWN, Tier, WindowUse
-from derivfleet.gateway.core.shares import Cap
-from derivfleet.gateway.core.tickets import Forecast, Rank, Refusal, ShareUse, Ticket, TicketState, rank_of
+from derivfleet.gateway.core.quota.bucket import Bucket
+from derivfleet.gateway.core.quota.call_log import DRIFT, NEVER_NS
+from derivfleet.gateway.core.quota.permits import Forecast, Permit, PermitDenied, PermitState, Rank, ShareUse, rank_of
+from derivfleet.gateway.core.quota.shares import Cap
+from derivfleet.gateway.core.quota.windows import EXIT, LOAN, OWN, Tier, WindowUse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from derivfleet.deriv.limits import LimitsTable
     from derivfleet.deriv.vocabulary import Call
-    from derivfleet.gateway.core.blocks import Block
-    from derivfleet.gateway.core.shares import Member
+    from derivfleet.gateway.core.quota.shares import Member
+    from derivfleet.gateway.core.quota.write_ahead import Block
 
-__all__ = ["GATEWAY", "Forecast", "Rank", "Refusal", "Schedule", "ShareUse", "Ticket", "TicketState", "WindowUse"]
+__all__ = ["GATEWAY", "Forecast", "Permit", "PermitDenied", "PermitState", "Quota", "Rank", "ShareUse", "WindowUse"]
 
-WAITING, GRANTED, EXPIRED, CANCELLED, DONE = TicketState
+WAITING, GRANTED, EXPIRED, CANCELLED, DONE = PermitState
 GATEWAY = "gateway"
 """The holder of the calls that the gateway makes for itself: streams, settlement, reconciling."""
 QUEUE_LENGTH = 256
@@ -41,7 +41,7 @@ STRAY_NS = 5_000_000_000
 _wake_ns = attrgetter("wake_ns")
 
 
-class Schedule:
+class Quota:
     """The calls of one account."""
 
     def __init__(
@@ -70,25 +70,25 @@ class Schedule:
             for name, bucket in table.buckets.items()
         }
         self._bucket_names: dict[Call, str] = {}
-        self._ready: list[Ticket] = []
-        self._deadlines: list[tuple[int, int, Ticket]] = []
+        self._ready: list[Permit] = []
+        self._deadlines: list[tuple[int, int, Permit]] = []
         self._tidy_at = TIDY
         self._ordinal = 0
         self._wakes_ns = NEVER_NS
 
     def ask(
         self, bot: str, call: Call, now_ns: int, deadline_ns: int | None = None, rank: Rank | None = None
-    ) -> Ticket | Refusal:
-        """Ask for a turn not later than a deadline; None waits as long as it takes. Refused at once if that is sure."""
+    ) -> Permit | PermitDenied:
+        """Ask for a permit before a deadline; None waits as long as it takes. Denied at once if that is sure."""
         rank = (Rank.RECONCILE if bot == GATEWAY else rank_of(call)) if rank is None else rank
         name = self._bucket_of(call)
         if deadline_ns is not None and deadline_ns < now_ns:
-            return Refusal(name, 0, "deadline")
-        ticket = Ticket(bot, call, rank, name, now_ns, deadline_ns)
+            return PermitDenied(name, 0, "deadline")
+        permit = Permit(bot, call, rank, name, now_ns, deadline_ns)
         if not name:
-            ticket.state, ticket.granted_ns = GRANTED, now_ns
-            self._ready.append(ticket)
-            return ticket
+            permit.state, permit.granted_ns = GRANTED, now_ns
+            self._ready.append(permit)
+            return permit
         bucket = self._buckets[name]
         member = bucket.member(bot)
         level = bucket.level(rank)
@@ -98,27 +98,27 @@ class Schedule:
             tier = bucket.tier(rank, member, now_ns)
             if bucket.limits.earliest_ns(tier, now_ns, roughly=True)[0] <= now_ns:
                 level.pass_by(flow)
-                self._start(ticket, bucket, member, tier, now_ns)
-                return ticket
+                self._start(permit, bucket, member, tier, now_ns)
+                return permit
         if flow.waiting >= QUEUE_LENGTH:
             wait_ns, _ = bucket.wait(member, call, rank, now_ns)
-            return Refusal(name, wait_ns, "queue")
+            return PermitDenied(name, wait_ns, "queue")
         if deadline_ns is not None:
             wait_ns, binding = bucket.wait(member, call, rank, now_ns)
             if now_ns + wait_ns > deadline_ns:
-                self._note_wait(ticket, bucket, now_ns + wait_ns)
-                return Refusal(name, wait_ns, binding)
+                self._note_wait(permit, bucket, now_ns + wait_ns)
+                return PermitDenied(name, wait_ns, binding)
             self._ordinal += 1
-            heappush(self._deadlines, (deadline_ns, self._ordinal, ticket))
+            heappush(self._deadlines, (deadline_ns, self._ordinal, permit))
             if len(self._deadlines) > self._tidy_at:
                 self._tidy()
             self._wakes_ns = min(self._wakes_ns, deadline_ns + 1)
-        level.add(ticket, flow, now_ns)
+        level.add(permit, flow, now_ns)
         if flow.waiting == 1 or member.caps:
             self._wake(bucket, now_ns)
-        return ticket
+        return permit
 
-    def dispatch(self, now_ns: int) -> list[Ticket]:
+    def dispatch(self, now_ns: int) -> list[Permit]:
         """Tickets granted or expired since the last time, in order. Blocks to write first: :meth:`take_blocks`."""
         if now_ns >= self._wakes_ns:
             if self._deadlines:
@@ -168,56 +168,56 @@ class Schedule:
             if bucket.hangs:
                 self._wake(bucket, now_ns + self._stray_ns)
 
-    def landed(self, ticket: Ticket, now_ns: int) -> None:
+    def landed(self, permit: Permit, now_ns: int) -> None:
         """The answer to a granted call has come, whatever it says."""
-        if not self._finish(ticket):
+        if not self._finish(permit):
             return
-        bucket = self._buckets[ticket.bucket]
-        member = bucket.members[ticket.bot]
-        if now_ns - ticket.granted_ns < self._fastest_ns:
-            self._fastest_ns = max(0, now_ns - ticket.granted_ns)
+        bucket = self._buckets[permit.bucket]
+        member = bucket.members[permit.bot]
+        if now_ns - permit.granted_ns < self._fastest_ns:
+            self._fastest_ns = max(0, now_ns - permit.granted_ns)
         # This one's way back and the way out of the one that follows it take so long together, at least.
         bucket.limits.log.land(now_ns - self._fastest_ns)
         if member.caps:
-            self._free_cap(ticket, bucket, member, now_ns, now_ns)
+            self._free_cap(permit, bucket, member, now_ns, now_ns)
         if bucket.hangs:
             self._wake(bucket, now_ns)  # nobody could tell before when this call will count no more
 
-    def lost(self, ticket: Ticket, now_ns: int) -> None:
+    def lost(self, permit: Permit, now_ns: int) -> None:
         """No answer will come, and the frame may still be on its way: it is counted a while longer."""
-        if not self._finish(ticket):
+        if not self._finish(permit):
             return
-        bucket = self._buckets[ticket.bucket]
-        member = bucket.members[ticket.bot]
+        bucket = self._buckets[permit.bucket]
+        member = bucket.members[permit.bot]
         until_ns = now_ns + self._stray_ns
         bucket.limits.log.lose(until_ns)
         if member.caps:
-            self._free_cap(ticket, bucket, member, now_ns, until_ns)
+            self._free_cap(permit, bucket, member, now_ns, until_ns)
         if bucket.hangs:
             self._wake(bucket, until_ns)
 
-    def unsent(self, ticket: Ticket, now_ns: int) -> None:
+    def unsent(self, permit: Permit, now_ns: int) -> None:
         """A granted call was never handed to a socket: it is given back."""
-        if not self._finish(ticket):
+        if not self._finish(permit):
             return
-        bucket = self._buckets[ticket.bucket]
-        member = bucket.members[ticket.bot]
-        bucket.limits.unspend(Tier(ticket.tier))
-        bucket.blocks.give_back(ticket.block)
-        member.unspend(Tier(ticket.tier))
-        bucket.starts.remove(ticket.bot, ticket.granted_ns)
-        cap = member.caps.get(ticket.call)
+        bucket = self._buckets[permit.bucket]
+        member = bucket.members[permit.bot]
+        bucket.limits.unspend(Tier(permit.tier))
+        bucket.blocks.give_back(permit.block)
+        member.unspend(Tier(permit.tier))
+        bucket.starts.remove(permit.bot, permit.granted_ns)
+        cap = member.caps.get(permit.call)
         if cap is not None:
             cap.log.unsent()
         self._place_again(bucket, member, now_ns)
         if bucket.waiting:
             self._wake(bucket, now_ns)
 
-    def cancel(self, ticket: Ticket) -> None:
+    def cancel(self, permit: Permit) -> None:
         """A waiting call is not wanted any more: it costs nothing."""
-        if ticket.state is WAITING:
-            self._withdraw(ticket)
-            ticket.state = CANCELLED
+        if permit.state is WAITING:
+            self._withdraw(permit)
+            permit.state = CANCELLED
 
     def refused_by_deriv(self, call: Call, now_ns: int) -> None:
         """Deriv counts differently than we do; make its bucket rest."""
@@ -263,14 +263,14 @@ class Schedule:
         """Withdraw those whose deadline has passed."""
         deadlines = self._deadlines
         while deadlines and (deadlines[0][0] < now_ns or deadlines[0][2].state is not WAITING):
-            ticket = heappop(deadlines)[2]
-            if ticket.state is WAITING:
-                self._withdraw(ticket)
-                ticket.state = EXPIRED
-                bucket = self._buckets[ticket.bucket]
-                ticket.binding = bucket.binding
-                self._note_wait(ticket, bucket, now_ns)
-                self._ready.append(ticket)
+            permit = heappop(deadlines)[2]
+            if permit.state is WAITING:
+                self._withdraw(permit)
+                permit.state = EXPIRED
+                bucket = self._buckets[permit.bucket]
+                permit.binding = bucket.binding
+                self._note_wait(permit, bucket, now_ns)
+                self._ready.append(permit)
 
     def _tidy(self) -> None:
         """Forget the deadlines of those who wait no more."""
@@ -302,42 +302,42 @@ class Schedule:
                 bucket.binding = binding
                 bucket.wake_ns = min(wake_ns, at_ns)
                 return
-            ticket = flow.next(now_ns)
-            if ticket is None:
+            permit = flow.next(now_ns)
+            if permit is None:
                 level.again(flow, now_ns)  # since it stood here a cap has come to hold back all that it waits for
                 continue
-            level.serve(ticket, flow)
-            if ticket.asked_ns < now_ns:
-                ticket.binding = bucket.binding
-            self._start(ticket, bucket, flow.member, tier, now_ns)
+            level.serve(permit, flow)
+            if permit.asked_ns < now_ns:
+                permit.binding = bucket.binding
+            self._start(permit, bucket, flow.member, tier, now_ns)
             level.again(flow, now_ns)
 
-    def _start(self, ticket: Ticket, bucket: Bucket, member: Member, tier: Tier, now_ns: int) -> None:
-        ticket.state, ticket.granted_ns, ticket.tier = GRANTED, now_ns, tier
+    def _start(self, permit: Permit, bucket: Bucket, member: Member, tier: Tier, now_ns: int) -> None:
+        permit.state, permit.granted_ns, permit.tier = GRANTED, now_ns, tier
         bucket.limits.spend(tier)
-        if ticket.rank is Rank.EXIT:
-            self._note_wait(ticket, bucket, now_ns)
-        ticket.block = bucket.blocks.spend(now_ns)
-        bucket.starts.add(ticket.bot, now_ns)
+        if permit.rank is Rank.EXIT:
+            self._note_wait(permit, bucket, now_ns)
+        permit.block = bucket.blocks.spend(now_ns)
+        bucket.starts.add(permit.bot, now_ns)
         member.spend(tier, now_ns)
-        if member.caps and ticket.call in member.caps:
-            member.caps[ticket.call].log.start()
-        self._ready.append(ticket)
+        if member.caps and permit.call in member.caps:
+            member.caps[permit.call].log.start()
+        self._ready.append(permit)
 
     @staticmethod
-    def _note_wait(ticket: Ticket, bucket: Bucket, until_ns: int) -> None:
+    def _note_wait(permit: Permit, bucket: Bucket, until_ns: int) -> None:
         """How long an exit has to wait, whether it starts or gives up; not if its bot's own cap may be to blame."""
-        if ticket.rank is Rank.EXIT and ticket.call not in bucket.members[ticket.bot].caps:
-            bucket.limits.exits(ticket.asked_ns, until_ns)
+        if permit.rank is Rank.EXIT and permit.call not in bucket.members[permit.bot].caps:
+            bucket.limits.exits(permit.asked_ns, until_ns)
 
-    def _finish(self, ticket: Ticket) -> bool:
-        """Take a granted ticket off the books; False if it is free or has been."""
-        was_granted = ticket.state is GRANTED and ticket.bucket != ""
-        ticket.state = DONE
+    def _finish(self, permit: Permit) -> bool:
+        """Take a granted permit off the books; False if it is free or has been."""
+        was_granted = permit.state is GRANTED and permit.bucket != ""
+        permit.state = DONE
         return was_granted
 
-    def _free_cap(self, ticket: Ticket, bucket: Bucket, member: Member, now_ns: int, landed_ns: int) -> None:
-        cap = member.caps.get(ticket.call)
+    def _free_cap(self, permit: Permit, bucket: Bucket, member: Member, now_ns: int, landed_ns: int) -> None:
+        cap = member.caps.get(permit.call)
         if cap is None:
             return
         if landed_ns > now_ns:
@@ -354,11 +354,11 @@ class Schedule:
                 level.again(flow, now_ns)
                 self._wake(bucket, now_ns)
 
-    def _withdraw(self, ticket: Ticket) -> None:
-        bucket = self._buckets[ticket.bucket]
-        level = bucket.level(ticket.rank)
-        level.remove(ticket, level.flows[ticket.bot])
-        self._wake(bucket, ticket.asked_ns)  # who stood behind it may be able to go
+    def _withdraw(self, permit: Permit) -> None:
+        bucket = self._buckets[permit.bucket]
+        level = bucket.level(permit.rank)
+        level.remove(permit, level.flows[permit.bot])
+        self._wake(bucket, permit.asked_ns)  # who stood behind it may be able to go
 
     def _bucket_of(self, call: Call) -> str:
         name = self._bucket_names.get(call)

@@ -1,4 +1,4 @@
-"""A call's place in the schedule, and what its owner is told."""
+"""The permit of one call, from asking to answer, and what its owner is told."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import IntEnum, StrEnum
 
 from derivfleet.deriv.vocabulary import Call
 
-__all__ = ["Forecast", "Rank", "Refusal", "ShareUse", "Ticket", "TicketState", "rank_of"]
+__all__ = ["Forecast", "Permit", "PermitDenied", "PermitState", "Rank", "ShareUse", "rank_of"]
 
 
 class Rank(IntEnum):
@@ -43,7 +43,7 @@ def rank_of(call: Call) -> Rank:
     return _RANKS.get(call, Rank.HISTORY)
 
 
-class TicketState(StrEnum):
+class PermitState(StrEnum):
     WAITING = "waiting"
     GRANTED = "granted"
     EXPIRED = "expired"
@@ -52,8 +52,8 @@ class TicketState(StrEnum):
 
 
 @dataclass(slots=True, eq=False)
-class Ticket:
-    """One call, from being asked for to its answer. Its owner reads it and hands it back, the schedule changes it."""
+class Permit:
+    """One call, from being asked for to its answer. Its owner reads it and hands it back, the quota changes it."""
 
     bot: str
     call: Call
@@ -62,7 +62,7 @@ class Ticket:
     """Empty for free calls."""
     asked_ns: int
     deadline_ns: int | None
-    state: TicketState = TicketState.WAITING
+    state: PermitState = PermitState.WAITING
     granted_ns: int = 0
     tier: int = 0
     block: int = 0
@@ -71,7 +71,7 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class PermitDenied:
     """The call could not start before its deadline. Nothing was counted."""
 
     bucket: str

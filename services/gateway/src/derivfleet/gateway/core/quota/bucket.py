@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.blocks import Blocks
-from derivfleet.gateway.core.calls import NEVER_NS
-from derivfleet.gateway.core.limits import EXIT, LOAN, OWN, BucketLimits, Tier
-from derivfleet.gateway.core.shares import Cap, FairQueue, Member, Starts
-from derivfleet.gateway.core.tickets import Rank, ShareUse
+from derivfleet.gateway.core.quota.call_log import NEVER_NS
+from derivfleet.gateway.core.quota.permits import Rank, ShareUse
+from derivfleet.gateway.core.quota.shares import Cap, FairQueue, Member, Starts
+from derivfleet.gateway.core.quota.windows import EXIT, LOAN, OWN, BucketLimits, Tier
+from derivfleet.gateway.core.quota.write_ahead import Blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from derivfleet.deriv.vocabulary import Call
-    from derivfleet.gateway.core.blocks import Block
-    from derivfleet.gateway.core.shares import Flow
+    from derivfleet.gateway.core.quota.shares import Flow
+    from derivfleet.gateway.core.quota.write_ahead import Block
 
 __all__ = ["Bucket"]
 
@@ -34,7 +34,7 @@ class Bucket:
         opened: list[Block],
         drift: float,
     ) -> None:
-        """``opened``: see ``core/blocks``."""
+        """``opened``: see ``write_ahead``."""
         self.limits = BucketLimits(name, windows, headroom, drift)
         self.blocks = Blocks(name, self.limits.limits[0], landing_ns, opened)
         self.starts = Starts(self.limits.log.lengths_ns[-1])

@@ -1,7 +1,7 @@
 # pyright: reportPrivateUsage=false
-"""What must hold whatever happens: a schedule among delays, losses and restarts, and a Deriv that counts.
+"""What must hold whatever happens: a quota among delays, losses and restarts, and a Deriv that counts.
 
-The oracle shares nothing with the schedule: it knows when frames reach Deriv, on Deriv's own clock, and recounts them
+The oracle shares nothing with the quota: it knows when frames reach Deriv, on Deriv's own clock, and recounts them
 by brute force in each kind of window.
 """
 
@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from derivfleet.deriv.limits import Bucket, LimitsTable, StreamCaps
 from derivfleet.deriv.vocabulary import Call
-from derivfleet.gateway.core.calls import DRIFT
-from derivfleet.gateway.core.schedule import GATEWAY, Rank, Refusal, Schedule, Ticket, TicketState
+from derivfleet.gateway.core.quota.call_log import DRIFT
+from derivfleet.gateway.core.quota.quota import GATEWAY, Permit, PermitDenied, PermitState, Quota, Rank
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from derivfleet.gateway.core.blocks import Block
+    from derivfleet.gateway.core.quota.write_ahead import Block
 
 S = 10**9
 MS = 10**6
@@ -87,14 +87,14 @@ class Ask(NamedTuple):
 class World:
     """Plays a script of asks; each granted call meets the next of the fates."""
 
-    schedule: Schedule
+    quota: Quota
     deriv: Deriv
     fates: Sequence[Fate]
     now_ns: int = START_NS
-    waiting: list[Ticket] = field(default_factory=list[Ticket])
+    waiting: list[Permit] = field(default_factory=list[Permit])
     outstanding: int = 0
-    refusals: list[tuple[Refusal, int]] = field(default_factory=list[tuple[Refusal, int]])
-    started: list[Ticket] = field(default_factory=list[Ticket])
+    denials: list[tuple[PermitDenied, int]] = field(default_factory=list[tuple[PermitDenied, int]])
+    started: list[Permit] = field(default_factory=list[Permit])
     """Calls that were granted, without those that were not sent."""
     journal: list[Block] = field(default_factory=list["Block"])
     in_order: bool = True
@@ -112,36 +112,38 @@ class World:
         self._ordinal += 1
         heapq.heappush(self._events, (time_ns, self._ordinal, event))
 
-    def ask(self, bot: str, call: Call, rank: Rank | None = None, deadline_ns: int | None = None) -> Ticket | Refusal:
-        ticket = self.schedule.ask(bot, call, self.now_ns, deadline_ns, rank)
-        if isinstance(ticket, Refusal):
-            self.refusals.append((ticket, 0 if deadline_ns is None else deadline_ns - self.now_ns))
-        elif ticket.state is TicketState.WAITING:
-            self.waiting.append(ticket)
+    def ask(
+        self, bot: str, call: Call, rank: Rank | None = None, deadline_ns: int | None = None
+    ) -> Permit | PermitDenied:
+        permit = self.quota.ask(bot, call, self.now_ns, deadline_ns, rank)
+        if isinstance(permit, PermitDenied):
+            self.denials.append((permit, 0 if deadline_ns is None else deadline_ns - self.now_ns))
+        elif permit.state is PermitState.WAITING:
+            self.waiting.append(permit)
         else:
-            self._assert_next(ticket)
-        return ticket
+            self._assert_next(permit)
+        return permit
 
     def look(self) -> bool:
         """Dispatch, and send what is granted; whether anything happened."""
-        ready = self.schedule.dispatch(self.now_ns)
-        self.journal += self.schedule.take_blocks()
-        for ticket in ready:
-            if ticket.state is TicketState.EXPIRED:
-                assert ticket.deadline_ns is not None
-                assert ticket.deadline_ns < self.now_ns
-                self.waiting.remove(ticket)
-        for ticket in ready:
-            if ticket.state is TicketState.GRANTED:
-                self._granted(ticket)
+        ready = self.quota.dispatch(self.now_ns)
+        self.journal += self.quota.take_blocks()
+        for permit in ready:
+            if permit.state is PermitState.EXPIRED:
+                assert permit.deadline_ns is not None
+                assert permit.deadline_ns < self.now_ns
+                self.waiting.remove(permit)
+        for permit in ready:
+            if permit.state is PermitState.GRANTED:
+                self._granted(permit)
         return bool(ready)
 
     def run(self, until_ns: int) -> None:
-        """Let time pass, waking the schedule when it wants to be and not otherwise."""
+        """Let time pass, waking the quota when it wants to be and not otherwise."""
         while True:
-            wake_ns = self.schedule.wake_ns(self.now_ns)
+            wake_ns = self.quota.wake_ns(self.now_ns)
             if self.waiting:
-                assert wake_ns is not None or self.outstanding, "a ticket waits for nothing"
+                assert wake_ns is not None or self.outstanding, "a permit waits for nothing"
             next_ns = min(
                 self._events[0][0] if self._events else until_ns, until_ns if wake_ns is None else wake_ns, until_ns
             )
@@ -163,20 +165,20 @@ class World:
             self.run(self.now_ns + ask.pause_ms * MS)
             deadline_ns = None if ask.patience_ms is None else self.now_ns + ask.patience_ms * MS
             for _ in range(ask.calls):
-                ticket = self.ask(ask.bot, ask.call, ask.rank, deadline_ns)
-                if ask.cancels and isinstance(ticket, Ticket) and ticket.state is TicketState.WAITING:
+                permit = self.ask(ask.bot, ask.call, ask.rank, deadline_ns)
+                if ask.cancels and isinstance(permit, Permit) and permit.state is PermitState.WAITING:
                     self.at(
                         self.now_ns + ask.pause_ms * MS,
-                        lambda ticket=ticket, plan=self.schedule: self._cancel(ticket, plan),
+                        lambda permit=permit, plan=self.quota: self._cancel(permit, plan),
                     )
             self.look()
 
     def restart(self, sent_of_the_last: int, down_ms: int) -> None:
         """Crash between the writing of blocks and the sending: of what was just granted only so many have gone out."""
-        ready = self.schedule.dispatch(self.now_ns)
-        self.journal += self.schedule.take_blocks()
-        for ticket in [ticket for ticket in ready if ticket.state is TicketState.GRANTED][:sent_of_the_last]:
-            self._granted(ticket)
+        ready = self.quota.dispatch(self.now_ns)
+        self.journal += self.quota.take_blocks()
+        for permit in [permit for permit in ready if permit.state is PermitState.GRANTED][:sent_of_the_last]:
+            self._granted(permit)
         self._generation += 1
         self._crashed_ns = self.now_ns
         self.waiting.clear()
@@ -187,52 +189,52 @@ class World:
             heapq.heappop(self._events)[2]()
         self.now_ns = down_until_ns
 
-    def _assert_next(self, ticket: Ticket) -> None:
+    def _assert_next(self, permit: Permit) -> None:
         """Nobody more urgent waits, and none of the bot's own calls of a lower rank or of the same and older."""
-        for other in self.waiting if self.in_order and ticket.bucket else ():
-            if other is not ticket and other.bucket == ticket.bucket:
-                assert min(other.rank, Rank.BUY) >= min(ticket.rank, Rank.BUY)
-                if other.bot == ticket.bot:
-                    assert (other.rank, other.asked_ns) >= (ticket.rank, ticket.asked_ns)
+        for other in self.waiting if self.in_order and permit.bucket else ():
+            if other is not permit and other.bucket == permit.bucket:
+                assert min(other.rank, Rank.BUY) >= min(permit.rank, Rank.BUY)
+                if other.bot == permit.bot:
+                    assert (other.rank, other.asked_ns) >= (permit.rank, permit.asked_ns)
 
-    def _cancel(self, ticket: Ticket, plan: Schedule) -> None:
-        if ticket in self.waiting:
-            self.waiting.remove(ticket)
-        plan.cancel(ticket)
+    def _cancel(self, permit: Permit, plan: Quota) -> None:
+        if permit in self.waiting:
+            self.waiting.remove(permit)
+        plan.cancel(permit)
 
-    def _granted(self, ticket: Ticket) -> None:
-        assert ticket.deadline_ns is None or ticket.granted_ns <= ticket.deadline_ns
-        if ticket in self.waiting:
-            self._assert_next(ticket)
-            self.waiting.remove(ticket)
-        if not ticket.bucket:
+    def _granted(self, permit: Permit) -> None:
+        assert permit.deadline_ns is None or permit.granted_ns <= permit.deadline_ns
+        if permit in self.waiting:
+            self._assert_next(permit)
+            self.waiting.remove(permit)
+        if not permit.bucket:
             return
         fate = self.fates[self._fate % len(self.fates)]
         self._fate += 1
         self.outstanding += 1
-        self.started.append(ticket)
+        self.started.append(permit)
         out_ns, back_ns = self.now_ns + fate.out_ms * MS, self.now_ns + (fate.out_ms + fate.back_ms) * MS
-        schedule, generation = self.schedule, self._generation
-        keys = (("bucket", ticket.bucket), ("bot", ticket.bot, ticket.call))
+        quota, generation = self.quota, self._generation
+        keys = (("bucket", permit.bucket), ("bot", permit.bot, permit.call))
 
-        def end(settle: Callable[[Ticket, int], None]) -> None:
+        def end(settle: Callable[[Permit, int], None]) -> None:
             if self._generation == generation:
                 self.outstanding -= 1
-                settle(ticket, self.now_ns)
-                schedule.landed(ticket, self.now_ns)  # a second time, which must not matter
+                settle(permit, self.now_ns)
+                quota.landed(permit, self.now_ns)  # a second time, which must not matter
 
         match fate.kind:
             case "unsent":
-                self.at(out_ns, lambda: end(schedule.unsent))
-                self.at(out_ns, lambda: self.started.remove(ticket))
+                self.at(out_ns, lambda: end(quota.unsent))
+                self.at(out_ns, lambda: self.started.remove(permit))
             case "lost":
                 # Given up after back_ms; the frame arrives as late as it may.
-                self.at(self.now_ns + fate.back_ms * MS, lambda: end(schedule.lost))
+                self.at(self.now_ns + fate.back_ms * MS, lambda: end(quota.lost))
                 late_ns = self.now_ns + fate.back_ms * MS + min(fate.out_ms * MS, STRAY_NS)
                 self.at(late_ns, lambda: self._arrive(late_ns, generation, keys))
             case _:
                 self.at(out_ns, lambda: self._arrive(out_ns, generation, keys))
-                self.at(back_ns, lambda: end(schedule.landed))
+                self.at(back_ns, lambda: end(quota.landed))
 
     def _arrive(self, at_ns: int, generation: int, keys: tuple[tuple[str, ...], ...]) -> None:
         # After a crash what was on its way is on its way for a while yet; the rest died with the socket.
@@ -297,12 +299,12 @@ def drain(world: World, limits: LimitsTable) -> None:
 def test_no_window_of_any_kind_ever_holds_more_than_its_limit_and_nobody_waits_for_ever(
     limits: LimitsTable, script: list[Ask], fates: list[Fate], skew_ppm: int, phase_ns: int
 ) -> None:
-    world = World(Schedule(limits, 1.0, WEIGHTS, stray_ns=STRAY_NS), Deriv(skew_ppm, phase_ns), fates)
+    world = World(Quota(limits, 1.0, WEIGHTS, stray_ns=STRAY_NS), Deriv(skew_ppm, phase_ns), fates)
     world.play(script)
     drain(world, limits)
     assert_never_over(world.deriv, limits)
-    for refusal, patience_ns in world.refusals:
-        assert refusal.binding == "queue" or refusal.wait_ns > patience_ns
+    for denied, patience_ns in world.denials:
+        assert denied.binding == "queue" or denied.wait_ns > patience_ns
 
 
 @settings(deadline=None)
@@ -311,7 +313,7 @@ def test_no_window_ever_holds_more_if_the_line_is_told_to_be_as_slow_as_it_is(
     limits: LimitsTable, script: list[Ask], fates: list[Fate], skew_ppm: int, way_ms: int
 ) -> None:
     slower = [fate._replace(out_ms=fate.out_ms + way_ms, back_ms=fate.back_ms + way_ms) for fate in fates]
-    plan = Schedule(limits, 1.0, WEIGHTS, stray_ns=2 * STRAY_NS, fastest_ns=2 * way_ms * MS)
+    plan = Quota(limits, 1.0, WEIGHTS, stray_ns=2 * STRAY_NS, fastest_ns=2 * way_ms * MS)
     world = World(plan, Deriv(skew_ppm, 0), slower)
     world.play(script)
     drain(world, limits)
@@ -329,7 +331,7 @@ def test_no_window_ever_holds_more_if_the_line_is_told_to_be_as_slow_as_it_is(
 def test_no_minute_ever_holds_more_of_a_bots_calls_than_its_cap(
     limits: LimitsTable, script: list[Ask], fates: list[Fate], caps: dict[str, dict[Call, int]], skew_ppm: int
 ) -> None:
-    plan = Schedule(limits, 1.0, WEIGHTS, caps, stray_ns=STRAY_NS)
+    plan = Quota(limits, 1.0, WEIGHTS, caps, stray_ns=STRAY_NS)
     world = World(plan, Deriv(skew_ppm, 0), fates, in_order=False)
     world.play(script)
     drain(world, limits)
@@ -350,14 +352,14 @@ def test_no_minute_ever_holds_more_of_a_bots_calls_than_its_cap(
 def test_a_restart_at_any_moment_forgets_no_call_that_deriv_may_count(
     limits: LimitsTable, script: list[Ask], fates: list[Fate], skew_ppm: int, restarts: list[tuple[int, int]]
 ) -> None:
-    world = World(Schedule(limits, 1.0, WEIGHTS, stray_ns=STRAY_NS), Deriv(skew_ppm, 0), fates)
+    world = World(Quota(limits, 1.0, WEIGHTS, stray_ns=STRAY_NS), Deriv(skew_ppm, 0), fates)
     world.play(script)
     for sent, down_ms in restarts:
         for _ in range(100):  # all that may go
             world.ask("a", Call.BUY, Rank.EXIT)
         world.restart(sent, down_ms)
-        world.schedule = Schedule(limits, 1.0, WEIGHTS, stray_ns=STRAY_NS)
-        world.schedule.restore(world.journal, world.now_ns)
+        world.quota = Quota(limits, 1.0, WEIGHTS, stray_ns=STRAY_NS)
+        world.quota.restore(world.journal, world.now_ns)
     world.play([Ask(0, bot, Call.BUY, Rank.EXIT, 100, None, cancels=False) for bot in "abc"])
     world.run(world.now_ns + 130 * S)
     assert_never_over(world.deriv, limits)
@@ -368,18 +370,18 @@ def test_a_restart_at_any_moment_forgets_no_call_that_deriv_may_count(
 def test_what_is_lent_is_what_is_borrowed_and_bots_have_used_what_they_started(
     limits: LimitsTable, script: list[Ask], fates: list[Fate]
 ) -> None:
-    world = World(Schedule(limits, 1.0, WEIGHTS, stray_ns=STRAY_NS), Deriv(0, 0), fates)
+    world = World(Quota(limits, 1.0, WEIGHTS, stray_ns=STRAY_NS), Deriv(0, 0), fates)
     for ask in script:
         world.play([ask._replace(bot="a" if ask.bot == GATEWAY else ask.bot)])
-        uses, shares = world.schedule.use(world.now_ns), world.schedule.share_use(world.now_ns)
+        uses, shares = world.quota.use(world.now_ns), world.quota.share_use(world.now_ns)
         for use in uses:
             mine = [one for one in shares if (one.bucket, one.window_s) == (use.bucket, use.window_s)]
             length_ns = use.window_s * S / (1 - DRIFT)
             for one in mine:
                 assert one.used == sum(
-                    (ticket.bot, ticket.bucket) == (one.bot, one.bucket)
-                    and ticket.granted_ns > world.now_ns - length_ns
-                    for ticket in world.started
+                    (permit.bot, permit.bucket) == (one.bot, one.bucket)
+                    and permit.granted_ns > world.now_ns - length_ns
+                    for permit in world.started
                 )
             assert sum(one.used for one in mine) <= use.used
             assert 0 <= use.reserved <= max(0, use.limit - use.used)
@@ -401,19 +403,19 @@ def test_what_is_lent_is_what_is_borrowed_and_bots_have_used_what_they_started(
 def test_the_forecast_for_the_first_in_line_is_exact(
     short: int, script: list[Ask], fates: list[Fate], call: Call, misses: bool
 ) -> None:
-    world = World(Schedule(table({60: short}), 1.0, WEIGHTS | {"z": 1.0}, stray_ns=STRAY_NS), Deriv(0, 0), fates)
+    world = World(Quota(table({60: short}), 1.0, WEIGHTS | {"z": 1.0}, stray_ns=STRAY_NS), Deriv(0, 0), fates)
     world.play([ask._replace(cancels=False) for ask in script])
-    for ticket in list(world.waiting):
-        world._cancel(ticket, world.schedule)
+    for permit in list(world.waiting):
+        world._cancel(permit, world.quota)
     world.run(world.now_ns + 26 * S)  # nothing is under way any more
-    forecast = world.schedule.forecast("z", call, world.now_ns)
+    forecast = world.quota.forecast("z", call, world.now_ns)
     assert (forecast.remaining > 0) == (forecast.wait_ns == 0)
     ready_ns = world.now_ns + forecast.wait_ns
     answer = world.ask("z", call, deadline_ns=ready_ns - 1 if misses else ready_ns)
     if misses:
-        assert isinstance(answer, Refusal)
+        assert isinstance(answer, PermitDenied)
         return
-    assert isinstance(answer, Ticket)
+    assert isinstance(answer, Permit)
     world.look()
     world.run(ready_ns + 1)
     assert answer.granted_ns == ready_ns

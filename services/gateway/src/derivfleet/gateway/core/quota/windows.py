@@ -13,9 +13,9 @@ from math import floor
 from operator import sub
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.calls import DRIFT, NEVER_NS, CallLog
-from derivfleet.gateway.core.pace import Pace
-from derivfleet.gateway.core.reserve import Budget, horizons_ns, looks
+from derivfleet.gateway.core.quota.call_log import DRIFT, NEVER_NS, CallLog
+from derivfleet.gateway.core.quota.exit_reserve import Budget, horizons_ns, looks
+from derivfleet.gateway.core.quota.pacing import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,7 +76,7 @@ class BucketLimits:
     """All windows of one bucket of the account, what is kept free in them, and the pace at which the longest is spent.
 
     In the shortest window the reserve is what exits may need until enough calls are free again, so it shrinks as the
-    window ages and nothing is left over at its end (``core/reserve``). The longest window keeps a small fixed reserve,
+    window ages and nothing is left over at its end (``exit_reserve``). The longest window keeps a small fixed reserve,
     and is spent at the pace that can be kept up until its old calls return: it never runs dry.
     """
 
@@ -316,7 +316,7 @@ class BucketLimits:
         self._looks = {tier: looks(tuple(spans)) for tier, spans in horizons.items()}
 
     def _fits_ns(self, free: int, head: int, tier: Tier) -> int:
-        """When a call leaves enough of the short window for its tier: see ``core/reserve``."""
+        """When a call leaves enough of the short window for its tier: see ``exit_reserve``."""
         landed, length_ns = self.log.landed, self.log.lengths_ns[0]
         # So many calls have to return before there is one to spend at all.
         kept, skipped = (free - 1, 0) if free > 0 else (0, 1 - free)
