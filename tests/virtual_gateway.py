@@ -45,7 +45,7 @@ from derivfleet.simulator.core.exchange import Credentials, Exchange
 from derivfleet.simulator.core.faults import FaultKind, FaultRule
 from derivfleet.simulator.core.settings import SimulatorSettings
 from derivfleet.v1 import control_pb2, control_pb2_grpc, orders_pb2, trading_pb2, trading_pb2_grpc
-from tests.sim.virtual import Loop, Timeline, VirtualClock
+from tests.sim.virtual_time import Loop, Timeline, VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Sequence
