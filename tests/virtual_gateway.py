@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
     from derivfleet.common.strategies import StrategyParameters
     from derivfleet.deriv.ticks import Tick
-    from derivfleet.simulator.core.book import Account
+    from derivfleet.simulator.core.account_ledger import Account
     from derivfleet.simulator.core.contracts import Contract
     from derivfleet.simulator.core.effects import Effect
 
