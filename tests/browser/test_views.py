@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
-    from playwright.async_api import Page
-
     from conftest import Stage, Watched
+    from playwright.async_api import Page
 
     OpenPage = Callable[..., AbstractAsyncContextManager[Watched]]
 
