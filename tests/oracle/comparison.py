@@ -109,9 +109,7 @@ class Comparison:
             assert math.isclose(wait.total_s, total_s, rel_tol=1e-9), where
             self.figures += 2
 
-    def _compare_pnl(
-        self, line: reports_pb2.Takings, column: str, name: str, at: tuple[int, int], where: str
-    ) -> None:
+    def _compare_pnl(self, line: reports_pb2.Takings, column: str, name: str, at: tuple[int, int], where: str) -> None:
         orders = f"FROM orders WHERE told AND NOT denied AND ({column} = ? OR ? = '')"
         settled = f"{orders} AND settled_ns >= ? AND settled_ns < ?"
         own = (name, name, *at)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from conftest import GatewayPeer
+
     from derivfleet.metrics.settings import MetricsSettings
 
 KILLS = 4

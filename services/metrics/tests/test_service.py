@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import GatewayPeer, Running
+
     from derivfleet.metrics.settings import MetricsSettings
     from derivfleet.v1.orders_pb2 import OrderEvent
 

@@ -14,8 +14,8 @@ from derivfleet.metrics.alerts.channels import ChannelError, Telegram, Webhook, 
 
 if TYPE_CHECKING:
     import aiohttp
-
     from conftest import Receiver
+
     from derivfleet.metrics.settings import MetricsSettings
 
 SECRET = "T0CANARY/B1CANARY/canary-of-the-webhook"

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     import aiohttp
-
     from conftest import Receiver
+
     from derivfleet.common.clock import ManualClock
     from derivfleet.metrics.alerts.channels import Channel
     from derivfleet.metrics.store.store import Store

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     import pytest
-
     from conftest import GatewayPeer
+
     from derivfleet.common.clock import ManualClock
     from derivfleet.metrics.store.store import Store
     from derivfleet.v1.orders_pb2 import OrderEvent

@@ -24,10 +24,10 @@ from derivfleet.common.logs import hide
 from derivfleet.metrics.alerts import alert_table
 from derivfleet.metrics.alerts.alert_table import Alert
 from derivfleet.metrics.records.order import OrderRecord, OrderState
+from derivfleet.metrics.replicate.outbox import FLEETS, TABLES, iso
 from derivfleet.metrics.replicate.remote import RemoteError
 from derivfleet.metrics.replicate.replicator import Replicator, replicator_of
 from derivfleet.metrics.replicate.supabase import Supabase
-from derivfleet.metrics.replicate.tables import FLEETS, TABLES, iso
 from derivfleet.metrics.store.feed_mark import FeedMark
 from derivfleet.v1 import reports_pb2
 
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
     from pathlib import Path
 
+    from conftest import GatewayPeer
     from supabase_pair import Database, Pair
 
-    from conftest import GatewayPeer
     from derivfleet.common.fleet import Fleet
     from derivfleet.metrics.settings import MetricsSettings
     from derivfleet.metrics.store.store import Store

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from conftest import GatewayPeer, Running
+
     from derivfleet.metrics.records.order import OrderRecord
     from derivfleet.metrics.records.otlp import Received
     from derivfleet.metrics.store.store import Store
