@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from derivfleet.common.clock import ManualClock
-from derivfleet.common.logs import hide
+from derivfleet.common.redaction import hide
 from derivfleet.deriv import requests
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.vocabulary import Call, Dialect

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from derivfleet.common.clock import ManualClock
-from derivfleet.common.logs import redact
+from derivfleet.common.redaction import redact
 from derivfleet.gateway.upstream.entrance import CredentialError, EntryError, OptionsEntrance
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from derivfleet.common.logs import hide
+from derivfleet.common.redaction import hide
 from derivfleet.metrics.alerts import records
 from derivfleet.metrics.alerts.channels import ChannelError, Telegram, Webhook
 from derivfleet.metrics.alerts.courier import Courier

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from derivfleet.common.clock import NS_PER_S, ManualClock
-from derivfleet.common.logs import hide
+from derivfleet.common.redaction import hide
 from derivfleet.metrics.alerts import records
 from derivfleet.metrics.alerts.records import Alert
 from derivfleet.metrics.orders import OrderRecord, OrderState

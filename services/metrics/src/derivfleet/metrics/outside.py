@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.logs import hide
+from derivfleet.common.redaction import hide
 from derivfleet.metrics.alerts.channels import Telegram, Webhook
 from derivfleet.metrics.replicate.replicator import Replicator
 

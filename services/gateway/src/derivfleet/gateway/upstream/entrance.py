@@ -18,7 +18,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake, InvalidURI, WebSocketException
 
 from derivfleet.common.clock import NS_PER_S
-from derivfleet.common.logs import hide_for_a_while
+from derivfleet.common.redaction import hide_for_a_while
 from derivfleet.deriv import requests
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.errors import MalformedAnswer, Outcome, outcome_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import aiohttp
 
-from derivfleet.common.logs import redact
+from derivfleet.common.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
