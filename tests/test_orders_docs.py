@@ -7,6 +7,7 @@ from pathlib import Path
 
 from derivfleet.deriv.errors import Outcome, known_codes, outcome_of
 from derivfleet.deriv.vocabulary import Call
+from derivfleet.gateway.core.orders.denials import DENIALS
 
 PAGE = (Path(__file__).parents[1] / "docs/orders.md").read_text()
 MEANINGS = {
@@ -42,13 +43,18 @@ def test_what_the_page_says_to_prove_nothing_proves_nothing() -> None:
         assert outcome_of(call, "NeverHeardOf") is Outcome.UNKNOWN
 
 
+def test_the_table_of_denials_is_the_code() -> None:
+    table = PAGE.partition("<!-- denials -->")[2].partition("<!-- /denials -->")[0]
+    assert table.strip().splitlines()[2:] == [f"| `{denial.code}` | {denial.meaning} |" for denial in DENIALS]
+
+
 def test_the_rules_are_numbered_and_name_rooms_that_exist() -> None:
     rules = re.findall(r"^(\d+)\. \*\*", PAGE.partition("## Rules")[2], re.MULTILINE)
     assert [int(number) for number in rules] == list(range(1, len(rules) + 1))
     assert len(rules) >= 12
     gateway = Path(__file__).parents[1] / "services/gateway/src/derivfleet/gateway"
     section = PAGE.partition("## Rules")[2].partition("## What a bot")[0]
-    rooms = set(re.findall(r"`((?:core/)?[a-z]+)(?:\.[A-Za-z]+)?`", section)) - {"inferred", "record", "final"}
+    rooms = set(re.findall(r"`((?:[a-z_]+/)+[a-z_]+)(?:\.[A-Z_]+)?`", section))
     assert len(rooms) >= 8
     for room in rooms:
         assert (gateway / f"{room}.py").exists(), room

@@ -16,22 +16,23 @@ import aiohttp
 import grpc
 import pytest
 import yaml
-from house import APP_IDS, TOKEN, house
+from running_fleet import APP_IDS, TOKEN, running_fleet
 from skipping import SkippingClock, skipping
 
 from derivfleet.cli.probe import ExperimentChoice
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.fleet import Fleet
 from derivfleet.common.rpc.status import problem_of
+from derivfleet.connection.login import RealMoneyError
 from derivfleet.deriv.vocabulary import Dialect
-from derivfleet.gateway.core.probe.bounds import Experiment
-from derivfleet.gateway.core.probe.findings import Confidence
-from derivfleet.gateway.core.probe.theories import WindowKind
-from derivfleet.gateway.probe.__main__ import Probe
-from derivfleet.gateway.probe.report import Report, json_of, markdown_of, settings_of, text_of
-from derivfleet.gateway.probe.settings import ProbeSettings
-from derivfleet.gateway.tables import table_of
-from derivfleet.gateway.upstream.entrance import RealMoneyError
+from derivfleet.gateway.account.limits_table import table_of
+from derivfleet.probe.__main__ import Probe
+from derivfleet.probe.core.advice import advise
+from derivfleet.probe.core.bounds import Experiment
+from derivfleet.probe.core.findings import Confidence
+from derivfleet.probe.core.theories import WindowKind
+from derivfleet.probe.report import Report, json_of, markdown_of, settings_of, text_of
+from derivfleet.probe.settings import ProbeSettings
 from derivfleet.simulator.core.exchange import Credentials, Exchange
 from derivfleet.simulator.core.settings import SimulatorSettings
 from derivfleet.simulator.wire.application import running
@@ -130,7 +131,7 @@ async def test_caps_clock_and_latencies_are_found_and_the_fleet_file_takes_them(
     async with simulated(dialect, simulator) as one:
         code, report = await one.report()
         refused = one.exchange.counts.refused
-        contracts = [account.contracts for account in one.exchange.book.accounts.values()]
+        contracts = [account.contracts for account in one.exchange.ledger.accounts.values()]
         calls = one.calls()
     assert code == 0, text_of(report)
     note = report.notebook
@@ -222,7 +223,7 @@ async def test_an_account_that_moves_meanwhile_ends_the_probe() -> None:
     assert code == 1
     assert "the account has moved meanwhile" in report.notebook.troubles[Experiment.WINDOW]
     assert report.notebook.window.kind.values == ()
-    assert "headroom" not in report.notebook.advice().limits
+    assert "headroom" not in advise(report.notebook).limits
 
 
 @skipping
@@ -240,7 +241,7 @@ async def test_a_socket_that_dies_ends_one_experiment_and_not_the_others() -> No
 
 async def test_the_gateway_keeps_to_the_caps_that_the_fleet_file_names(tmp_path: Path) -> None:
     accounts = [{"key": "demo", "limits": {"streams_per_connection": 6}}]
-    async with house(tmp_path, accounts=accounts) as fleet:
+    async with running_fleet(tmp_path, accounts=accounts) as fleet:
         # Four of a socket's six are kept for the account's own streams, so two sockets hold four of the bots'.
         symbols = ["R_10", "R_25", "R_50", "R_75", "R_100"]
         request = trading_pb2.StreamTicksRequest(account="demo", symbols=symbols)

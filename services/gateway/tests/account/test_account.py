@@ -54,8 +54,8 @@ def new_room(account: Account, path: Path) -> tuple[AccountRoom, Journal, Disk]:
     disk = Disk(path, "JOURNAL")
     journal = Journal(path, "JOURNAL", store=disk)
     telemetry = Telemetry("gateway", account.clock)
-    entrance = account.pool.entrance
-    room = AccountRoom(FLEET.accounts[0], FLEET, SETTINGS, account.clock, telemetry, Feed(journal), entrance)
+    login = account.pool.login
+    room = AccountRoom(FLEET.accounts[0], FLEET, SETTINGS, account.clock, telemetry, Feed(journal), login)
     room.recover()
     return room, journal, disk
 

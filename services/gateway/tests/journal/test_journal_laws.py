@@ -15,7 +15,8 @@ from derivfleet.gateway.core.orders.operations import Denied, Lost, Rejected, Se
 from derivfleet.gateway.core.orders.order import FINAL, Order, OrderTerms, State
 from derivfleet.gateway.core.orders.tally import Tallies
 from derivfleet.gateway.core.orders.transitions import Confirmed, Event, NotFound, Settled, advance
-from derivfleet.gateway.journal.journal import Journal, open_store
+from derivfleet.gateway.journal.journal import Journal
+from derivfleet.gateway.journal.stores import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from derivfleet.connection.connection import AnswerLostError
 from derivfleet.deriv import requests
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway.core.orders.denials import DeniedError, JournalNotWritten, LimitReached
 from derivfleet.gateway.core.orders.order import Attribution, State
 from derivfleet.gateway.core.orders.transitions import Settled
-from derivfleet.gateway.upstream.connection import AnswerLostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +61,7 @@ async def test_an_error_without_form_leaves_the_order_unknown(opened: Opened, er
         order, _ = await account.buying("o1")
         assert (order.state, order.error_code) == (State.UNKNOWN, "MalformedAnswer")
         with pytest.raises(AnswerLostError, match="MalformedAnswer"):
-            await account.line.call("one", requests.Time())
+            await account.client.call("one", requests.Time())
 
 
 async def test_a_full_disk_opens_nothing_and_what_is_open_goes_on_to_its_end(opened: Opened) -> None:
@@ -90,14 +90,14 @@ async def test_a_full_disk_opens_nothing_and_what_is_open_goes_on_to_its_end(ope
 
 async def test_an_order_that_cannot_be_marked_as_sent_is_not_sent(opened: Opened) -> None:
     async with opened() as account:
-        account.deriv.refuses_entry = OSError()
+        account.deriv.refuses_login = OSError()
         for socket in account.deriv.sockets:
             socket.abort()
         await account.clock.advance(0.01)
         buying = account.buying("o1", deadline_s=120)
         await account.clock.advance(1)
         fill_disk(account)
-        account.deriv.refuses_entry = None
+        account.deriv.refuses_login = None
         await account.clock.advance(60)
         order, _ = await buying
         assert (order.state, order.error_code) == (State.DENIED, "JOURNAL_NOT_WRITTEN")
@@ -117,9 +117,9 @@ async def test_a_purchase_that_fails_in_an_unforeseen_way_ends_in_a_state(opened
         def encode(*_: object) -> Frame:
             raise ValueError("no JSON number says exactly this")
 
-        for seat in account.pool.seats.values():
-            assert seat.connection is not None
-            seat.connection._codec = _Broken(encode)  # type: ignore[assignment]  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue] - stands for any mistake
+        for slot in account.pool.slots.values():
+            assert slot.connection is not None
+            slot.connection._codec = _Broken(encode)  # type: ignore[assignment]  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue] - stands for any mistake
         order, _ = await account.buying("o1")
         assert (order.state, order.error_code) == (State.UNKNOWN, "ABANDONED")
 
@@ -259,13 +259,13 @@ async def test_a_flood_that_comes_at_once_is_refused_before_it_is_orders_and_non
 
 async def test_the_place_of_a_purchase_that_cannot_be_written_down_is_given_back(opened: Opened) -> None:
     async with opened() as account:
-        before = [use.used for use in account.schedule.use(account.clock.now_ns())]
+        before = [use.used for use in account.quota.use(account.clock.now_ns())]
         fill_disk(account)
         for number in range(3):
             with pytest.raises(DeniedError) as caught:
                 await account.buying(f"o{number}")
             assert isinstance(caught.value.denial, JournalNotWritten)
-        assert [use.used for use in account.schedule.use(account.clock.now_ns())] == before
+        assert [use.used for use in account.quota.use(account.clock.now_ns())] == before
         free_disk(account)
         order, _ = await account.buying("o1")
         assert order.state is State.CONFIRMED

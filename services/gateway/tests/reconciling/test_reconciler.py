@@ -112,7 +112,7 @@ async def test_a_receipt_for_a_contract_that_no_record_knows_is_left_to_an_opera
         asked = len(account.deriv.sent)
         await account.clock.advance(300)
         await reconciler.stop()
-        orders = AccountOrders(account.line, account.journal, account.telemetry, "USD")
+        orders = AccountOrders(account.client, account.journal, account.telemetry, "USD")
         orders.recover()
         reconciler = orders.reconciler()
         await account.clock.advance(300)
@@ -169,7 +169,7 @@ async def test_an_exit_asked_for_while_the_records_are_read_is_decided_before_it
 
 
 def _late_sale(account: Account, order: Order) -> ExitOperation:
-    codec = account.pool.entrance.codec
+    codec = account.pool.login.codec
     return ExitOperation(account.orders.registry, order, "x1", ExitTerms(ExitKind.SELL), codec, account.clock)
 
 
@@ -261,7 +261,7 @@ async def test_contracts_that_wait_for_a_resting_limit_keep_no_lost_order_waitin
     async with opened() as account:
         await account.buying("o1")
         await account.lose("o2", bought=False)
-        account.line.schedule.refused_by_deriv(Call.PROPOSAL_OPEN_CONTRACT, account.clock.now_ns())
+        account.client.quota.refused_by_deriv(Call.PROPOSAL_OPEN_CONTRACT, account.clock.now_ns())
         reconciler = account.orders.reconciler()
         await account.clock.advance(45)
         assert account.deriv.calls("proposal_open_contract") == []  # it is overdue, and waits for its turn
@@ -275,9 +275,9 @@ async def test_a_mistake_in_one_turn_does_not_end_reconciling(opened: Opened) ->
         await account.clock.advance(2)
         reconciler = account.orders.reconciler()
         account.deriv.on["statement"] = lambda socket, frame: socket.put(json.dumps({"req_id": frame["req_id"]}))
-        seats, account.pool.seats = account.pool.seats, cast("Any", None)  # stands for any mistake of ours
+        slots, account.pool.slots = account.pool.slots, cast("Any", None)  # stands for any mistake of ours
         await account.clock.advance(5)
-        account.pool.seats = seats
+        account.pool.slots = slots
         del account.deriv.on["statement"]
         await account.clock.advance(40)
         assert account.state("o1") == State.CONFIRMED
@@ -347,7 +347,7 @@ async def test_the_watch_goes_on_after_a_restart_and_ends(opened: Opened) -> Non
         await account.clock.advance(40)
         assert account.state("o1") == State.NOT_FOUND
         await reconciler.stop()
-        orders = AccountOrders(account.line, account.journal, account.telemetry, "USD")
+        orders = AccountOrders(account.client, account.journal, account.telemetry, "USD")
         orders.recover()
         assert list(orders.registry.watched) == ["o1"]
         reconciler = orders.reconciler()
@@ -393,7 +393,7 @@ async def test_more_purchases_than_orders_alike_are_left_to_an_operator(opened: 
         assert account.feed.last_position == written  # a doubt is written down once
         # A restart keeps the doubts, and does not take them back before it has read.
         await reconciler.stop()
-        orders = AccountOrders(account.line, account.journal, account.telemetry, "USD")
+        orders = AccountOrders(account.client, account.journal, account.telemetry, "USD")
         orders.recover()
         reconciler = orders.reconciler()
         await account.clock.advance(60)
@@ -459,7 +459,7 @@ async def test_a_restart_makes_sent_unknown_and_never_sends_again(opened: Opened
         account.deriv.on["buy"] = buy
         first = account.buying("o1")
         await account.clock.settle()
-        orders = AccountOrders(account.line, account.journal, account.telemetry, "USD")
+        orders = AccountOrders(account.client, account.journal, account.telemetry, "USD")
         orders.recover()
         order = orders.registry.unknown["o1"]
         assert (order.state, order.error_code) == (State.UNKNOWN, "ABANDONED")

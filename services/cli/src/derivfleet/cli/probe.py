@@ -226,7 +226,7 @@ class _Probing:
     def _program(self, **told: str) -> Program:
         return Program(
             name="probe",
-            arguments=(sys.executable, "-m", "derivfleet.gateway.probe"),
+            arguments=(sys.executable, "-m", "derivfleet.probe"),
             environment=environment_of_probe(self._plan, {**self._told, **told}, os.environ),
             log=self._plan.run_dir.log("probe"),
         )

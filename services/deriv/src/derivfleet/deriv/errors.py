@@ -15,6 +15,7 @@ from enum import StrEnum
 from derivfleet.deriv.vocabulary import Call
 
 __all__ = [
+    "RATE_CODES",
     "InputValidationFailed",
     "MalformedAnswer",
     "MalformedFrame",
@@ -77,6 +78,9 @@ class MalformedFrame(Exception):  # noqa: N818 - the noun it is about
 class MalformedAnswer(Exception):  # noqa: N818 - the noun it is about
     """An answer that lacks what it must have, or holds another type. Names the call and the field."""
 
+
+RATE_CODES = frozenset({"RateLimit", "RateLimitExceeded"})
+"""Calls came faster than Deriv admits them."""
 
 _CALLS_THAT_MOVE_MONEY = frozenset({Call.BUY, Call.SELL, Call.CANCEL, Call.CONTRACT_UPDATE})
 

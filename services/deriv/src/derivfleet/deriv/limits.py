@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "LEAST_CONNECTIONS",
     "LEGACY_LIMITS",
     "OPTIONS_LIMITS",
     "VIRTUAL_TRADE_WINDOWS",
@@ -28,6 +29,8 @@ __all__ = [
 
 MINUTE_S = 60
 HOUR_S = 3600
+LEAST_CONNECTIONS = 2
+"""The gateway keeps one socket for orders and one for reads."""
 
 
 @dataclass(frozen=True, slots=True)

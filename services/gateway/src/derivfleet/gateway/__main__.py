@@ -18,9 +18,10 @@ from derivfleet.common.service import run_service
 from derivfleet.gateway.account.account import AccountRoom
 from derivfleet.gateway.gauges import gauges
 from derivfleet.gateway.journal.feed import Feed
-from derivfleet.gateway.journal.journal import Journal, open_store
+from derivfleet.gateway.journal.journal import Journal
 from derivfleet.gateway.journal.keeper import Keeper
 from derivfleet.gateway.journal.store import InUseError
+from derivfleet.gateway.journal.stores import open_store
 from derivfleet.gateway.rpc.control import ControlServicer
 from derivfleet.gateway.rpc.trading import TradingServicer
 from derivfleet.gateway.settings import GatewaySettings

@@ -32,11 +32,11 @@ OUTCOMES: Mapping[str, Callable[[BotTally], int]] = {
 
 def gauges(rooms: Collection[AccountRoom], journal: Journal, now_ns: int) -> Iterator[Metric]:
     """All of them. Counts of orders go on over restarts, those of calls begin anew."""
-    calls = {(room.key, *key): count for room in rooms for key, count in room.line.outcomes.items()}
+    calls = {(room.key, *key): count for room in rooms for key, count in room.client.outcomes.items()}
     yield counter("deriv_calls", "Calls to Deriv by what came of them", ("account", "call", "outcome"), calls)
-    refused = {(room.key, call): count for room in rooms for call, count in room.line.refused.items()}
+    refused = {(room.key, call): count for room in rooms for call, count in room.client.refused.items()}
     yield counter("calls_refused", "Calls not made: no turn before their deadline", ("account", "call"), refused)
-    rate = {(room.key,): room.line.rejected_by_deriv for room in rooms}
+    rate = {(room.key,): room.client.rejected_by_deriv for room in rooms}
     yield counter("rate_refusals", "Calls that Deriv refused for their rate", ("account",), rate)
     yield from _of_quota(rooms, now_ns)
     yield from _of_orders(rooms)
@@ -45,13 +45,13 @@ def gauges(rooms: Collection[AccountRoom], journal: Journal, now_ns: int) -> Ite
 
 
 def _of_quota(rooms: Collection[AccountRoom], now_ns: int) -> Iterator[Metric]:
-    uses = {(room.key, one.bucket, str(one.window_s)): one for room in rooms for one in room.schedule.use(now_ns)}
+    uses = {(room.key, one.bucket, str(one.window_s)): one for room in rooms for one in room.quota.use(now_ns)}
     labels = ("account", "bucket", "window_s")
     used = {key: one.used for key, one in uses.items()}
     yield gauge("quota_used", "Calls that count in a window of Deriv's limits", labels, used)
     limits = {key: one.limit for key, one in uses.items()}
     yield gauge("quota_limit", "How many calls the gateway makes in a window", labels, limits)
-    waiting = {(room.key, *key): count for room in rooms for key, count in room.schedule.waiting().items()}
+    waiting = {(room.key, *key): count for room in rooms for key, count in room.quota.waiting().items()}
     yield gauge("calls_waiting", "Calls that wait for their turn", ("account", "bot", "bucket"), waiting)
 
 
@@ -77,13 +77,13 @@ def _of_orders(rooms: Collection[AccountRoom]) -> Iterator[Metric]:
 
 
 def _of_sockets(rooms: Collection[AccountRoom]) -> Iterator[Metric]:
-    seats = {(room.key, str(role)): seat for room in rooms for role, seat in room.pool.seats.items()}
+    slots = {(room.key, str(role)): slot for room in rooms for role, slot in room.pool.slots.items()}
     labels = ("account", "role")
-    up = {key: seat.usable is not None for key, seat in seats.items()}
+    up = {key: slot.usable is not None for key, slot in slots.items()}
     yield gauge("socket_up", "1 while calls may be made on a socket to Deriv", labels, up)
-    ping_s = {key: seat.ping_ms / 1e3 for key, seat in seats.items()}
+    ping_s = {key: slot.ping_ms / 1e3 for key, slot in slots.items()}
     yield gauge("socket_ping_seconds", "How long Deriv's last answer to a ping took", labels, ping_s)
-    again = {key: seat.reconnects for key, seat in seats.items()}
+    again = {key: slot.reconnects for key, slot in slots.items()}
     yield counter("socket_reconnects", "Sockets that had to be replaced", labels, again)
     closed = {(room.key,): room.breaker.state is not BreakerState.OPEN for room in rooms}
     yield gauge("orders_allowed", "0 while Deriv is too sick for new orders", ("account",), closed)

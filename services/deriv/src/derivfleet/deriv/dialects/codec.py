@@ -99,6 +99,8 @@ class Codec:
     encode_balance = staticmethod(writing_account.encode_balance)
     encode_buy = staticmethod(writing_account.encode_buy)
     encode_sell = staticmethod(writing_account.encode_sell)
+    encode_cancel = staticmethod(writing_account.encode_cancel)
+    encode_contract_update = staticmethod(writing_account.encode_contract_update)
 
     @staticmethod
     def encode_plain(call: Call, content: object) -> Frame:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
-from derivfleet.deriv.contracts import MONEY_DECIMALS
+from derivfleet.deriv.categories.registry import find
 from derivfleet.deriv.dialects.numbers import Frame, json_number
 from derivfleet.deriv.errors import InputValidationFailed, UnrecognisedRequest
+from derivfleet.deriv.pricing import MONEY_DECIMALS
 from derivfleet.deriv.requests import REQUESTS, ContractParameters, Request
-from derivfleet.deriv.vocabulary import OTHER_CONTRACT_TYPES, Call, ContractType, StreamType
+from derivfleet.deriv.vocabulary import OTHER_CONTRACT_TYPES, Call, StreamType
 
 if TYPE_CHECKING:
     from derivfleet.deriv.dialects.naming import Naming
@@ -20,7 +21,6 @@ __all__ = ["call_of", "decode_request", "encode_request"]
 
 CANONICAL_SYMBOL = "underlying_symbol"
 _MONEY_FIELDS = ("price", "amount")
-_TRADED = frozenset(str(kind) for kind in ContractType)
 _CALLS = {str(call): call for call in Call}
 
 
@@ -162,7 +162,7 @@ def _check_dialect(naming: Naming, request: Request) -> None:
     """What the models leave open because the dialects differ in it."""
     known = OTHER_CONTRACT_TYPES[naming.dialect]
     for name in _contract_types(request):
-        if name not in _TRADED and name not in known:
+        if name not in known and find(name) is None:
             raise InputValidationFailed(request.call, {"contract_type": f"Not in enum list: {name}."})
     action = getattr(request, "action_type", None)
     if action is not None and action not in naming.statement_actions:

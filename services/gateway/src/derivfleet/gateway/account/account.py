@@ -10,23 +10,24 @@ from typing import TYPE_CHECKING
 import structlog
 
 from derivfleet.common.errors import ConfigurationError
+from derivfleet.connection.connection import AnswerLostError, CallRefusedError
+from derivfleet.connection.login import CredentialError, LegacyLogin, OptionsLogin, kind_of
 from derivfleet.deriv import requests
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.deriv.vocabulary import Call, Dialect
-from derivfleet.gateway.core.collapse import Savings
-from derivfleet.gateway.core.leases import Leases
-from derivfleet.gateway.core.schedule import GATEWAY, Schedule
-from derivfleet.gateway.feeds import Feeds
+from derivfleet.gateway.account.limits_table import table_as_told, table_of
+from derivfleet.gateway.core.leases.leases import Leases
+from derivfleet.gateway.core.market.coalescing import Savings
+from derivfleet.gateway.core.quota import GATEWAY, Quota
 from derivfleet.gateway.journal.store import JournalError
+from derivfleet.gateway.market.feeds import Feeds
+from derivfleet.gateway.market.reads import Reads
 from derivfleet.gateway.orders.account_orders import AccountOrders
-from derivfleet.gateway.reads import Reads
-from derivfleet.gateway.tables import table_as_told, table_of
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
-from derivfleet.gateway.upstream.entrance import CredentialError, LegacyEntrance, OptionsEntrance, kind_of
-from derivfleet.gateway.upstream.line import Line, Standing
-from derivfleet.gateway.upstream.pool import Pool, Role
-from derivfleet.gateway.upstream.turns import Turns
+from derivfleet.gateway.upstream.admission import Admission
+from derivfleet.gateway.upstream.client import AccountClient
+from derivfleet.gateway.upstream.pool import ConnectionRole, Pool
+from derivfleet.gateway.upstream.streams import StandingStream
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -34,13 +35,13 @@ if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
     from derivfleet.common.fleet import Account, Fleet
     from derivfleet.common.telemetry import Telemetry
+    from derivfleet.connection.connection import Frame
+    from derivfleet.connection.login import Login
     from derivfleet.deriv.limits import LimitsTable
     from derivfleet.gateway.core.orders.circuit_breaker import Breaker
     from derivfleet.gateway.journal.feed import Feed
     from derivfleet.gateway.reconciling.reconciler import Reconciler
     from derivfleet.gateway.settings import GatewaySettings
-    from derivfleet.gateway.upstream.connection import Frame
-    from derivfleet.gateway.upstream.entrance import Entrance
 
 __all__ = ["AccountRoom"]
 
@@ -67,9 +68,9 @@ class AccountRoom:
         clock: Clock,
         telemetry: Telemetry,
         feed: Feed,
-        entrance: Entrance | None = None,
+        login: Login | None = None,
     ) -> None:
-        """``entrance`` is another way in than the one of the settings, as to a Deriv in the same process."""
+        """``login`` is another way in than the one of the settings, as to a Deriv in the same process."""
         self.key = account.key
         self.dialect = kind_of(settings.app_id) if account.dialect == "auto" else Dialect(account.dialect)
         self.bots = frozenset(bot.name for bot in fleet.bots if fleet.account_of(bot) is account)
@@ -83,20 +84,20 @@ class AccountRoom:
         }
         fastest_ns = round(clock.fleet_s(account.limits.fastest_answer_ms / 1e3) * 1e9)
         drift = account.limits.clock_drift_ppm / 1e6
-        self.schedule = Schedule(limits, account.limits.headroom, weights, caps, stray_ns, fastest_ns, drift)
-        entrance = entrance or _entrance(self.dialect, limits, account, settings, clock)
-        self.pool = Pool(account.key, entrance, clock, self._count_entry)
+        self.quota = Quota(limits, account.limits.headroom, weights, caps, stray_ns, fastest_ns, drift)
+        login = login or _login(self.dialect, limits, account, settings, clock)
+        self.pool = Pool(account.key, login, clock, self._count_login)
         self.pool.on_login = self._remember_login
         self._journal = feed.journal
-        self._turns = Turns(self.schedule, clock, lambda blocks: self._journal.write_blocks(account.key, blocks))
-        self.line = Line(self.pool, self._turns, clock, telemetry)
+        self._admission = Admission(self.quota, clock, lambda blocks: self._journal.write_blocks(account.key, blocks))
+        self.client = AccountClient(self.pool, self._admission, clock, telemetry)
         self.feed = feed
-        self.orders = AccountOrders(self.line, feed.journal, telemetry, account.currency)
+        self.orders = AccountOrders(self.client, feed.journal, telemetry, account.currency)
         if self.dialect is Dialect.LEGACY:
             self.orders.evidence.own_app_id = int(settings.app_id)
         self.savings = Savings()
-        self.feeds = Feeds(self.line, self.savings)
-        self.reads = Reads(self.line, self.feeds, self.savings)
+        self.feeds = Feeds(self.client, self.savings)
+        self.reads = Reads(self.client, self.feeds, self.savings)
         lasts_ns = round(max(LEASE_LASTS_S, clock.fleet_s(LEASE_LASTS_S)) * 1e9)
         self.leases = {bot.name: Leases(bot.symbols, lasts_ns) for bot in fleet.bots if bot.name in self.bots}
         self.balance: Decimal | None = None
@@ -104,7 +105,7 @@ class AccountRoom:
         self._clock = clock
         self._currency = account.currency
         self._account = account
-        self._standing: list[Standing] = []
+        self._standing: list[StandingStream] = []
         self._reconciler: Reconciler | None = None
 
     @property
@@ -116,14 +117,14 @@ class AccountRoom:
     def held(self) -> Counter[str]:
         """What it holds on to, by name."""
         held = Counter(
-            turns_waiting=self._turns.waiting,
+            turns_waiting=self._admission.waiting,
             orders_open=len(self.orders.registry.open),
             orders_unknown=len(self.orders.registry.unknown),
             orders_remembered=self._journal.remembered,
         )
-        for seat in self.pool.seats.values():
-            if seat.connection is not None:
-                held.update(seat.connection.held)
+        for slot in self.pool.slots.values():
+            if slot.connection is not None:
+                held.update(slot.connection.held)
         return held
 
     def recover(self) -> None:
@@ -131,7 +132,7 @@ class AccountRoom:
         now_ns = self._clock.now_ns()
         self.pool.login_id = self._journal.login_id(self.key)
         self._is_login_written = bool(self.pool.login_id)
-        self.schedule.restore(self._journal.blocks(self.key, now_ns - 2 * HOUR_NS), now_ns)
+        self.quota.restore(self._journal.blocks(self.key, now_ns - 2 * HOUR_NS), now_ns)
         self.orders.recover()
 
     async def start(self) -> None:
@@ -145,14 +146,14 @@ class AccountRoom:
             await self.pool.close()
             raise ConfigurationError(error.key, error.problem) from None
         transactions = requests.Transaction(transaction=1, subscribe=1)
-        self._standing.append(Standing(self.line, transactions, self.orders.settlements.on_transaction))
+        self._standing.append(StandingStream(self.client, transactions, self.orders.settlements.on_transaction))
         balance = requests.Balance(balance=1, subscribe=1)
-        self._standing.append(Standing(self.line, balance, self._take_balance))
+        self._standing.append(StandingStream(self.client, balance, self._take_balance))
         self._reconciler = self.orders.reconciler()
 
     async def entered(self) -> None:
         """Wait until there is a connection. Raises ConfigurationError if the account holds another currency."""
-        await self.pool.ready(Role.ORDERS)
+        await self.pool.ready(ConnectionRole.ORDERS)
         facts = self.pool.facts
         if facts is not None and facts.currency != self._currency:
             raise ConfigurationError(
@@ -164,12 +165,12 @@ class AccountRoom:
         if self.dialect is not Dialect.LEGACY:
             return
         try:
-            frame = await self.line.call(GATEWAY, requests.WebsiteStatus(website_status=1))
-            told = self.pool.entrance.codec.decode_call_limits(frame)
+            frame = await self.client.call(GATEWAY, requests.WebsiteStatus(website_status=1))
+            told = self.pool.login.codec.decode_call_limits(frame)
         except (AnswerLostError, CallRefusedError, MalformedAnswer) as error:
             _log.warning("Deriv did not tell its limits, keeping the built-in ones", problem=str(error))
             return
-        self._turns.adopt(table_as_told(self.schedule.table, self._account, told))
+        self._admission.adopt(table_as_told(self.quota.table, self._account, told))
 
     async def stop(self) -> None:
         """Let purchases under way end, then close."""
@@ -182,12 +183,12 @@ class AccountRoom:
         await self.feeds.stop()
         await self.pool.close()
         await self.orders.close()
-        self._turns.close()
+        self._admission.close()
 
-    def _count_entry(self, calls: tuple[Call, ...]) -> None:
+    def _count_login(self, calls: tuple[Call, ...]) -> None:
         # Entries are not held back: without a connection nothing else goes either, and backoff bounds them.
         for call in calls:
-            self.schedule.note(call, self._clock.now_ns())
+            self.quota.note(call, self._clock.now_ns())
 
     def _remember_login(self, login_id: str) -> None:
         if login_id and not self._is_login_written:
@@ -197,16 +198,14 @@ class AccountRoom:
 
     def _take_balance(self, frame: Frame) -> None:
         try:
-            self.balance = self.pool.entrance.codec.decode_balance(frame).balance
+            self.balance = self.pool.login.codec.decode_balance(frame).balance
         except MalformedAnswer as error:
             _log.warning("balance without use", problem=str(error))
 
 
-def _entrance(
-    name: Dialect, limits: LimitsTable, account: Account, settings: GatewaySettings, clock: Clock
-) -> Entrance:
+def _login(name: Dialect, limits: LimitsTable, account: Account, settings: GatewaySettings, clock: Clock) -> Login:
     codec = replace(dialect(name), limits=limits)
     credential = (settings.app_id, settings.token, account.login_id)
     if name is Dialect.LEGACY:
-        return LegacyEntrance(settings.legacy_url, *credential, clock, codec)
-    return OptionsEntrance(settings.deriv_url, *credential, clock, codec)
+        return LegacyLogin(settings.legacy_url, *credential, clock, codec)
+    return OptionsLogin(settings.deriv_url, *credential, clock, codec)

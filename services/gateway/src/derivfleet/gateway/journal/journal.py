@@ -8,42 +8,40 @@ in order as soon as it does; until then no order is opened, and what is open goe
 from __future__ import annotations
 
 import uuid
-from collections import OrderedDict, deque
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import structlog
 
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.gateway.core.blocks import Block
 from derivfleet.gateway.core.orders.operations import Denied
 from derivfleet.gateway.core.orders.order import Order, State
 from derivfleet.gateway.core.orders.tally import kind
 from derivfleet.gateway.core.orders.transitions import advance
-from derivfleet.gateway.journal import archive, queries, strangers
+from derivfleet.gateway.journal import archive, foreign_trades, queries, write_ahead
+from derivfleet.gateway.journal.recent_orders import RECENT_ORDERS, RecentOrders
 from derivfleet.gateway.journal.records import ORDER, JournalEvent, ended_ns_of, profit_of
 from derivfleet.gateway.journal.schema import NewerJournalError, prepare
-from derivfleet.gateway.journal.sqlite import SqliteStore
 from derivfleet.gateway.journal.store import ContractTakenError, FencedError, JournalError
+from derivfleet.gateway.journal.stores import open_store
+from derivfleet.gateway.journal.unwritten import Unwritten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
+    from pathlib import Path
 
     from derivfleet.gateway.core.orders.tally import Past
+    from derivfleet.gateway.core.quota import Block
     from derivfleet.gateway.core.reconcile.foreign_trades import ForeignTrade
     from derivfleet.gateway.journal.store import Step, Store
 
-__all__ = ["Journal", "Sync", "open_store"]
+__all__ = ["Journal", "Sync"]
 
 _log = structlog.get_logger()
 
 Sync = Literal["sent", "all", "none"]
 """What survives a power cut: each *sent* order with all that was written before it, everything, or what the system has
 written by then."""
-BLOCKS_KEPT_NS = 2 * 3600 * 10**9
-RECENT_ORDERS = 5_000
-"""Orders kept in memory as they were written or read last, about a kilobyte each: most questions are about them."""
 RETRY_BATCH = 200
 LOST_AT_MOST = 10_000
 """Positions left out after a start that follows a crash. Readers may know transitions that a power cut has undone, and
@@ -56,16 +54,6 @@ _UPSERT_ORDER = (
     " kind = excluded.kind, contract_id = excluded.contract_id, profit = excluded.profit,"
     " ended_ns = excluded.ended_ns, body = excluded.body"
 )
-Key = tuple[str, str]
-
-
-def open_store(where: Path | str, key: str, password: str = "") -> Store:
-    """The database of a path or a ``postgresql://`` address. Raises ConfigurationError naming ``key``."""
-    if isinstance(where, str) and "://" in where:
-        from derivfleet.gateway.journal.postgres import PostgresStore  # noqa: PLC0415 - who has a file needs no driver
-
-        return PostgresStore(where, key, password)
-    return SqliteStore(Path(where), key)
 
 
 class Journal:
@@ -78,11 +66,8 @@ class Journal:
         """
         self._store = store or open_store(where, key)
         self._sync = sync
-        self._recent: OrderedDict[Key, Order] = OrderedDict()
-        self._claims: dict[tuple[str, int], str] = {}
-        self._unwritten: deque[tuple[int, Order]] = deque()
-        self._held: dict[Key, Order] = {}
-        """The newest state of each order that has transitions unwritten."""
+        self._recent = RecentOrders()
+        self._unwritten = Unwritten()
         self._listeners: list[Callable[[JournalEvent], None]] = []
         self._gathers = False
         self._in_doubt = False
@@ -113,7 +98,7 @@ class Journal:
         self._store.commit([opened], durable=True)
         bodies = self._store.read("SELECT body FROM orders ORDER BY first_position DESC LIMIT ?", (RECENT_ORDERS,))
         for (body,) in reversed(bodies):
-            self._remember(ORDER.validate_json(body))
+            self._recent.keep(ORDER.validate_json(body))
 
     @property
     def is_connected(self) -> bool:
@@ -139,7 +124,7 @@ class Journal:
             self._write_unwritten()
             self._put([(time_ns, order)])
             return
-        if self._claims.get((order.account, order.contract_id), order.order_id) != order.order_id:
+        if self._recent.is_taken(order):
             raise ContractTakenError(f"contract {order.contract_id} belongs to another order than {order.order_id}")
         self._hold(order, time_ns)
         if not self._gathers:
@@ -188,11 +173,11 @@ class Journal:
         """See what came of the commit that the lost connection may have been in."""
         self._check_epoch()
         for event in queries.events(self._store, "", self._position, RETRY_BATCH):
-            order, key = event.order, (event.order.account, event.order.order_id)
+            order = event.order
             self._position = event.position
-            if self._unwritten and self._unwritten[0] == (event.time_ns, order):
-                self._forget_first()
-            elif order.state is State.INTENDED and key not in self._held:
+            if self._unwritten.first(1) == [(event.time_ns, order)]:
+                self._unwritten.forget_first()
+            elif order.state is State.INTENDED and self._unwritten.get(order.account, order.order_id) is None:
                 # Whoever wanted it was told that it was not taken.
                 denied = advance(order, Denied("JOURNAL_NOT_WRITTEN", "the journal was lost meanwhile"), event.time_ns)
                 self._hold(denied, event.time_ns)
@@ -209,19 +194,18 @@ class Journal:
 
     def _write_unwritten(self) -> None:
         while self._unwritten:
-            batch = [self._unwritten[index] for index in range(min(RETRY_BATCH, len(self._unwritten)))]
+            batch = self._unwritten.first(RETRY_BATCH)
             try:
                 self._put(batch)
             except ContractTakenError as error:
                 if len(self._unwritten) > 1:  # there is no telling whose; a person has to look
                     self._note(taken := JournalError(f"the order journal contradicts itself: {error}"))
                     raise taken from None
-                self._forget_first()
+                self._unwritten.forget_first()
                 self._recent.clear()  # it was remembered as if it had been written
-                self._claims.clear()
                 raise
             for _ in batch:
-                self._forget_first()
+                self._unwritten.forget_first()
 
     def _put(self, entries: list[tuple[int, Order]]) -> None:
         steps: list[Step] = []
@@ -238,7 +222,7 @@ class Journal:
         self._commit(steps, durable=self._sync == "all" or (self._sync == "sent" and is_sent))
         self._position = position
         for event in events:
-            self._remember(event.order)
+            self._recent.keep(event.order)
             self._tell(event)
 
     def _commit(self, steps: list[Step], *, durable: bool) -> None:
@@ -259,15 +243,8 @@ class Journal:
         self.trouble = str(error)
 
     def _hold(self, order: Order, time_ns: int) -> None:
-        self._unwritten.append((time_ns, order))
-        self._held[order.account, order.order_id] = order
-        self._remember(order)
-
-    def _forget_first(self) -> None:
-        _, order = self._unwritten.popleft()
-        key = (order.account, order.order_id)
-        if self._held.get(key) == order:
-            del self._held[key]
+        self._unwritten.append(order, time_ns)
+        self._recent.keep(order)
 
     def _tell(self, event: JournalEvent) -> None:
         for listener in self._listeners:
@@ -278,27 +255,13 @@ class Journal:
         """Orders kept in memory."""
         return len(self._recent)
 
-    def _remember(self, order: Order) -> None:
-        key = (order.account, order.order_id)
-        before = self._recent.get(key)
-        if before is not None and before.contract_id != order.contract_id:
-            self._claims.pop((order.account, before.contract_id), None)
-        self._recent[key] = order
-        self._recent.move_to_end(key)
-        if order.contract_id:
-            self._claims[order.account, order.contract_id] = order.order_id
-        if len(self._recent) > RECENT_ORDERS:
-            _, oldest = self._recent.popitem(last=False)
-            self._claims.pop((oldest.account, oldest.contract_id), None)
-
     def order(self, account: str, order_id: str) -> Order | None:
         """One order, or None. Raises JournalError."""
-        key = (account, order_id)
-        known = self._held.get(key) or self._recent.get(key)
+        known = self._unwritten.get(account, order_id) or self._recent.get(account, order_id)
         if known is None:
             known = queries.order(self._store, account, order_id)
             if known is not None:
-                self._remember(known)
+                self._recent.keep(known)
         return known
 
     def open_orders(self, account: str) -> list[Order]:
@@ -315,7 +278,7 @@ class Journal:
         What is unwritten is shown as it is; what it was tells whether it is among those of a ``state``.
         """
         orders, more = queries.page(self._store, account, bot, state, before_position, limit)
-        return [self._held.get((order.account, order.order_id), order) for order in orders], more
+        return [self._unwritten.get(order.account, order.order_id) or order for order in orders], more
 
     def events(self, account: str, after_position: int, limit: int) -> list[JournalEvent]:
         """Written transitions after a position, in order; an empty account matches all. Raises JournalError."""
@@ -328,7 +291,7 @@ class Journal:
     def claimed(self, account: str, contract_ids: Iterable[int]) -> set[int]:
         """Which of these contracts belong to orders; if the database does not tell, to one of the newest."""
         found = {contract_id for contract_id in contract_ids if contract_id}
-        known = {contract_id for contract_id in found if (account, contract_id) in self._claims}
+        known = self._recent.claimed(account, found)
         with suppress(JournalError):  # a receipt that is at hand must not be lost over it; the next write notices
             return known | queries.claimed(self._store, account, found - known)
         return known
@@ -354,34 +317,23 @@ class Journal:
 
     def write_blocks(self, account: str, blocks: Iterable[Block]) -> None:
         """Write down calls about to be made, and forget those that no window counts. Raises JournalError."""
-        rows = [(account, block.bucket, block.opened_ns, block.calls) for block in blocks]
-        steps: list[Step] = [
-            ("INSERT INTO blocks (account, bucket, opened_ns, calls) VALUES (?, ?, ?, ?)", row) for row in rows
-        ]
-        oldest_ns = min((opened_ns for _, _, opened_ns, _ in rows), default=0) - BLOCKS_KEPT_NS
-        steps.append(("DELETE FROM blocks WHERE account = ? AND opened_ns < ?", (account, oldest_ns)))
-        self._commit(steps, durable=self._sync == "all")
+        self._commit(write_ahead.noting(account, blocks), durable=self._sync == "all")
 
     def blocks(self, account: str, after_ns: int) -> list[Block]:
         """Blocks of calls opened after an instant, oldest first."""
-        rows = self._store.read(
-            "SELECT bucket, opened_ns, calls FROM blocks WHERE account = ? AND opened_ns > ? ORDER BY opened_ns",
-            (account, after_ns),
-        )
-        return [Block(*row) for row in rows]
+        return write_ahead.blocks(self._store, account, after_ns)
 
     def write_foreign(self, account: str, trade: ForeignTrade) -> None:
         """Write down a trade that is not the fleet's. Raises JournalError."""
-        self._commit(strangers.noting(account, trade), durable=self._sync == "all")
+        self._commit(foreign_trades.noting(account, trade), durable=self._sync == "all")
 
     def foreign(self, account: str) -> list[ForeignTrade]:
         """The trades written down in the last day, oldest first. Raises JournalError."""
-        return strangers.trades(self._store, account)
+        return foreign_trades.trades(self._store, account)
 
     def login_id(self, account: str) -> str:
         """Which of Deriv's accounts the orders of one of ours are about; empty if that was not written down yet."""
-        rows = self._store.read("SELECT login_id FROM logins WHERE account = ?", (account,))
-        return rows[0][0] if rows else ""
+        return queries.login_id(self._store, account)
 
     def write_login_id(self, account: str, login_id: str) -> None:
         """Write that down, once and for all. Raises JournalError."""

@@ -105,3 +105,9 @@ def claimed(store: Store, account: str, contract_ids: Collection[int]) -> set[in
         (account, *contract_ids, account, *contract_ids),
     )
     return {contract_id for (contract_id,) in rows}
+
+
+def login_id(store: Store, account: str) -> str:
+    """Which of Deriv's accounts the orders of one of ours are about; empty if that was not written down yet."""
+    rows = store.read("SELECT login_id FROM logins WHERE account = ?", (account,))
+    return rows[0][0] if rows else ""

@@ -24,7 +24,7 @@ from derivfleet.gateway.reconciling.reconciler import Reconciler
 if TYPE_CHECKING:
     from derivfleet.common.telemetry import Telemetry
     from derivfleet.gateway.journal.journal import Journal
-    from derivfleet.gateway.upstream.line import Line
+    from derivfleet.gateway.upstream.client import AccountClient
 
 __all__ = ["AccountOrders"]
 
@@ -35,8 +35,8 @@ RECALLED_NS = 120 * 10**9
 class AccountOrders:
     """The rooms of one account's orders. ``recover`` before the first call."""
 
-    def __init__(self, client: Line, journal: Journal, telemetry: Telemetry, currency: str) -> None:
-        account, clock, codec = client.account, client.clock, client.pool.entrance.codec
+    def __init__(self, client: AccountClient, journal: Journal, telemetry: Telemetry, currency: str) -> None:
+        account, clock, codec = client.account, client.clock, client.pool.login.codec
         self.client = client
         self.tallies = Tallies()
         self.skew = Skew()
@@ -71,7 +71,7 @@ class AccountOrders:
             self.skew.see(order)
         self.evidence.recall(journal.foreign(account))
         for bot in journal.sent_since(account, now_ns - RECALLED_NS):
-            self.client.schedule.recall(bot, Call.BUY, now_ns)
+            self.client.quota.recall(bot, Call.BUY, now_ns)
         for order in self.registry.load():
             self.operations.take_up(order, "the gateway ended")
 

@@ -15,12 +15,9 @@ from derivfleet.gateway.core.orders.denials import (
     DeniedError,
     GatewayEnding,
     LeaseLost,
-    LimitReached,
-    NotConnected,
     OrderDoubtful,
 )
 from derivfleet.gateway.core.orders.order import Doubt
-from derivfleet.gateway.upstream.line import NotConnectedError, TurnRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,9 +25,9 @@ if TYPE_CHECKING:
     from derivfleet.deriv.vocabulary import Call
     from derivfleet.gateway.core.orders.order import Order, OrderTerms
     from derivfleet.gateway.core.orders.tally import Tallies
-    from derivfleet.gateway.core.schedule import Ticket
+    from derivfleet.gateway.core.quota import Permit
     from derivfleet.gateway.orders.registry import OrderRegistry
-    from derivfleet.gateway.upstream.line import Line
+    from derivfleet.gateway.upstream.client import AccountClient
 
 __all__ = ["Asked", "Check", "Checks", "Closing", "DoubtCheck", "LeaseCheck", "Opening", "Queue"]
 
@@ -55,7 +52,7 @@ class Asked:
     deadline_ns: int
     opening: Opening | None = None
     """None for an exit."""
-    permit: Ticket | None = None
+    permit: Permit | None = None
     """Its place in the queue."""
     denial: Denial | None = None
     """Why it was not sent."""
@@ -122,22 +119,22 @@ class DoubtCheck(OpeningCheck):
 class Queue(Check):
     """A place in the queue for the account's call limits. Whoever has no chance before the deadline is no order."""
 
-    def __init__(self, client: Line, tallies: Tallies) -> None:
+    def __init__(self, client: AccountClient, tallies: Tallies) -> None:
         self._client = client
         self._tallies = tallies
 
     def taken(self, asked: Asked) -> Denial | None:
         try:
             asked.permit = self._client.ask(asked.bot, asked.call, asked.deadline_ns)
-        except TurnRefusedError as error:
+        except DeniedError as error:
             if asked.opening is not None:
                 self._count(asked.bot, str(error))
-            return denial_of(error)
+            return error.denial
         return None
 
     def ended(self, asked: Asked, order: Order | None) -> None:  # noqa: ARG002 - the place is free in any case
         if asked.permit is not None:
-            self._client.turns.give_up(asked.permit)
+            self._client.admission.give_up(asked.permit)
 
     def _count(self, bot: str, problem: str) -> None:
         """A bot that floods must fill neither the disk nor the log."""
@@ -173,11 +170,3 @@ class Checks:
 
     def _of(self, asked: Asked) -> list[Check]:
         return [check for check in self._checks if asked.opening is not None or not isinstance(check, OpeningCheck)]
-
-
-def denial_of(error: TurnRefusedError) -> Denial:
-    """What the account client refused, as a denial."""
-    wait_ns = error.refusal.wait_ns
-    return (
-        NotConnected(wait_ns) if isinstance(error, NotConnectedError) else LimitReached(wait_ns, error.refusal.binding)
-    )

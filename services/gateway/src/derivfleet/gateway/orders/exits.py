@@ -35,10 +35,11 @@ from derivfleet.gateway.core.orders.transitions import ExitAsked, ExitMoved, Set
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.orders.checks import Asked
 from derivfleet.gateway.orders.operations import Operation
-from derivfleet.gateway.upstream.pool import Role
+from derivfleet.gateway.upstream.pool import ConnectionRole
 
 if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
+    from derivfleet.connection.connection import Frame
     from derivfleet.deriv.dialects import Codec
     from derivfleet.deriv.requests import Request
     from derivfleet.gateway.core.orders.exit import ExitEvent
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from derivfleet.gateway.orders.checks import Checks
     from derivfleet.gateway.orders.operations import Operations
     from derivfleet.gateway.orders.registry import OrderRegistry
-    from derivfleet.gateway.upstream.connection import Frame
 
 __all__ = ["Exits"]
 
@@ -57,7 +57,7 @@ class ExitOperation(Operation[ExitState]):
     """One exit of one order."""
 
     walk = EXIT
-    role = Role.EXITS
+    role = ConnectionRole.EXITS
     who_tells = "the contract"
 
     def __init__(
@@ -154,7 +154,7 @@ class Exits:
             if field is None:
                 return known
             if exit_id:
-                raise DeniedError(ExitDiffers(exit_id, field))
+                raise DeniedError(ExitDiffers(exit_id, field=field))
         if order.state is not State.CONFIRMED:
             raise DeniedError(OrderNotOpen(order.order_id, order.state, "its contract is not open"))
         if blocking is not None:

@@ -14,28 +14,27 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import structlog
 
 from derivfleet.common.telemetry import context_from
+from derivfleet.connection.connection import AnswerLostError, CallRefusedError
 from derivfleet.deriv.errors import MalformedAnswer
-from derivfleet.gateway.core.orders.denials import Denial, DeniedError, JournalNotWritten
+from derivfleet.gateway.core.orders.denials import DeniedError, JournalNotWritten
 from derivfleet.gateway.core.orders.exit import EXIT
 from derivfleet.gateway.core.orders.operations import Denied, Lost, Sent
 from derivfleet.gateway.core.orders.order import PURCHASE
 from derivfleet.gateway.core.orders.transitions import ExitMoved
 from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.orders.checks import denial_of
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
-from derivfleet.gateway.upstream.line import TurnRefusedError
 
 if TYPE_CHECKING:
+    from derivfleet.connection.connection import Frame
     from derivfleet.deriv.requests import Request
     from derivfleet.deriv.vocabulary import Call
     from derivfleet.gateway.core.orders.clock_skew import Skew
+    from derivfleet.gateway.core.orders.denials import Denial
     from derivfleet.gateway.core.orders.operations import Step, Walk
     from derivfleet.gateway.core.orders.order import Order
     from derivfleet.gateway.orders.checks import Asked, Checks
     from derivfleet.gateway.orders.registry import OrderRegistry
-    from derivfleet.gateway.upstream.connection import Frame
-    from derivfleet.gateway.upstream.line import Line
-    from derivfleet.gateway.upstream.pool import Role
+    from derivfleet.gateway.upstream.client import AccountClient
+    from derivfleet.gateway.upstream.pool import ConnectionRole
 
 __all__ = ["Ended", "Operation", "Operations"]
 
@@ -59,7 +58,7 @@ class Operation(ABC, Generic[StateT]):
     """One call with money, and what its outcome means for the order that it is about."""
 
     walk: ClassVar[Walk[Any]]
-    role: ClassVar[Role]
+    role: ClassVar[ConnectionRole]
     who_tells: ClassVar[str]
     """What shows whether it was done, if its answer is lost."""
 
@@ -100,12 +99,12 @@ class Operation(ABC, Generic[StateT]):
 class Operations:
     """The operations of one account that are under way."""
 
-    def __init__(self, client: Line, registry: OrderRegistry, checks: Checks, skew: Skew) -> None:
+    def __init__(self, client: AccountClient, registry: OrderRegistry, checks: Checks, skew: Skew) -> None:
         self._client = client
         self._registry = registry
         self._checks = checks
         self._skew = skew
-        self._codec = client.pool.entrance.codec
+        self._codec = client.pool.login.codec
         self._tasks: dict[Key, asyncio.Task[Ended]] = {}
 
     def under_way(self, key: Key) -> asyncio.Task[Ended] | None:
@@ -148,8 +147,8 @@ class Operations:
             )
         except _DecidedError:
             return
-        except (DeniedError, TurnRefusedError, JournalError) as error:
-            asked.denial = _denial(error)
+        except (DeniedError, JournalError) as error:
+            asked.denial = error.denial if isinstance(error, DeniedError) else JournalNotWritten(str(error))
             operation.step(Denied(asked.denial.code, str(asked.denial)))
         except CallRefusedError as error:
             self._refused(operation, asked.call, error.code, error.message)
@@ -223,13 +222,3 @@ class Operations:
     async def _ended(self, timeout_wall_s: float) -> None:
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()), timeout=timeout_wall_s)
-
-
-def _denial(error: DeniedError | TurnRefusedError | JournalError) -> Denial:
-    match error:
-        case DeniedError():
-            return error.denial
-        case TurnRefusedError():
-            return denial_of(error)
-        case JournalError():
-            return JournalNotWritten(str(error))

@@ -13,12 +13,13 @@ from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.orders import mapping
 from derivfleet.gateway.orders.checks import Asked, Opening
 from derivfleet.gateway.orders.operations import Ended, Operation
-from derivfleet.gateway.upstream.pool import Role
+from derivfleet.gateway.upstream.pool import ConnectionRole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from derivfleet.common.clock import Clock
+    from derivfleet.connection.connection import Frame
     from derivfleet.deriv.dialects import Codec
     from derivfleet.deriv.requests import Request
     from derivfleet.gateway.core.orders.denials import Denial
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from derivfleet.gateway.orders.checks import Checks
     from derivfleet.gateway.orders.operations import Operations
     from derivfleet.gateway.orders.registry import OrderRegistry
-    from derivfleet.gateway.upstream.connection import Frame
 
 __all__ = ["Purchases"]
 
@@ -35,7 +35,7 @@ class Purchase(Operation[State]):
     """The purchase of one order."""
 
     walk = PURCHASE
-    role = Role.ORDERS
+    role = ConnectionRole.ORDERS
     who_tells = "the account's records"
 
     def __init__(self, registry: OrderRegistry, order: Order, codec: Codec, currency: str) -> None:
@@ -94,7 +94,7 @@ class Purchases:
         try:
             known = self._registry.find(order_id)
             if known is not None and (field := differing_field(known, bot, terms)) is not None:
-                raise DeniedError(OrderDiffers(order_id, field))
+                raise DeniedError(OrderDiffers(order_id, field=field))
             task = self._operations.under_way((order_id, ""))
             if task is None:
                 if known is not None:

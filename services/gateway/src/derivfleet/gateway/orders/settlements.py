@@ -20,12 +20,12 @@ from derivfleet.gateway.reconciling.evidence import Sighting
 if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
     from derivfleet.common.telemetry import OpenSpan, Telemetry
+    from derivfleet.connection.connection import Frame
     from derivfleet.deriv.answers import Transaction
     from derivfleet.deriv.dialects import Codec
     from derivfleet.gateway.core.orders.order import Order
     from derivfleet.gateway.orders.registry import OrderRegistry
     from derivfleet.gateway.reconciling.evidence import Evidence
-    from derivfleet.gateway.upstream.connection import Frame
 
 __all__ = ["Settlements"]
 

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from derivfleet.connection.connection import CallRefusedError
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.gateway.core.orders.exit import ExitDone, ExitNotDone, ExitState, is_late_enough, look_ns
 from derivfleet.gateway.core.orders.transitions import ExitMoved
 from derivfleet.gateway.reconciling import records
-from derivfleet.gateway.upstream.connection import CallRefusedError
 
 if TYPE_CHECKING:
     from derivfleet.deriv.answers import ContractState
     from derivfleet.gateway.orders.registry import OrderRegistry
-    from derivfleet.gateway.upstream.line import Line
+    from derivfleet.gateway.upstream.client import AccountClient
 
 __all__ = ["LostExits"]
 
@@ -25,10 +25,10 @@ _log = structlog.get_logger()
 class LostExits:
     """One account's exits without an answer."""
 
-    def __init__(self, client: Line, registry: OrderRegistry) -> None:
+    def __init__(self, client: AccountClient, registry: OrderRegistry) -> None:
         self._client = client
         self._registry = registry
-        self._codec = client.pool.entrance.codec
+        self._codec = client.pool.login.codec
         self._looks: dict[str, int] = {}
         """How often the contract of an order with such an exit was looked at."""
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from derivfleet.connection.connection import CallRefusedError
 from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.gateway.core.orders.order import Doubt, Order
 from derivfleet.gateway.core.orders.transitions import Confirmed, Doubted, NotFound
+from derivfleet.gateway.core.quota import GATEWAY
 from derivfleet.gateway.core.reconcile.lost_orders import (
     ABSENT_AFTER_S,
     CLOCK_SLACK_S,
@@ -24,9 +26,7 @@ from derivfleet.gateway.core.reconcile.lost_orders import (
     span_s,
     steps_served,
 )
-from derivfleet.gateway.core.schedule import GATEWAY
 from derivfleet.gateway.reconciling import records
-from derivfleet.gateway.upstream.connection import CallRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from derivfleet.gateway.core.orders.clock_skew import Skew
     from derivfleet.gateway.orders.registry import OrderRegistry
     from derivfleet.gateway.reconciling.evidence import Evidence
-    from derivfleet.gateway.upstream.line import Line
+    from derivfleet.gateway.upstream.client import AccountClient
 
 __all__ = ["LostOrders"]
 
@@ -52,13 +52,13 @@ LEAST_ABSENCE_WALL_S = 2.0
 class LostOrders:
     """One account's orders without an answer, and what the records have told of them."""
 
-    def __init__(self, client: Line, registry: OrderRegistry, evidence: Evidence, skew: Skew) -> None:
+    def __init__(self, client: AccountClient, registry: OrderRegistry, evidence: Evidence, skew: Skew) -> None:
         self._client = client
         self._registry = registry
         self._evidence = evidence
         self._skew = skew
         self._clock = client.clock
-        self._codec = client.pool.entrance.codec
+        self._codec = client.pool.login.codec
         self._since_ns = self._clock.now_ns()
         self._lost: dict[str, LostOrder] = {}
         self._steps: dict[str, int] = {}

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import structlog
 
 from derivfleet.common.backoff import backoff_s
+from derivfleet.connection.connection import CallRefusedError
 from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.gateway.core.orders.exit import DECIDED, ExitState, is_late_enough
 from derivfleet.gateway.core.orders.order import Order, State
 from derivfleet.gateway.core.orders.transitions import Disproved, Settled
+from derivfleet.gateway.core.quota import GATEWAY
 from derivfleet.gateway.core.reconcile.lost_orders import (
     ABSENT_AFTER_S,
     CLOCK_SLACK_S,
@@ -23,16 +25,14 @@ from derivfleet.gateway.core.reconcile.lost_orders import (
     fits,
     span_s,
 )
-from derivfleet.gateway.core.schedule import GATEWAY
 from derivfleet.gateway.reconciling import records
 from derivfleet.gateway.reconciling.lost_orders import LEAST_ABSENCE_WALL_S, LEAST_SLACK_WALL_S
-from derivfleet.gateway.upstream.connection import CallRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from derivfleet.gateway.orders.registry import OrderRegistry
-    from derivfleet.gateway.upstream.line import Line
+    from derivfleet.gateway.upstream.client import AccountClient
 
 __all__ = ["OverdueContracts"]
 
@@ -50,11 +50,11 @@ NO_SUCH_CONTRACT = "ContractNotFound"
 class OverdueContracts:
     """One account's contracts that are late, and what was tried to see their end."""
 
-    def __init__(self, client: Line, registry: OrderRegistry) -> None:
+    def __init__(self, client: AccountClient, registry: OrderRegistry) -> None:
         self._client = client
         self._registry = registry
         self._clock = client.clock
-        self._codec = client.pool.entrance.codec
+        self._codec = client.pool.login.codec
         self._checks: dict[str, tuple[int, int]] = {}
         self._hopeless: dict[str, None] = {}
         """Orders whose contracts could not be read, in the order of that, until the last resort is next tried."""
@@ -70,11 +70,12 @@ class OverdueContracts:
         """Look at each contract that is overdue; where Deriv shows none, at what the account was paid."""
         now_ns = self._clock.now_ns()
         for order in list(self._registry.open.values()):
-            if order.state is not State.CONFIRMED:
+            ends_s = end_s(order)
+            if order.state is not State.CONFIRMED or ends_s is None:
                 continue
             # The receipt may be wrong about the time, too.
             late_s = max(0, order.purchase_epoch_s - order.answered_time_ns // 10**9 - CLOCK_SLACK_S)
-            over_ns = (end_s(order) - late_s) * 10**9 + round(OVERDUE_AFTER_S * 1e9)
+            over_ns = (ends_s - late_s) * 10**9 + round(OVERDUE_AFTER_S * 1e9)
             checks, due_ns = self._checks.get(order.order_id, (0, over_ns))
             if now_ns < due_ns:
                 continue

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import structlog
 
 from derivfleet.common.backoff import backoff_s
+from derivfleet.connection.connection import AnswerLostError, CallRefusedError
 from derivfleet.deriv.errors import MalformedAnswer
+from derivfleet.gateway.core.orders.denials import DeniedError
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.reconciling.lost_exits import LostExits
 from derivfleet.gateway.reconciling.lost_orders import LostOrders
 from derivfleet.gateway.reconciling.overdue_contracts import OverdueContracts
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
-from derivfleet.gateway.upstream.line import TurnRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from derivfleet.gateway.core.orders.clock_skew import Skew
     from derivfleet.gateway.orders.registry import OrderRegistry
     from derivfleet.gateway.reconciling.evidence import Evidence
-    from derivfleet.gateway.upstream.line import Line
+    from derivfleet.gateway.upstream.client import AccountClient
 
 __all__ = ["Reconciler"]
 
 _log = structlog.get_logger()
 
-UNREADABLE = (CallRefusedError, AnswerLostError, TurnRefusedError, MalformedAnswer, JournalError)
+UNREADABLE = (CallRefusedError, AnswerLostError, DeniedError, MalformedAnswer, JournalError)
 TURN_S = 0.5
 """How often it is looked whether something is due."""
 
@@ -42,7 +42,7 @@ class Reconciler:
 
     def __init__(
         self,
-        client: Line,
+        client: AccountClient,
         registry: OrderRegistry,
         evidence: Evidence,
         skew: Skew,

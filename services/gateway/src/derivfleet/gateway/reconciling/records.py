@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from derivfleet.deriv import requests, shortcodes
+from derivfleet.gateway.core.quota import GATEWAY
 from derivfleet.gateway.core.reconcile.lost_orders import Purchase
-from derivfleet.gateway.core.schedule import GATEWAY
 from derivfleet.gateway.reconciling.evidence import Row
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from derivfleet.connection.connection import Frame
     from derivfleet.deriv.answers import ContractState, StatementRow
     from derivfleet.deriv.dialects import Codec
-    from derivfleet.gateway.upstream.connection import Frame
-    from derivfleet.gateway.upstream.line import Line
+    from derivfleet.gateway.upstream.client import AccountClient
 
 __all__ = ["Row", "contract", "of_contract", "of_portfolio", "of_statement", "statement"]
 
@@ -24,7 +24,7 @@ MOST_PAGES = 10
 
 
 async def statement(
-    line: Line, codec: Codec, action: str, since_s: int, until_s: int
+    client: AccountClient, codec: Codec, action: str, since_s: int, until_s: int
 ) -> tuple[list[StatementRow], bool]:
     """The statement's purchases (``buy``) or sales (``sell``) of a span of time, and whether that was all of them."""
     rows: list[StatementRow] = []
@@ -38,17 +38,17 @@ async def statement(
             limit=STATEMENT_ROWS,
             offset=page * STATEMENT_ROWS or None,
         )
-        more = codec.decode_statement(await line.call(GATEWAY, request))
+        more = codec.decode_statement(await client.call(GATEWAY, request))
         rows += more
         if len(more) < STATEMENT_ROWS:
             return rows, True
     return rows, False
 
 
-async def contract(line: Line, codec: Codec, contract_id: int) -> ContractState | None:
+async def contract(client: AccountClient, codec: Codec, contract_id: int) -> ContractState | None:
     """One contract as Deriv shows it now; None if it shows none."""
     request = requests.ProposalOpenContract(proposal_open_contract=1, contract_id=contract_id)
-    return codec.decode_contract(await line.call(GATEWAY, request))
+    return codec.decode_contract(await client.call(GATEWAY, request))
 
 
 def of_statement(row: StatementRow) -> Row | None:
@@ -96,9 +96,5 @@ def _purchase(
         price=price,
         payout=code.payout,
         epoch_s=epoch_s or code.start_s,
-        contract_type=code.contract_type,
-        symbol=code.symbol,
-        barrier=code.barrier or "",
-        duration_ticks=code.duration_ticks,
-        length_s=None if code.expiry_s is None else code.expiry_s - code.start_s,
+        shortcode=code,
     )

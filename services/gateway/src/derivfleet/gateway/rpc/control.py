@@ -142,19 +142,19 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
             is_demo=facts is not None and facts.is_demo,
             connections=[
                 control_pb2.ConnectionStatus(
-                    role=seat.role,
-                    state=seat.state,
-                    since_time_ns=seat.since_time_ns,
-                    ping_ms=seat.ping_ms,
-                    reconnects=seat.reconnects,
-                    open_calls=0 if seat.connection is None else seat.connection.open_calls,
-                    streams=0 if seat.connection is None else seat.connection.stream_count,
-                    problem=seat.problem,
+                    role=slot.role,
+                    state=slot.state,
+                    since_time_ns=slot.since_time_ns,
+                    ping_ms=slot.ping_ms,
+                    reconnects=slot.reconnects,
+                    open_calls=0 if slot.connection is None else slot.connection.open_calls,
+                    streams=0 if slot.connection is None else slot.connection.stream_count,
+                    problem=slot.problem,
                 )
-                for seat in room.pool.seats.values()
+                for slot in room.pool.slots.values()
             ],
-            windows=quota.window_messages(room.schedule, now_ns),
-            shares=quota.share_messages(room.schedule, now_ns),
+            windows=quota.window_messages(room.quota, now_ns),
+            shares=quota.share_messages(room.quota, now_ns),
             bots=[
                 control_pb2.BotStatus(
                     bot=bot,
@@ -174,8 +174,8 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
                 )
                 for bot, tally in ((bot, room.orders.tallies.of(bot)) for bot in sorted(room.bots))
             ],
-            rejected_by_deriv=room.line.rejected_by_deriv,
-            calls_sent=room.line.calls_sent,
+            rejected_by_deriv=room.client.rejected_by_deriv,
+            calls_sent=room.client.calls_sent,
             foreign_trades=room.orders.evidence.foreign_count,
             newest_foreign_trades=messages.foreign_messages(room.orders.evidence.newest_foreign(FOREIGN_SHOWN)),
             calls_saved=quota.saved_messages(room.savings.counts),
@@ -185,5 +185,5 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
                 reason=room.breaker.reason,
                 retry_time_ns=room.breaker.retry_time_ns,
             ),
-            next_calls=quota.next_call_messages(room.schedule, sorted(room.bots), now_ns),
+            next_calls=quota.next_call_messages(room.quota, sorted(room.bots), now_ns),
         )

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from derivfleet.common.rpc.status import ProblemError
+from derivfleet.connection.connection import CallRefusedError
 from derivfleet.gateway.rpc import errors
-from derivfleet.gateway.upstream.connection import CallRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from derivfleet.deriv.vocabulary import Call
-    from derivfleet.gateway.feeds import Watch
+    from derivfleet.gateway.market.feeds import Watch
     from derivfleet.gateway.rpc.visits import Context
 
 __all__ = ["Pump", "sent_away"]

@@ -9,12 +9,11 @@ import structlog
 
 from derivfleet.common.rpc.identity import Role
 from derivfleet.common.rpc.status import Problem, ProblemError
+from derivfleet.connection.connection import AnswerLostError, CallRefusedError
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.gateway.core.orders.denials import DeniedError
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.rpc import errors, messages
-from derivfleet.gateway.upstream.connection import AnswerLostError, CallRefusedError
-from derivfleet.gateway.upstream.line import TurnRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +49,7 @@ async def resolve(rooms: Mapping[str, AccountRoom], request: control_pb2.Resolve
         message = f"Deriv does not show contract {request.contract_id}: {error.code}: {error.message}"
         problem = Problem(grpc.StatusCode.FAILED_PRECONDITION, error.code, message, field="contract_id")
         raise ProblemError(problem) from None
-    except (AnswerLostError, TurnRefusedError, MalformedAnswer, JournalError) as error:
+    except (AnswerLostError, MalformedAnswer, JournalError) as error:
         message = f"order {order_id} was not resolved: {error}"
         problem = Problem(grpc.StatusCode.UNAVAILABLE, "NOT_RESOLVED", message, retry_after_s=2.0)
         raise ProblemError(problem) from None

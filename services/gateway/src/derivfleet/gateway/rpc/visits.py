@@ -12,12 +12,10 @@ from derivfleet.common.rpc.identity import caller
 from derivfleet.common.rpc.status import Problem, ProblemError, abort
 from derivfleet.common.spans import Attribute, SpanName
 from derivfleet.common.telemetry import context_from
+from derivfleet.connection.connection import AnswerLostError
 from derivfleet.gateway.core.orders.denials import DeniedError
 from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.orders.checks import denial_of
 from derivfleet.gateway.rpc import errors, messages
-from derivfleet.gateway.upstream.connection import AnswerLostError
-from derivfleet.gateway.upstream.line import TurnRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,7 +105,7 @@ class Visit:
 
     async def __aexit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _where: TracebackType | None
-    ) -> bool:
+    ) -> None:
         match error:
             case None:
                 self.span.end()
@@ -116,8 +114,6 @@ class Visit:
             case DeniedError():
                 problem = errors.denied(error.denial, self._reception.clock, self.what, self.about)
                 await self._fail(problem.reason, problem)
-            case TurnRefusedError():
-                await self._fail("TURN_REFUSED", errors.denied(denial_of(error), self._reception.clock))
             case AnswerLostError():
                 message = f"Deriv's answer was lost ({error})"
                 problem = Problem(grpc.StatusCode.UNAVAILABLE, "ANSWER_LOST", message, retry_after_s=1.0)
@@ -132,7 +128,6 @@ class Visit:
                 await self._fail(type(error).__name__, problem)
             case _:
                 self.span.end()
-        return False
 
     async def _fail(self, code: str, problem: Problem) -> NoReturn:
         self.span.fail(code, problem.message)

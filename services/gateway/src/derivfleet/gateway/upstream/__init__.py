@@ -1,1 +1,1 @@
-"""The sockets to Deriv: the way in of each dialect, one connection around python-deriv-api, the pool of an account."""
+"""Deriv as one account sees it: the pool of its sockets, the admission of its calls, its calls and streams."""

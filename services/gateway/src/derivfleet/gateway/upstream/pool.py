@@ -1,4 +1,4 @@
-"""The sockets of one account: each in a seat with a purpose, kept healthy, replaced when it dies.
+"""The sockets of one account: each in a slot with a purpose, kept healthy, replaced when it dies.
 
 Orders go over one socket; the transaction stream, reads and reconciling over the other, so that what happened to an
 order can be learned while its own socket is dead. Where a socket is slow, silent, full or gone, the other serves both.
@@ -20,12 +20,12 @@ import structlog
 
 from derivfleet.common.backoff import backoff_s
 from derivfleet.common.clock import NS_PER_S
-from derivfleet.gateway.core.entries import EntryQueue
-from derivfleet.gateway.core.health import Verdict
-from derivfleet.gateway.upstream.attendant import attend
-from derivfleet.gateway.upstream.connection import CallRefusedError, Connection
-from derivfleet.gateway.upstream.entrance import AccountFacts, CredentialError, Entrance, EntryError
-from derivfleet.gateway.upstream.seats import SEATS, Role, Seat, SeatState
+from derivfleet.connection.connection import CallRefusedError, Connection
+from derivfleet.connection.core.health import Verdict
+from derivfleet.connection.login import AccountFacts, CredentialError, Login, LoginError
+from derivfleet.gateway.core.connections.login_queue import LoginQueue
+from derivfleet.gateway.upstream.health_monitor import monitor
+from derivfleet.gateway.upstream.slots import SLOTS, ConnectionRole, Slot, SlotState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,21 +33,21 @@ if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
     from derivfleet.deriv.vocabulary import Call
 
-__all__ = ["Pool", "Role", "Seat", "SeatState", "StreamsFullError"]
+__all__ = ["ConnectionRole", "Pool", "Slot", "SlotState", "StreamsFullError"]
 
 _log = structlog.get_logger()
 
-CLOSE_PATIENCE_WALL_S = 2.0
+CLOSE_TIMEOUT_WALL_S = 2.0
 HEALTHY_AFTER_S = 60.0
-"""A socket that lived this long resets its seat's backoff."""
+"""A socket that lived this long resets its slot's backoff."""
 BEREFT_S = 5.0
-"""A seat waits no longer for its next socket while the account has none at all: exits and lost orders wait for it."""
+"""A slot waits no longer for its next socket while the account has none at all: exits and lost orders wait for it."""
 
 
 class StreamsFullError(CallRefusedError):
     """No socket has room for another stream: refused here, Deriv was not asked.
 
-    ``for_now``: a seat is empty, and when it is filled there may be room.
+    ``for_now``: a slot is empty, and when it is filled there may be room.
     """
 
     def __init__(self, call: str, sockets: int, streams: int, *, for_now: bool) -> None:
@@ -57,45 +57,45 @@ class StreamsFullError(CallRefusedError):
 
 
 class Pool:
-    """The seats of one account."""
+    """The slots of one account."""
 
     def __init__(
-        self, account: str, entrance: Entrance, clock: Clock, on_entry: Callable[[tuple[Call, ...]], None]
+        self, account: str, login: Login, clock: Clock, count_calls: Callable[[tuple[Call, ...]], None]
     ) -> None:
-        """``on_entry`` hears of the calls that each entry makes, so that they are counted."""
+        """``count_calls`` is told the calls that each login makes."""
         self.account = account
-        self._on_entry = on_entry
-        self.entrance = entrance
+        self._count_calls = count_calls
+        self.login = login
         self._clock = clock
-        self.seats = {role: Seat(role, clock.now_ns()) for role in SEATS}
+        self.slots = {role: Slot(role, clock.now_ns()) for role in SLOTS}
         self.facts: AccountFacts | None = None
         self.login_id = ""
-        """The only one of Deriv's accounts that may be entered; empty if any may."""
+        """The only one of Deriv's accounts that may log in; empty if any may."""
         self.on_login: Callable[[str], None] | None = None
         """Hears which one it is, with each connection."""
         self.on_stray: Callable[[Connection, str], None] | None = None
         """Given to every connection."""
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
-        self._queue = EntryQueue(account, entrance.codec.limits.connections_per_user)
-        self._entering = asyncio.Lock()
+        self._queue = LoginQueue(account, login.codec.limits.connections_per_user)
+        self._logging_in = asyncio.Lock()
 
     async def start(self) -> None:
-        """Fill the first seat, then keep all of them filled.
+        """Fill the first slot, then keep all of them filled.
 
         Raises CredentialError if Deriv does not accept the credential. If Deriv is not there yet, returns and goes on
         trying.
         """
         try:
-            await self._enter(self.seats[Role.ORDERS])
-        except EntryError as error:
-            self._report(self.seats[Role.ORDERS], str(error))
-        for seat in self.seats.values():
-            self._tasks.append(asyncio.create_task(self._keep(seat), name=f"keep {self.account}/{seat.role}"))
+            await self._log_in(self.slots[ConnectionRole.ORDERS])
+        except LoginError as error:
+            self._report(self.slots[ConnectionRole.ORDERS], str(error))
+        for slot in self.slots.values():
+            self._tasks.append(asyncio.create_task(self._keep(slot), name=f"keep {self.account}/{slot.role}"))
 
     # Placement
 
-    def connection(self, role: Role) -> Connection | None:
+    def connection(self, role: ConnectionRole) -> Connection | None:
         """The best connection for a call: the healthier, then the role's own; None if there is no usable one."""
         usable = [(home, connection) for home, connection in self._open if _admits(connection, role)]
         return _best(usable, role)
@@ -113,29 +113,29 @@ class Pool:
         ]
         if usable and not with_room:
             streams = sum(connection.stream_count for _, connection in usable)
-            raise StreamsFullError(call, len(usable), streams, for_now=len(usable) < len(self.seats))
-        return _best(with_room, Role.READS)
+            raise StreamsFullError(call, len(usable), streams, for_now=len(usable) < len(self.slots))
+        return _best(with_room, ConnectionRole.READS)
 
     @property
-    def _open(self) -> list[tuple[Role, Connection]]:
+    def _open(self) -> list[tuple[ConnectionRole, Connection]]:
         """All connections that calls may be made on, each with the role whose home it is."""
-        found = [(seat.role, seat.usable) for seat in self.seats.values()]
+        found = [(slot.role, slot.usable) for slot in self.slots.values()]
         return [(home, connection) for home, connection in found if connection is not None]
 
-    async def ready(self, role: Role) -> Connection:
+    async def ready(self, role: ConnectionRole) -> Connection:
         """Wait for a usable connection."""
         while (connection := self.connection(role)) is None:
             await self._changed.wait()
         return connection
 
     async def left(self, connection: Connection, call: Call) -> None:
-        """Wait until a stream has to leave a connection: it has closed, or the reads' seat is ready again.
+        """Wait until a stream has to leave a connection: it has closed, or the reads' slot is ready again.
 
         It does not leave a slow or silent one: where it goes it has to be opened anew, and that costs calls.
         """
-        home = self.seats[Role.READS]
+        home = self.slots[ConnectionRole.READS]
         while connection.is_open:
-            own = home.usable if home.state is SeatState.READY else None
+            own = home.usable if home.state is SlotState.READY else None
             if own is not None and own is not connection and own.has_stream_room(call):
                 return
             await self._changed.wait()
@@ -152,45 +152,45 @@ class Pool:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(self._empty(seat) for seat in self.seats.values()))
-        await self.entrance.close()
+        await asyncio.gather(*(self._empty(slot) for slot in self.slots.values()))
+        await self.login.close()
 
-    async def _empty(self, seat: Seat) -> None:
-        if seat.connection is not None:
+    async def _empty(self, slot: Slot) -> None:
+        if slot.connection is not None:
             with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_PATIENCE_WALL_S):
-                    await seat.connection.close()
-            seat.connection.abort()
-        seat.become(SeatState.CLOSED, self._clock.now_ns())
+                async with asyncio.timeout(CLOSE_TIMEOUT_WALL_S):
+                    await slot.connection.close()
+            slot.connection.abort()
+        slot.become(SlotState.CLOSED, self._clock.now_ns())
 
-    async def _enter(self, seat: Seat) -> None:
-        async with self._entering:  # seats queue up here: two at once would be a stampede
-            await self._wait_in_queue(seat)
-            seat.become(SeatState.CONNECTING, self._clock.now_ns())
+    async def _log_in(self, slot: Slot) -> None:
+        async with self._logging_in:  # slots queue up here: two at once would be a stampede
+            await self._wait_in_queue(slot)
+            slot.become(SlotState.CONNECTING, self._clock.now_ns())
             try:
-                connection = await self._connection_for(seat)
+                connection = await self._connection_for(slot)
             except BaseException:
                 self._queue.failed(self._clock.now_ns())
                 raise
-            self._queue.entered()
+            self._queue.logged_in()
         connection.on_stray = self.on_stray
         connection.on_room = self._tell
-        seat.connection = connection
-        seat.become(SeatState.READY, self._clock.now_ns())
+        slot.connection = connection
+        slot.become(SlotState.READY, self._clock.now_ns())
         self._tell()
 
-    async def _wait_in_queue(self, seat: Seat) -> None:
+    async def _wait_in_queue(self, slot: Slot) -> None:
         while True:
             wait_ns, reason = self._queue.wait_ns(self._clock.now_ns())
             if not wait_ns:
                 return
             if reason:
-                seat.become(SeatState.WAITING, self._clock.now_ns(), reason)
+                slot.become(SlotState.WAITING, self._clock.now_ns(), reason)
             await self._clock.sleep(wait_ns / NS_PER_S)
 
-    async def _connection_for(self, seat: Seat) -> Connection:
-        self._on_entry(self.entrance.entry_calls)
-        connection, facts = await self.entrance.enter(f"{self.account}/{seat.role}")
+    async def _connection_for(self, slot: Slot) -> Connection:
+        self._count_calls(self.login.login_calls)
+        connection, facts = await self.login.connect(f"{self.account}/{slot.role}")
         if self.login_id not in ("", facts.login_id):
             await connection.close()
             raise CredentialError(
@@ -204,32 +204,32 @@ class Pool:
         _log.info("connected", connection=connection.name, login_id=facts.login_id)
         return connection
 
-    async def _keep(self, seat: Seat) -> None:
+    async def _keep(self, slot: Slot) -> None:
         short_lives = 0
         while True:
-            if seat.usable is None:
+            if slot.usable is None:
                 if short_lives:
-                    await self._rested(backoff_s(short_lives - 1, f"{self.account}/{seat.role}"))
+                    await self._rested(backoff_s(short_lives - 1, f"{self.account}/{slot.role}"))
                 try:
-                    await self._enter(seat)
-                except (EntryError, CredentialError) as error:
+                    await self._log_in(slot)
+                except (LoginError, CredentialError) as error:
                     # A credential that worked at the start may be renewed by its owner, so even this is tried again.
-                    self._report(seat, str(error))
+                    self._report(slot, str(error))
                     short_lives = 0
                     continue
-                except Exception as error:  # noqa: BLE001 - a seat that nobody keeps stays empty for ever
-                    _log.exception("entering Deriv failed in an unforeseen way", account=self.account, role=seat.role)
-                    self._report(seat, type(error).__name__)
+                except Exception as error:  # noqa: BLE001 - a slot that nobody keeps stays empty for ever
+                    _log.exception("logging in failed in an unforeseen way", account=self.account, role=slot.role)
+                    self._report(slot, type(error).__name__)
                     short_lives = 0
                     continue
-            lived_s = await self._use_up(seat)
+            lived_s = await self._use_up(slot)
             short_lives = 1 if lived_s >= HEALTHY_AFTER_S else short_lives + 1
-            seat.reconnects += 1
-            self._report(seat, "the socket closed")
+            slot.reconnects += 1
+            self._report(slot, "the socket closed")
             self._tell()
 
     async def _rested(self, wait_s: float) -> None:
-        """Wait before a seat is filled again whose sockets do not live long; less while no other seat has one."""
+        """Wait before a slot is filled again whose sockets do not live long; less while no other slot has one."""
         start_ns = self._clock.now_ns()
         while True:
             least_s = wait_s if self._open else min(wait_s, BEREFT_S)
@@ -240,45 +240,45 @@ class Pool:
                 async with self._clock.timeout(left_s):
                     await self._changed.wait()
 
-    async def _use_up(self, seat: Seat) -> float:
-        """Look after a seat's socket until it has closed; returns how long it lived, in fleet seconds."""
-        connection = seat.connection
+    async def _use_up(self, slot: Slot) -> float:
+        """Look after a slot's socket until it has closed; returns how long it lived, in fleet seconds."""
+        connection = slot.connection
         if connection is None:
             return 0.0
         born_ns = self._clock.now_ns()
-        attending = asyncio.create_task(
-            attend(seat, connection, self._clock, self._tell), name=f"attend {connection.name}"
+        monitoring = asyncio.create_task(
+            monitor(slot, connection, self._clock, self._tell), name=f"monitor {connection.name}"
         )
         try:
             await connection.closed()
         finally:
-            attending.cancel()
-        seat.connection = None
+            monitoring.cancel()
+        slot.connection = None
         self._queue.ended(self._clock.now_ns(), may_linger=connection.may_linger)
         return (self._clock.now_ns() - born_ns) / 1e9
 
-    def _report(self, seat: Seat, problem: str) -> None:
-        seat.become(SeatState.WAITING, self._clock.now_ns(), problem)
+    def _report(self, slot: Slot, problem: str) -> None:
+        slot.become(SlotState.WAITING, self._clock.now_ns(), problem)
         _log.warning(
             "no connection to Deriv, trying again",
             account=self.account,
-            role=seat.role,
+            role=slot.role,
             problem=problem,
             failures=self._queue.failures,
         )
 
 
-def _admits(connection: Connection, role: Role) -> bool:
-    if role is Role.ORDERS and connection.health.verdict >= Verdict.SUSPECT:
+def _admits(connection: Connection, role: ConnectionRole) -> bool:
+    if role is ConnectionRole.ORDERS and connection.health.verdict >= Verdict.SUSPECT:
         return False
-    return connection.has_room(for_exit=role is Role.EXITS)
+    return connection.has_room(for_exit=role is ConnectionRole.EXITS)
 
 
-def _best(usable: list[tuple[Role, Connection]], role: Role) -> Connection | None:
-    def rank(place: tuple[Role, Connection]) -> tuple[Verdict, bool]:
+def _best(usable: list[tuple[ConnectionRole, Connection]], role: ConnectionRole) -> Connection | None:
+    def rank(place: tuple[ConnectionRole, Connection]) -> tuple[Verdict, bool]:
         home, connection = place
         verdict, is_home = connection.health.verdict, home is role.home
-        if role is Role.HISTORY and is_home and verdict is Verdict.SLOW:
+        if role is ConnectionRole.HISTORY and is_home and verdict is Verdict.SLOW:
             verdict = Verdict.READY
         return verdict, not is_home
 

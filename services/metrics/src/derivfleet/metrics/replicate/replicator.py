@@ -1,7 +1,7 @@
 """Copies the store to Supabase for ever: batch by batch, in order, from a cursor that is kept in the store itself.
 
-A batch is put there first and the cursor moved after it, so whatever happens in between, rows are put twice rather than
-never; as the same row has the same key, twice is once. What waits stays in the store, so an outage costs no memory.
+A batch is put there first and the cursor moved after it. So whatever happens in between, rows are put twice rather than
+never. As the same row has the same key, twice is once. What waits stays in the store, so an outage costs no memory.
 """
 
 from __future__ import annotations
@@ -14,20 +14,25 @@ import structlog
 
 from derivfleet.common.backoff import backoff_s
 from derivfleet.common.clock import NS_PER_S
-from derivfleet.metrics.replicate.copying import RemoteError
+from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.redaction import hide
+from derivfleet.metrics.replicate.remote import RemoteError
 from derivfleet.metrics.replicate.tables import FLEETS, TABLES
-from derivfleet.metrics.store import StoreError
+from derivfleet.metrics.store.store import StoreError
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
+    from contextlib import AsyncExitStack
 
     from derivfleet.common.clock import Clock
-    from derivfleet.metrics.replicate.copying import Remote
+    from derivfleet.common.fleet import Fleet
+    from derivfleet.metrics.replicate.remote import Remote
     from derivfleet.metrics.replicate.tables import Entry, Json, Table
-    from derivfleet.metrics.store import Store
+    from derivfleet.metrics.settings import MetricsSettings
+    from derivfleet.metrics.store.store import Store
 
-__all__ = ["Progress", "Replicator"]
+__all__ = ["Progress", "Replicator", "replicator_of"]
 
 _log = structlog.get_logger()
 _SHORTEST_WALL_S = 0.1
@@ -180,3 +185,27 @@ def _keep_mark(connection: sqlite3.Connection, name: str, mark: _Mark) -> None:
         "cursor = excluded.cursor, rows = excluded.rows, refused = excluded.refused",
         (name, mark.cursor, mark.rows, mark.refused),
     )
+
+
+async def replicator_of(
+    settings: MetricsSettings, fleet: Fleet, store: Store, clock: Clock, ending: AsyncExitStack
+) -> Replicator | None:
+    """What copies the store to Supabase, if there is a project. Raises ConfigurationError if one half is missing."""
+    url, key = settings.supabase_url, settings.supabase_service_key.get_secret_value()
+    hide(key)
+    if not url and not key:
+        return None
+    if not url or not key:
+        missing = "SUPABASE_URL" if key else "SUPABASE_SERVICE_KEY"
+        raise ConfigurationError(missing, "is missing: SUPABASE_URL and SUPABASE_SERVICE_KEY belong together")
+    # Its packages take a second of processor time to import, which a fleet without Supabase need not spend.
+    from derivfleet.metrics.replicate.supabase import Supabase  # noqa: PLC0415
+
+    remote = Supabase(url, key)
+    ending.push_async_callback(remote.close)
+    introduction = {
+        "fleet": f"{fleet.fleet} ({settings.copied_as})" if settings.copied_as else fleet.fleet,
+        "account": fleet.accounts[0].key,
+        "bots": [bot.name for bot in fleet.bots],
+    }
+    return Replicator(store, remote, clock, introduction, fleet.supabase.every_s, fleet.supabase.batch_rows)

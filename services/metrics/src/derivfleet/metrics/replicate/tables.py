@@ -1,7 +1,7 @@
 """What is copied: for each table the rows after a cursor, as Supabase's columns want them.
 
-Money is a decimal string on its way (PostgreSQL's numeric takes it as it is), a time an ISO 8601 text in UTC with
-microseconds; the store's own nanoseconds are kept where order depends on them.
+Money is a decimal string on its way: PostgreSQL's numeric takes it as it is. A time is an ISO 8601 text in UTC with
+microseconds. The store's own nanoseconds are kept where order depends on them.
 """
 
 from __future__ import annotations

@@ -15,13 +15,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Generic, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, assert_never
 
 from derivfleet.deriv.errors import outcome_of
 
 if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
     from derivfleet.deriv.vocabulary import Call
 
 __all__ = ["Denied", "Lost", "Rejected", "Sent", "Step", "Walk"]
@@ -66,7 +64,13 @@ class Lost:
 Step = Denied | Sent | Rejected | Lost
 
 
-OperatedT = TypeVar("OperatedT", bound="DataclassInstance")
+class Dataclass(Protocol):
+    """Any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+OperatedT = TypeVar("OperatedT", bound=Dataclass)
 """What an operation is about: an order, or an exit of one."""
 
 

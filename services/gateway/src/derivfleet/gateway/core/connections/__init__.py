@@ -1,0 +1,1 @@
+"""When an account may open another connection to Deriv."""

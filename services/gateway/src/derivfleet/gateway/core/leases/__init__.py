@@ -1,0 +1,1 @@
+"""Which replica of a bot may trade which symbols."""
