@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from pydantic import ValidationError
 
-from derivfleet.common.scraping import CONTENT_TYPE, counter, gauge, text_of
+from derivfleet.common.prometheus import CONTENT_TYPE, counter, gauge, text_of
 from derivfleet.common.settings import first_problem
 from derivfleet.simulator.core.settings import FaultSettings
 
