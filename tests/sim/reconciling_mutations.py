@@ -1,4 +1,4 @@
-"""Mistakes with what records say, leases and an operator's word, made as those of ``mistakes`` are."""
+"""Mutations of what records say, leases and an operator's word, made as those of ``purchase_mutations`` are."""
 
 # pyright: reportPrivateUsage=false
 # A mistake is made inside: that is where it would be.

@@ -1,4 +1,4 @@
-"""Mistakes with what is written down, told and read in time, made as those of ``mistakes`` are."""
+"""Mutations of what is written down, told, answered and read in time, made as those of ``purchase_mutations`` are."""
 
 # pyright: reportPrivateUsage=false
 # A mistake is made inside: that is where it would be.

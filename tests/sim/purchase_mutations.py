@@ -1,4 +1,4 @@
-"""Mistakes with purchases, each made of the gateway's own code: ``change(original)`` is what goes in its place."""
+"""Mutations of purchases, each made of the gateway's own code: ``change(original)`` is what goes in its place."""
 
 # pyright: reportPrivateUsage=false
 # A mistake is made inside: that is where it would be.

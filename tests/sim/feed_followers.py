@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING
 
 from derivfleet.gateway.journal.feed import EVERYBODY
 from tests.sim.plan import BOTS
-from tests.sim.virtual import NS_PER_S
+from tests.sim.virtual_time import NS_PER_S
 
 if TYPE_CHECKING:
     from derivfleet.gateway.core.orders.order import Order
-    from tests.sim.life import Life
+    from tests.sim.gateway_life import GatewayLife
     from tests.sim.world import World
 
     Fact = tuple[str, str, str, int, tuple[str, ...]]
 
-__all__ = ["Readers"]
+__all__ = ["FeedFollowers"]
 
 NAMES = (EVERYBODY, *BOTS)
 LATEST_S = 5
 """What the disk does not take is told once it does."""
 
 
-class Readers:
+class FeedFollowers:
     """Each is told every transition that is for it, once and in order."""
 
     def __init__(self, world: World) -> None:
@@ -42,12 +42,12 @@ class Readers:
             self._facts[name].append(_fact(order))
             self._since_ns[name].append(self._world.timeline.now_ns)
 
-    def begin(self, life: Life) -> None:
+    def begin(self, life: GatewayLife) -> None:
         """A gateway has started: they go on where they were."""
         for name in NAMES:
             life.loop.create_task(self._follow(life, name))
 
-    async def _follow(self, life: Life, name: str) -> None:
+    async def _follow(self, life: GatewayLife, name: str) -> None:
         async with aclosing(life.feed.follow(life.room.key, self._positions[name], name)) as events:
             async for event in events:
                 if event is None:

@@ -15,9 +15,9 @@ from derivfleet.gateway.journal.journal import Journal
 from derivfleet.gateway.journal.sqlite import SqliteStore
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.settings import GatewaySettings
+from tests.sim.network import SimulatedLogin
 from tests.sim.plan import BOTS, SYMBOLS, TIGHT_BUYS_A_MINUTE
-from tests.sim.virtual import NS_PER_S, Loop
-from tests.sim.wire import SimulatedLogin
+from tests.sim.virtual_time import NS_PER_S, Loop
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from derivfleet.gateway.core.quota import Block
     from derivfleet.gateway.journal.store import Step
     from tests.sim.plan import CrashPlan
-    from tests.sim.virtual import Timeline
+    from tests.sim.virtual_time import Timeline
     from tests.sim.world import World
 
-__all__ = ["Crash", "Life"]
+__all__ = ["Crash", "GatewayLife"]
 
 PLENTY = {60: 2_400, 3600: 24_000}
 TIGHT = {60: TIGHT_BUYS_A_MINUTE, 3600: 24_000}
@@ -102,7 +102,7 @@ class Disk(SqliteStore):
 class WatchedJournal(Journal):
     """The journal, with places to die at around every commit."""
 
-    def __init__(self, path: Path, life: Life) -> None:
+    def __init__(self, path: Path, life: GatewayLife) -> None:
         self.disk = Disk(path, life.world.timeline)
         super().__init__(path, "JOURNAL", store=self.disk)
         self._life = life
@@ -137,7 +137,7 @@ class WatchedJournal(Journal):
         self._store.close()
 
 
-class Life:
+class GatewayLife:
     """A gateway from its start to its end."""
 
     def __init__(self, world: World, path: Path, death: CrashPlan | None) -> None:
@@ -157,8 +157,8 @@ class Life:
     def run(self) -> None:
         """Live until the world ends. Raises Crash as planned, ConfigurationError if Deriv refuses the token."""
         self.room.recover()
-        self.world.watch.recovered(self.room.orders.registry)
-        self.world.readers.begin(self)
+        self.world.invariants.recovered(self.room.orders.registry)
+        self.world.feed_followers.begin(self)
         start = self.loop.create_task(self._start())
         start.add_done_callback(self._started)
         self.loop.run_forever()

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from derivfleet.gateway.core.orders.exit import ExitState
 from derivfleet.gateway.core.orders.order import Doubt, State
 from derivfleet.gateway.core.reconcile.lost_orders import end_s
-from tests.sim.virtual import NS_PER_S
+from tests.sim.virtual_time import NS_PER_S
 
 if TYPE_CHECKING:
     from derivfleet.gateway.core.orders.exit import Exit
     from derivfleet.gateway.core.orders.order import Order
     from tests.sim.world import World
 
-__all__ = ["LISTS", "MONEY", "OTHER", "TRADE", "Records"]
+__all__ = ["LISTS", "MONEY", "OTHER", "TRADE", "ObservedReads"]
 
 ABSENT_AFTER_S, LOOKED_AFTER_S = 30, 5
 LOOKS = 3
@@ -77,8 +77,8 @@ class _Read:
         return is_within and self.asked_ns >= order.lost_time_ns
 
 
-class Records:
-    """Reads of one life."""
+class ObservedReads:
+    """The reads of one life of the gateway."""
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-__all__ = ["Valve", "valve_before"]
+__all__ = ["StallingProxy", "stalling_proxy"]
 
 _PIECE = 65_536
 
 
-class Valve:
+class StallingProxy:
     """Passes bytes between a browser and a server while it is open."""
 
     def __init__(self, host: str, port: int) -> None:
@@ -62,13 +62,13 @@ class Valve:
 
 
 @asynccontextmanager
-async def valve_before(url: str) -> AsyncGenerator[Valve, None]:
+async def stalling_proxy(url: str) -> AsyncGenerator[StallingProxy, None]:
     """A wire to an ``http://host:port``, on a port of its own."""
     host, _, port = url.removeprefix("http://").rpartition(":")
-    valve = Valve(host, int(port))
-    async with await asyncio.start_server(valve.accept, "127.0.0.1", 0) as server:
-        valve.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    proxy = StallingProxy(host, int(port))
+    async with await asyncio.start_server(proxy.accept, "127.0.0.1", 0) as server:
+        proxy.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         try:
-            yield valve
+            yield proxy
         finally:
-            await valve.end()
+            await proxy.end()

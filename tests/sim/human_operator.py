@@ -1,29 +1,23 @@
-"""Those beside the fleet: a foreign trader on the same account, and the operator who decides what is in doubt."""
+"""The operator, who decides about orders that are in doubt."""
 
 from __future__ import annotations
 
-import json
 import random
 from typing import TYPE_CHECKING
 
 from derivfleet.connection.connection import AnswerLostError, CallRefusedError
-from derivfleet.deriv.dialects import dialect
-from derivfleet.deriv.vocabulary import Dialect
 from derivfleet.gateway.core.orders.denials import DeniedError
 from derivfleet.gateway.core.orders.order import Doubt, State
 from derivfleet.gateway.journal.store import JournalError
-from derivfleet.gateway.orders import mapping
-from tests.sim.plan import MISNAMED
+from tests.sim.foreign_trader import FOREIGN
 
 if TYPE_CHECKING:
-    from derivfleet.gateway.core.orders.order import Order, OrderTerms
-    from derivfleet.gateway.core.reconcile.foreign_trades import ForeignTrade
-    from tests.sim.life import Life
+    from derivfleet.gateway.core.orders.order import Order
+    from tests.sim.gateway_life import GatewayLife
     from tests.sim.world import World
 
-__all__ = ["FOREIGN", "ForeignTrader", "Operator"]
+__all__ = ["Operator"]
 
-FOREIGN = "a foreign trader"
 PATIENCE_S = 40.0
 """How long the operator leaves a doubt to the records."""
 TRIES_EVERY_S = 15.0
@@ -33,85 +27,6 @@ RIGHTLY = 0.3
 SURELY_AFTER_S = 6.0
 """So long after its loss no frame of an order is on its way any more."""
 NO_CONTRACT = 999_999
-COUNTS_S = 590.0
-"""A little less than the time for which a foreign trade keeps the like of it from being matched blindly."""
-TOLD_AFTER_S = 8.0
-"""A foreign trade that the gateway has heard of is told by then."""
-
-
-class ForeignTrader:
-    """Trades on the account with another program."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self.terms: dict[int, OrderTerms] = {}
-        """What each contract is."""
-        self._told: dict[int, ForeignTrade] = {}
-
-    def buy(self, terms: OrderTerms) -> None:
-        """Buy something."""
-        world, exchange = self._world, self._world.exchange
-        now_ns, account = world.timeline.now_ns, exchange.options_account
-        connection = exchange.connect(Dialect.OPTIONS, "other", FOREIGN, now_ns, account.loginid)
-        frame = dialect(Dialect.OPTIONS).encode_request(mapping.purchase(terms, account.currency), 1)
-        before = len(world.bought)
-        effects = exchange.receive(connection.number, json.dumps(frame), now_ns)
-        world.executed("", FOREIGN, "")
-        self.terms.update(dict.fromkeys(list(world.bought)[before:], terms))
-        world.network.carry_out(effects)
-        exchange.disconnect(connection.number)
-
-    def remember(self, life: Life) -> None:
-        """What a gateway has told of so far; but not what it could not write down."""
-        evidence = life.room.orders.evidence
-        unwritten = {trade.contract_id for trade in evidence.unwritten}
-        self._told |= {
-            trade.contract_id: trade for trade in evidence.newest_foreign(1_000) if trade.contract_id not in unwritten
-        }
-
-    def is_near(self, order: Order) -> bool:
-        """Whether a gateway, the living one or an earlier, has told of a foreign trade like an order."""
-        if (life := self._world.life) is not None:
-            self.remember(life)
-        return any(
-            (one.stake, one.symbol) == (order.terms.stake, order.terms.symbol)
-            and abs(trade.epoch_s - order.sent_time_ns // 10**9) <= COUNTS_S
-            for trade in self._told.values()
-            if trade.price is not None  # of what it was told of by its sale alone, nobody knows what it was
-            and (one := self.terms.get(trade.contract_id)) is not None
-        )
-
-    def _may_be_ours(self, contract_id: int) -> bool:
-        """Whether it looks like an order without an answer, and the gateway could not read what it is."""
-        world, terms = self._world, self.terms[contract_id]
-        return not world.records.has_shown(contract_id) and any(
-            order.state in (State.SENT, State.UNKNOWN, State.NOT_FOUND)
-            and (order.terms.stake, order.terms.symbol) == (terms.stake, terms.symbol)
-            for order in world.orders.values()
-        )
-
-    def heard(self, life: Life, contract_id: int) -> None:
-        """The gateway was told of a purchase: soon it knows whether that is foreign."""
-        owner = self._world.bought.get(contract_id, FOREIGN)
-        is_foreign = owner == FOREIGN
-        if not is_foreign and self._world.plans[owner].kind == MISNAMED:
-            return  # by the receipt it is nobody's
-
-        def check(might_be_ours: bool = False) -> None:
-            if self._world.life is not life or life.loop.stands_until_ns > self._world.timeline.now_ns - round(
-                TOLD_AFTER_S * 1e9
-            ):
-                return
-            is_told = any(trade.contract_id == contract_id for trade in life.room.orders.evidence.newest_foreign(1_000))
-            may_be_ours = is_foreign and self._may_be_ours(contract_id)
-            # An order that it might have been has found its own a moment ago: the next round calls this one foreign.
-            if not is_told and (may_be_ours or might_be_ours):
-                self._world.timeline.after(TOLD_AFTER_S, lambda: check(may_be_ours))
-            elif is_told != is_foreign:
-                what = "foreign, and nobody tells" if is_foreign else "the fleet's, and called foreign"
-                self._world.violations.append(f"mistaken: {contract_id} is {what}")
-
-        self._world.timeline.after(TOLD_AFTER_S, check)
 
 
 class Operator:
@@ -121,11 +36,11 @@ class Operator:
         self._world = world
         self._seen_ns: dict[str, int] = {}
         self._tried_ns: dict[str, int] = {}
-        self.asks_about: list[tuple[Life, int]] = []
+        self.asks_about: list[tuple[GatewayLife, int]] = []
         """Contracts that a gateway looks at for a person just now; what it sees there decides about nothing else."""
         self._random = random.Random(f"operator/{world.plan.seed}")
 
-    def look(self, life: Life) -> None:
+    def look(self, life: GatewayLife) -> None:
         """See what waits."""
         now_ns = self._world.timeline.now_ns
         for order in self._world.orders.values():
@@ -141,7 +56,7 @@ class Operator:
         if self._world.orders and self._random.random() < MEDDLES:
             life.loop.create_task(self._meddle(life))
 
-    async def _meddle(self, life: Life) -> None:
+    async def _meddle(self, life: GatewayLife) -> None:
         """Say something wrong about any order, or what is right about one that the gateway is still looking for."""
         world = self._world
         lost = [one for one in world.orders.values() if one.state is State.UNKNOWN]
@@ -158,7 +73,7 @@ class Operator:
         except (DeniedError, CallRefusedError, AnswerLostError, JournalError) as error:
             world.note(f"the operator hears {type(error).__name__} about {order.order_id}")
 
-    async def _decide(self, life: Life, order: Order) -> None:
+    async def _decide(self, life: GatewayLife, order: Order) -> None:
         world, registry = self._world, life.room.orders.registry
         mine = self._left_for(order)
         wrong = [one for one in world.bought if self._is_wrong(order, one)]
@@ -186,7 +101,7 @@ class Operator:
         terms = world.foreign_trader.terms[contract_id] if owner == FOREIGN else world.plans[owner].terms
         return world.claims.get(contract_id, order.order_id) != order.order_id or terms != order.terms
 
-    async def _say(self, life: Life, order: Order, contract_id: int) -> None:
+    async def _say(self, life: GatewayLife, order: Order, contract_id: int) -> None:
         asks = (life, contract_id)
         self.asks_about.append(asks)
         try:
@@ -194,7 +109,7 @@ class Operator:
         finally:
             self.asks_about.remove(asks)
 
-    async def _say_wrongly(self, life: Life, order: Order, contract_id: int) -> None:
+    async def _say_wrongly(self, life: GatewayLife, order: Order, contract_id: int) -> None:
         try:
             await self._say(life, life.room.orders.registry.find(order.order_id) or order, contract_id)
         except DeniedError:

@@ -1,4 +1,4 @@
-"""What must hold at every step, and not only in the end: seen from outside, at each frame, commit and refusal."""
+"""Invariants: what must hold at every step, seen from outside, at each frame, commit and refusal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.orders.exit import ExitState, exit_of
 from derivfleet.gateway.core.orders.order import FINAL, Attribution, Doubt, State
-from tests.sim.beside import FOREIGN
+from tests.sim.foreign_trader import FOREIGN
 
 if TYPE_CHECKING:
     from derivfleet.gateway.core.orders.exit import Exit
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.sim.plan import OrderPlan
     from tests.sim.world import World
 
-__all__ = ["Watch"]
+__all__ = ["Invariants"]
 
 LAG_S = 25.0
 """A statement that lags by less may not make an order look as if it had not been bought."""
@@ -32,7 +32,7 @@ def _is_decided_by_end(order: Order, exit_: Exit) -> bool:
     return order.state is State.SETTLED and exit_.sent_time_ns > 0 and exit_.state in DECIDED_BY_END
 
 
-class Watch:
+class Invariants:
     """The rules at work."""
 
     def __init__(self, world: World) -> None:
@@ -78,19 +78,19 @@ class Watch:
     def committed(self, before: Order | None, order: Order) -> None:
         """The journal holds a transition."""
         if before is not None and before.state is State.CONFIRMED and order.state is State.UNKNOWN:
-            self._world.records.judge_disproved(before, order)
+            self._world.reads.judge_disproved(before, order)
         elif order.state is State.UNKNOWN and (before is None or before.state is not State.UNKNOWN):
-            self._world.records.lost(order)
-            self._world.duties.lost(order)
+            self._world.reads.lost(order)
+            self._world.liveness.lost(order)
         self._stated(before, order)
         if before is None:
             self._taken(order)
         elif before.doubt is Doubt.NO_CONTRACT is not order.doubt:
-            self._world.records.decided_ns[order.order_id] = self._world.timeline.now_ns
+            self._world.reads.decided_ns[order.order_id] = self._world.timeline.now_ns
             if not order.resolved_by:
                 self._wrong("believed_early", f"{order.order_id} is {order.state}, and nobody has said what was bought")
         elif before.state is State.UNKNOWN and order.state is State.NOT_FOUND and not order.resolved_by:
-            self._world.records.judge_absence(order)
+            self._world.reads.judge_absence(order)
         elif before.state is State.CONFIRMED and order.state is State.CONFIRMED:
             self._exits_moved(before, order)
         if order.contract_id and (before is None or not before.contract_id):
@@ -110,7 +110,7 @@ class Watch:
             if bool(order.resolved_by) != (order.attribution is Attribution.OPERATOR):
                 self._wrong("misstated", f"{name} has its contract by {order.attribution}, as {order.resolved_by} says")
         elif order.doubt is Doubt.UNREADABLE and (before is None or before.doubt is not Doubt.UNREADABLE):
-            self._world.duties.judge_unreadable(order)
+            self._world.liveness.judge_unreadable(order)
         exits = {one.exit_id: one.state for one in (() if before is None else before.exits)}
         for one in order.exits:
             is_news = exits.get(one.exit_id) is not one.state
@@ -124,9 +124,9 @@ class Watch:
         states = {one.exit_id: one.state for one in before.exits}
         for one in order.exits:
             if one.state is ExitState.UNKNOWN and states.get(one.exit_id) is not ExitState.UNKNOWN:
-                self._world.records.exit_lost(order, one)
+                self._world.reads.exit_lost(order, one)
             if one.state is ExitState.NOT_DONE and states.get(one.exit_id) is ExitState.UNKNOWN:
-                self._world.records.judge_not_done(order, one)
+                self._world.reads.judge_not_done(order, one)
 
     def _taken(self, order: Order) -> None:
         """A bot does not buy again what nobody can tell about."""
@@ -176,7 +176,7 @@ class Watch:
         for order in self._world.orders.values():
             found = None if order.state in FINAL else registry.find(order.order_id)
             if found is not None and order.state is State.UNKNOWN and order.doubt is not Doubt.NO_CONTRACT:
-                self._world.duties.lost(order)
+                self._world.liveness.lost(order)
             if order.state not in FINAL and (found is None or _known(found) != _known(order)):
                 self._wrong("forgotten", f"{order.order_id} is {found and _known(found)} after a restart")
 

@@ -1,4 +1,4 @@
-"""Mistakes with exits, made as those of ``mistakes`` are."""
+"""Mutations of exits, made as those of ``purchase_mutations`` are."""
 
 # pyright: reportPrivateUsage=false
 # A mistake is made inside: that is where it would be.

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     from derivfleet.common.clock import Clock
     from derivfleet.simulator.core.effects import Effect
-    from tests.sim.life import Life
+    from tests.sim.gateway_life import GatewayLife
     from tests.sim.world import World
 
-__all__ = ["ASKED_FOR", "EXIT", "LEASE", "MAY_BUY", "Network", "SimulatedLogin", "Wire"]
+__all__ = ["ASKED_FOR", "EXIT", "LEASE", "MAY_BUY", "Network", "SimulatedLogin", "SimulatedSocket"]
 
 ASKED_FOR: ContextVar[str] = ContextVar("asked_for", default="")
 """Whose order a task works on: every frame that it sends can be told by it, whatever the gateway believes."""
@@ -44,10 +44,10 @@ NOWHERE = 8_000_000
 ABRUPT, GOING_AWAY, NORMAL = 1006, 1001, 1000
 
 
-class Wire:
+class SimulatedSocket:
     """One socket, as its client has it."""
 
-    def __init__(self, life: Life, network: Network, number: int) -> None:
+    def __init__(self, life: GatewayLife, network: Network, number: int) -> None:
         self.number = number
         self.close_code: int | None = None
         self.transport = self
@@ -62,7 +62,7 @@ class Wire:
 
     # The client's side
 
-    def __aiter__(self) -> Wire:
+    def __aiter__(self) -> SimulatedSocket:
         return self
 
     async def __anext__(self) -> str:
@@ -108,13 +108,13 @@ class Wire:
     def sever(self) -> None:
         """It ends on this side at once; what was handed over arrives all the same."""
         timeline = self._network.timeline
-        self._life.world.records.disturbed()
+        self._life.world.reads.disturbed()
         timeline.after(self._random.uniform(0, 0.06), lambda: self.end(ABRUPT))
         timeline.at(self.upward_ns(), lambda: self._network.gone(self))
 
     # The network's side
 
-    def of(self, life: Life) -> bool:
+    def of(self, life: GatewayLife) -> bool:
         """Whether it is this life's."""
         return self._life is life
 
@@ -144,7 +144,7 @@ class Wire:
     def end(self, code: int) -> None:
         """The client learns that the socket has ended."""
         if self.close_code is None and not self._life.dead:
-            self._life.world.records.disturbed()
+            self._life.world.reads.disturbed()
             self.close_code = code
             self._inbox.put_nowait(None)
             self._ended.set()
@@ -162,13 +162,13 @@ class Network:
         self.timeline = world.timeline
         self._world = world
         self.exchange = world.exchange
-        self._wires: dict[int, Wire] = {}
+        self._wires: dict[int, SimulatedSocket] = {}
 
-    def open(self, life: Life) -> Wire:
+    def open(self, life: GatewayLife) -> SimulatedSocket:
         """A socket of the account is open at the exchange."""
         account = self.exchange.options_account.loginid
         connection = self.exchange.connect(Dialect.OPTIONS, "app", "gateway", self.timeline.now_ns, account)
-        wire = self._wires[connection.number] = Wire(life, self, connection.number)
+        wire = self._wires[connection.number] = SimulatedSocket(life, self, connection.number)
         return wire
 
     @property
@@ -176,14 +176,14 @@ class Network:
         """Whether a socket is silent that its client holds on to."""
         return any(wire.frozen and wire.close_code is None for wire in self._wires.values())
 
-    def hand_over(self, wire: Wire, text: str, order_id: str) -> bool:
+    def hand_over(self, wire: SimulatedSocket, text: str, order_id: str) -> bool:
         """A frame has left the gateway; returns whether the gateway is told that it could not be sent."""
         exit_id = EXIT.get()
         if not wire.frozen:
             if order_id:
                 self._world.frame_left(text, order_id, exit_id)
-            self._world.records.asked(wire.number, text, order_id, exit_id)
-            self._world.duties.asked(wire.number, text, order_id)
+            self._world.reads.asked(wire.number, text, order_id, exit_id)
+            self._world.liveness.asked(wire.number, text, order_id)
         wire.upward(text, order_id, exit_id, self._world.detour_s(text, order_id))
         if order_id and self._world.is_planned(SEVERED, text, order_id):
             self._world.hit(order_id, SEVERED)
@@ -191,7 +191,7 @@ class Network:
             return self._world.plans[order_id].number % 2 == 0
         return False
 
-    def arrive(self, wire: Wire, text: str, order_id: str, exit_id: str) -> None:
+    def arrive(self, wire: SimulatedSocket, text: str, order_id: str, exit_id: str) -> None:
         """A frame has come to the exchange."""
         if wire.number not in self.exchange.connections or wire.frozen:
             return
@@ -229,29 +229,29 @@ class Network:
                     wire.downward(text, delay_s)
                 case Freeze() if wire is not None:
                     wire.frozen = True
-                    self._world.records.disturbed()
+                    self._world.reads.disturbed()
                 case Close(connection=number, code=code, abrupt=abrupt):
                     self.exchange.disconnect(number)
                     ended = self._wires.pop(number, None)
-                    self._world.records.disturbed()
+                    self._world.reads.disturbed()
                     if ended is not None and not ended.frozen:
                         ended.downward(None, 0, ABRUPT if abrupt else code)
                 case _:
                     pass
 
-    def goodbye(self, wire: Wire) -> None:
+    def goodbye(self, wire: SimulatedSocket) -> None:
         """The client's close has come."""
         if not wire.frozen:
             self.gone(wire)
             wire.downward(None, 0, NORMAL)
 
-    def gone(self, wire: Wire) -> None:
+    def gone(self, wire: SimulatedSocket) -> None:
         """The exchange notices that a socket is gone; one that was frozen only when it has been idle for long."""
         if not wire.frozen:
             self.exchange.disconnect(wire.number)
             self._wires.pop(wire.number, None)
 
-    def drop_all(self, life: Life) -> None:
+    def drop_all(self, life: GatewayLife) -> None:
         """The gateway has died: its sockets end behind the frames that it had handed over."""
         for wire in list(self._wires.values()):
             if wire.of(life):
@@ -281,7 +281,7 @@ class SimulatedLogin:
 
     login_calls = (Call.BALANCE,)
 
-    def __init__(self, life: Life, network: Network, clock: Clock) -> None:
+    def __init__(self, life: GatewayLife, network: Network, clock: Clock) -> None:
         self.codec = dialect(Dialect.OPTIONS)
         self._life = life
         self._network = network
@@ -292,15 +292,15 @@ class SimulatedLogin:
         await self._clock.sleep(0.05)
         if exchange.faults.on_login():
             self._life.world.hit_all("refuse_login")
-            self._life.world.records.refused()
+            self._life.world.reads.refused()
             raise CredentialError("DERIV_TOKEN", "Deriv answered 401 Unauthorized")
         if exchange.faults.on_handshake():
             self._life.world.hit_all("refuse_handshake")
-            self._life.world.records.refused()
+            self._life.world.reads.refused()
             raise LoginError("the WebSocket handshake was refused: 401")
         account = exchange.options_account
         if not exchange.has_room(account.loginid):  # silent sockets count for two minutes
-            self._life.world.records.refused()
+            self._life.world.reads.refused()
             raise LoginError("the WebSocket handshake was refused: 429")
         wire = self._network.open(self._life)
         connection = Connection(name, cast("ClientConnection", wire), self.codec, self._clock)

@@ -1,4 +1,4 @@
-"""What the gateway owes in its time: to listen, to look, to believe what it has read, to say what it cannot tell.
+"""Liveness: what the gateway must do in time: listen, look, believe what it has read, say what it cannot tell.
 
 Rules 4, 15, 16, 17 and 21 of ``docs/orders.md``, seen from outside.
 """
@@ -10,18 +10,18 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from derivfleet.gateway.core.orders.order import Doubt, State
-from tests.sim.beside import FOREIGN
-from tests.sim.records import DONE_BY_S, LISTS, MONEY, OTHER, TRADE
-from tests.sim.virtual import NS_PER_S
+from tests.sim.foreign_trader import FOREIGN
+from tests.sim.observed_reads import DONE_BY_S, LISTS, MONEY, OTHER, TRADE
+from tests.sim.virtual_time import NS_PER_S
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
     from derivfleet.gateway.core.orders.order import Order, OrderTerms
-    from tests.sim.life import Life
+    from tests.sim.gateway_life import GatewayLife
     from tests.sim.world import World
 
-__all__ = ["Duties"]
+__all__ = ["Liveness"]
 
 PROVING = frozenset({"RateLimit", "PriceMoved", "SanityCheckFailed", "AuthorizationRequired", "InvalidToken"})
 """Codes of the table that are played."""
@@ -37,8 +37,8 @@ LATE_TICK_S = 2
 """A contract's last tick may come so much later than at the earliest."""
 
 
-class Duties:
-    """Of all lives; each duty is that of the life in which it arises."""
+class Liveness:
+    """Of all lives of the gateway; each duty is that of the life in which it arises."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -52,7 +52,7 @@ class Duties:
             (terms.stake, terms.symbol)
             for terms in (
                 *(order.terms for order in world.plan.orders),
-                *(ambient.terms for ambient in world.plan.ambient if ambient.terms is not None),
+                *(disturbance.terms for disturbance in world.plan.disturbances if disturbance.terms is not None),
             )
         )
 
@@ -72,7 +72,7 @@ class Duties:
         if text.startswith('{"buy"'):
             self._asked[number, json.loads(text)["req_id"]] = order_id
 
-    def heard(self, life: Life, number: int, frame: dict[str, Any]) -> None:
+    def heard(self, life: GatewayLife, number: int, frame: dict[str, Any]) -> None:
         """The gateway has read a frame."""
         order_id = self._asked.pop((number, frame.get("req_id", 0)), "")
         if frame.get("error", {}).get("code") in PROVING:
@@ -84,7 +84,7 @@ class Duties:
         if contract.get("contract_id") in self._heard_ns:
             self._shown(life, contract["contract_id"])
 
-    def _refused(self, life: Life, order_id: str) -> None:
+    def _refused(self, life: GatewayLife, order_id: str) -> None:
         """Rule 4: a code of the table is believed."""
         order = self._world.orders.get(order_id)
         if order is None or order.state not in (State.SENT, State.UNKNOWN):
@@ -109,14 +109,14 @@ class Duties:
             return world.life is life and now.state is State.UNKNOWN and now.doubt is Doubt.NONE
 
         def check_portfolio() -> None:
-            if is_nothing_done() and world.records.is_easy(since_ns, MONEY, LISTS):
-                portfolios, statements = world.records.read_for(order, since_ns)
+            if is_nothing_done() and world.reads.is_easy(since_ns, MONEY, LISTS):
+                portfolios, statements = world.reads.read_for(order, since_ns)
                 own_ns = order.lost_time_ns + STATEMENT_S * NS_PER_S
                 if not portfolios and not any(asked_ns < own_ns for asked_ns in statements):
                     self._owes("under_read", f"the portfolio was not read for {order.order_id}")
 
         def check_doubt() -> None:
-            if is_nothing_done() and not world.records.is_answered(order):
+            if is_nothing_done() and not world.reads.is_answered(order):
                 what = f"no statement could be read for {order.order_id} for {UNREADABLE_S} s, and nobody is told"
                 self._owes("silently_unknown", what)
 
@@ -143,7 +143,7 @@ class Duties:
             return None
         return order if self._is_singular(order) else None
 
-    def _shown(self, life: Life, contract_id: int) -> None:
+    def _shown(self, life: GatewayLife, contract_id: int) -> None:
         """Rules 9 and 16: what was looked at belongs to the one order that it can be."""
 
         def check() -> None:
@@ -167,7 +167,7 @@ class Duties:
         listens = any(connection.streams.get(("transaction",)) for connection in world.exchange.connections.values())
         self._silent_looks = 0 if listens else self._silent_looks + 1
         # A socket that has just ended there ends here a moment later.
-        if self._silent_looks > 1 and world.records.is_easy(now_ns - LISTENS_AGAIN_S * NS_PER_S, OTHER):
+        if self._silent_looks > 1 and world.reads.is_easy(now_ns - LISTENS_AGAIN_S * NS_PER_S, OTHER):
             self._owes("under_read", "nobody listens to the account's transactions")
         for order in world.orders.values():
             if order.state is State.CONFIRMED:
@@ -180,14 +180,14 @@ class Duties:
             return
         over_ns = (decided_s + LATE_TICK_S + OVERDUE_S) * NS_PER_S
         due_ns = max(over_ns, self._world.moved_ns[order.order_id], self._born_ns)
-        if now_ns < due_ns + DONE_BY_S * NS_PER_S or not self._world.records.is_easy(due_ns, TRADE, MONEY, LISTS):
+        if now_ns < due_ns + DONE_BY_S * NS_PER_S or not self._world.reads.is_easy(due_ns, TRADE, MONEY, LISTS):
             return
-        if self._world.records.is_looking():
+        if self._world.reads.is_looking():
             return  # contracts that end together are looked at one after the other
-        if not self._world.records.has_looked(order.contract_id, due_ns - (LATE_TICK_S + OVERDUE_S) * NS_PER_S):
+        if not self._world.reads.has_looked(order.contract_id, due_ns - (LATE_TICK_S + OVERDUE_S) * NS_PER_S):
             self._owes("under_read", f"{order.order_id} should have ended, and nobody looked at its contract")
 
-    def _is_awake(self, life: Life, for_s: float) -> bool:
+    def _is_awake(self, life: GatewayLife, for_s: float) -> bool:
         """Whether a gateway lives, and has not stood still."""
         world = self._world
         return world.life is life and life.loop.stands_until_ns <= world.timeline.now_ns - round(for_s * NS_PER_S)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
     from pathlib import Path
 
-__all__ = ["House", "eventually", "house", "one_bot"]
+__all__ = ["RunningFleet", "eventually", "one_bot", "running_fleet"]
 
 T = TypeVar("T")
 TOKEN = "canary-3b1f0c77d2"
@@ -68,7 +68,7 @@ def one_bot(name: str = "one", **change: Any) -> dict[str, Any]:
 
 
 @dataclass
-class House:
+class RunningFleet:
     """A running fleet and the ways into it."""
 
     folder: Path
@@ -211,7 +211,7 @@ def _scraped_at(name: str, urls: dict[str, str]) -> str:
 
 
 @asynccontextmanager
-async def house(
+async def running_fleet(
     folder: Path,
     dialect: Dialect = Dialect.OPTIONS,
     bots: list[dict[str, Any]] | None = None,
@@ -223,7 +223,7 @@ async def house(
     token: str = TOKEN,
     journal: str = "",
     scraped: bool = False,
-) -> AsyncGenerator[House, None]:
+) -> AsyncGenerator[RunningFleet, None]:
     """Start a fleet: ``bots`` are in the fleet file, ``running`` of them run; the others can be played by the test.
 
     A bot that is named twice in ``running`` has two replicas. ``scraped``: gateway and bots serve their gauges, too.
@@ -336,7 +336,7 @@ async def house(
 
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(at["gateway"]))
         metrics = await stack.enter_async_context(grpc.aio.insecure_channel(at["metrics"]))
-        yield House(
+        yield RunningFleet(
             folder=folder,
             clock=clock,
             recorder=tap,
