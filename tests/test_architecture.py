@@ -111,6 +111,19 @@ def test_every_service_has_a_pure_room_or_is_a_thin_shell() -> None:
     assert {"connection", "deriv", "gateway", "probe", "simulator"} <= with_core
 
 
+@pytest.mark.parametrize("facade", ["derivfleet.gateway.core.quota"])
+def test_what_has_a_facade_is_entered_by_it_alone(facade: str) -> None:
+    inside = f"/src/{facade.replace('.', '/')}/"
+    burglars = [
+        f"{path.relative_to(ROOT)}:{line} imports {module}"
+        for path in sorted([*ROOT.glob("services/*/src/**/*.py"), *ROOT.glob("bench/**/*.py")])
+        if inside not in str(path)
+        for line, module in imports(path)
+        if module.startswith(f"{facade}.")
+    ]
+    assert burglars == []
+
+
 @pytest.mark.parametrize("word", ["time.time(", "datetime.now(", "time.monotonic("])
 def test_all_time_comes_from_the_one_clock(word: str) -> None:
     clock = ROOT / "services/common/src/derivfleet/common/clock.py"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from house import TOKEN, eventually, house
+from running_fleet import TOKEN, eventually, running_fleet
 
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.deriv.vocabulary import Dialect
@@ -20,7 +20,7 @@ DIALECTS = pytest.mark.parametrize("dialect", list(Dialect))
 async def refusal(folder: Path, dialect: Dialect, **change: Any) -> str:
     """Why the gateway ended at its start: one line."""
     with pytest.raises(ConfigurationError) as caught:
-        async with house(folder, dialect, **change):
+        async with running_fleet(folder, dialect, **change):
             pytest.fail("the gateway serves")
     text = str(caught.value)
     assert "\n" not in text
@@ -60,7 +60,7 @@ async def test_another_currency_than_the_one_named_is_refused(tmp_path: Path) ->
 
 @DIALECTS
 async def test_a_login_refused_later_is_tried_again(tmp_path: Path, dialect: Dialect) -> None:
-    async with house(tmp_path, dialect) as fleet:
+    async with running_fleet(tmp_path, dialect) as fleet:
         await fleet.fault({"kind": "refuse_login", "count": 2})
         await fleet.fault({"kind": "drop_before", "call": "ping", "count": 1})
 
@@ -74,7 +74,7 @@ async def test_a_login_refused_later_is_tried_again(tmp_path: Path, dialect: Dia
 
 async def swapped_while_running(folder: Path, dialect: Dialect) -> None:
     """A gateway whose token belongs to another account after its first connections; it is started again in the end."""
-    async with house(folder, dialect, speed=20) as fleet:
+    async with running_fleet(folder, dialect, speed=20) as fleet:
         await fleet.buy("o1")
         own = (await fleet.account()).login_id
         other = f"{own[:-1]}7"

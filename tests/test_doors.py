@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from house import house
+from running_fleet import running_fleet
 
 from derivfleet.deriv.symbols import SYMBOLS
 from derivfleet.v1 import orders_pb2, trading_pb2
@@ -67,7 +67,7 @@ async def test_a_bot_that_streams_every_symbol_takes_none_from_another(tmp_path:
 
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="1000 health watches without a token stand, 22 kB each")
 async def test_health_watches_of_nobody_are_bounded(tmp_path: Path) -> None:
-    async with house(tmp_path) as fleet, grpc.aio.insecure_channel(fleet.gateway) as channel:
+    async with running_fleet(tmp_path) as fleet, grpc.aio.insecure_channel(fleet.gateway) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)  # pyright: ignore[reportArgumentType] - its stub knows blocking channels only
         watches = [stub.Watch(health_pb2.HealthCheckRequest()) for _ in range(WATCHES)]
         reads = [asyncio.ensure_future(watch.read()) for watch in watches]
@@ -81,7 +81,7 @@ async def test_health_watches_of_nobody_are_bounded(tmp_path: Path) -> None:
 
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="2 MB of nobody are read before they are refused")
 async def test_a_message_far_larger_than_any_call_is_not_read(tmp_path: Path) -> None:
-    async with house(tmp_path) as fleet:
+    async with running_fleet(tmp_path) as fleet:
         request = trading_pb2.BuyRequest(account="demo", order_id="x" * 2 * MEGABYTE)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await fleet.trading.Buy(request, timeout=30)
@@ -89,7 +89,7 @@ async def test_a_message_far_larger_than_any_call_is_not_read(tmp_path: Path) ->
 
 
 async def test_the_largest_call_that_means_something_is_read(tmp_path: Path) -> None:
-    async with house(tmp_path) as fleet:
+    async with running_fleet(tmp_path) as fleet:
         order = await fleet.buy("x" * 64)
         assert order.order.state in (orders_pb2.ORDER_STATE_CONFIRMED, orders_pb2.ORDER_STATE_SETTLED)
         with pytest.raises(grpc.aio.AioRpcError) as refused:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from derivfleet.gateway.orders.registry import OrderRegistry
-from tests.sim.judge import COUNTS, judge
+from tests.sim.ledger_check import COUNTS, check_ledger
 from tests.sim.mutants import MUTANTS, Catch, Mutant, hunt
 from tests.sim.plan import KINDS, POINTS, CrashPlan, Plan
 from tests.sim.runs import play, quiet
 from tests.sim.shrink import Part, part_of, shrunk
-from tests.sim.virtual import NS_PER_S, START_NS, Loop, StuckError, Timeline, VirtualClock
+from tests.sim.virtual_time import NS_PER_S, START_NS, Loop, StuckError, Timeline, VirtualClock
 from tests.sim.world import World
 
 if TYPE_CHECKING:
@@ -123,11 +123,11 @@ def test_the_gateway_dies_at_every_point_and_the_next_one_goes_on(point: str) ->
     problems: list[str] = []
     with quiet(problems):
         world.run()
-    assert problems + judge(world).problems == []
+    assert problems + check_ledger(world).problems == []
     assert world.crashes[point] == 2
     story = world.story or []
     assert sum("a gateway starts" in line for line in story) >= 3
-    assert all(asker.done for asker in world.askers.values())
+    assert all(asker.done for asker in world.bots.values())
 
 
 def played(orders: int, jobs: int, target: Path) -> dict[str, Any]:

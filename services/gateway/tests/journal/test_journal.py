@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.gateway.core.blocks import Block
 from derivfleet.gateway.core.orders.operations import Sent
 from derivfleet.gateway.core.orders.order import Order, OrderTerms, State
 from derivfleet.gateway.core.orders.tally import Past
 from derivfleet.gateway.core.orders.transitions import Confirmed, Settled, advance
+from derivfleet.gateway.core.quota import Block
 from derivfleet.gateway.journal.feed import Feed
 from derivfleet.gateway.journal.journal import LOST_AT_MOST, Journal
 from derivfleet.gateway.journal.records import ORDER

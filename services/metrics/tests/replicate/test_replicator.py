@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from derivfleet.common.clock import NS_PER_S, ManualClock
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.logs import hide
+from derivfleet.common.redaction import hide
 from derivfleet.metrics.alerts import alert_table
 from derivfleet.metrics.alerts.alert_table import Alert
 from derivfleet.metrics.records.order import OrderRecord, OrderState

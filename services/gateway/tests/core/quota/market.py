@@ -1,6 +1,6 @@
 """A market for the quota's tests, in virtual time: bots that ask, a network, and a server that counts in its own way.
 
-Nothing here is taken from the gateway but the schedule itself.
+Nothing here is taken from the gateway but the quota itself.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from random import Random
 from typing import TYPE_CHECKING, Protocol
 
 from derivfleet.deriv.limits import OPTIONS_LIMITS, LimitsTable
-from derivfleet.gateway.core.schedule import Schedule, Ticket, TicketState
+from derivfleet.gateway.core.quota import Permit, PermitState, Quota
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from derivfleet.deriv.vocabulary import Call
-    from derivfleet.gateway.core.schedule import Rank
+    from derivfleet.gateway.core.quota import Rank
 
 __all__ = ["SERVER_KINDS", "Asked", "Limiter", "Market", "percentile"]
 
@@ -178,7 +178,7 @@ class Asked:
 
 @dataclass
 class Market:
-    """A schedule among bots; each way takes 20 to 120 ms. ``server`` says no, if there is one."""
+    """A quota among bots; each way takes 20 to 120 ms. ``server`` says no, if there is one."""
 
     bots: Iterable[str]
     table: LimitsTable = OPTIONS_LIMITS
@@ -189,13 +189,13 @@ class Market:
     calls: list[Asked] = field(default_factory=list[Asked])
 
     def __post_init__(self) -> None:
-        self.plan = Schedule(self.table, self.headroom, dict.fromkeys(self.bots, 1.0))
+        self.plan = Quota(self.table, self.headroom, dict.fromkeys(self.bots, 1.0))
         self.server = Limiter(self.table, self.kind)
         self.random = Random(self.seed)  # noqa: S311 - delays and demand, not secrets
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._ordinal = 0
-        self._open: dict[Ticket, tuple[Asked, Callable[[], None] | None]] = {}
-        self.under_way: set[Ticket] = set()
+        self._open: dict[Permit, tuple[Asked, Callable[[], None] | None]] = {}
+        self.under_way: set[Permit] = set()
 
     def at(self, seconds: float, do: Callable[[], None]) -> None:
         """Do something so many seconds from now."""
@@ -204,11 +204,11 @@ class Market:
 
     def ask(self, bot: str, call: Call, then: Callable[[], None] | None = None, rank: Rank | None = None) -> None:
         """Ask for a call; ``then`` happens when it has been answered, or at once if its queue is full."""
-        ticket = self.plan.ask(bot, call, self.now_ns, rank=rank)
+        permit = self.plan.ask(bot, call, self.now_ns, rank=rank)
         asked = Asked(bot, call, self.now_ns)
         self.calls.append(asked)
-        if isinstance(ticket, Ticket):
-            self._open[ticket] = (asked, then)
+        if isinstance(permit, Permit):
+            self._open[permit] = (asked, then)
         elif then is not None:
             self.at(1.0, then)
 
@@ -218,18 +218,18 @@ class Market:
 
     def give_up(self, bot: str) -> None:
         """A bot wants none of the calls any more that it waits for."""
-        for ticket in [ticket for ticket in self._open if ticket.bot == bot]:
-            self.plan.cancel(ticket)
-            if ticket.state is TicketState.CANCELLED:
-                del self._open[ticket]
+        for permit in [permit for permit in self._open if permit.bot == bot]:
+            self.plan.cancel(permit)
+            if permit.state is PermitState.CANCELLED:
+                del self._open[permit]
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
         end_ns = self.now_ns + round(seconds * S)
         while True:
             while granted := self.plan.dispatch(self.now_ns):
-                for ticket in granted:
-                    self._send(ticket)
+                for permit in granted:
+                    self._send(permit)
             wake_ns = self.plan.wake_ns(self.now_ns)
             next_ns = min(
                 self._events[0][0] if self._events else end_ns, end_ns if wake_ns is None else wake_ns, end_ns
@@ -242,30 +242,30 @@ class Market:
 
     def cut(self) -> None:
         """All sockets die: what is under way is lost."""
-        for ticket in self.under_way:
-            self.plan.lost(ticket, self.now_ns)
+        for permit in self.under_way:
+            self.plan.lost(permit, self.now_ns)
         self.under_way.clear()
 
     def since(self, seconds: float) -> list[Asked]:
         """Calls that were asked for in the last so many seconds."""
         return [asked for asked in self.calls if asked.asked_ns >= self.now_ns - round(seconds * S)]
 
-    def _send(self, ticket: Ticket) -> None:
-        asked, then = self._open.pop(ticket)
-        assert ticket.state is TicketState.GRANTED
+    def _send(self, permit: Permit) -> None:
+        asked, then = self._open.pop(permit)
+        assert permit.state is PermitState.GRANTED
         asked.sent_ns = self.now_ns
-        self.under_way.add(ticket)
-        self.at(self.random.uniform(0.02, 0.12), lambda: self._arrive(ticket, asked, then))
+        self.under_way.add(permit)
+        self.at(self.random.uniform(0.02, 0.12), lambda: self._arrive(permit, asked, then))
 
-    def _arrive(self, ticket: Ticket, asked: Asked, then: Callable[[], None] | None) -> None:
-        asked.admitted = not ticket.bucket or self.server.admit(ticket.bucket, self.now_ns)
-        self.at(self.random.uniform(0.02, 0.12), lambda: self._answer(ticket, asked, then))
+    def _arrive(self, permit: Permit, asked: Asked, then: Callable[[], None] | None) -> None:
+        asked.admitted = not permit.bucket or self.server.admit(permit.bucket, self.now_ns)
+        self.at(self.random.uniform(0.02, 0.12), lambda: self._answer(permit, asked, then))
 
-    def _answer(self, ticket: Ticket, asked: Asked, then: Callable[[], None] | None) -> None:
-        if ticket not in self.under_way:
+    def _answer(self, permit: Permit, asked: Asked, then: Callable[[], None] | None) -> None:
+        if permit not in self.under_way:
             return  # its socket has died
-        self.under_way.remove(ticket)
-        self.plan.landed(ticket, self.now_ns)
+        self.under_way.remove(permit)
+        self.plan.landed(permit, self.now_ns)
         if not asked.admitted:
             self.plan.refused_by_deriv(asked.call, self.now_ns)
         if then is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from derivfleet.deriv.vocabulary import Call
-from derivfleet.gateway.core.schedule import GATEWAY
+from derivfleet.gateway.core.quota import GATEWAY
 from services.gateway.tests.core.quota.market import Market
 
 SYMBOLS = 30

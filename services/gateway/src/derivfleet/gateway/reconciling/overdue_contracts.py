@@ -15,6 +15,7 @@ from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.gateway.core.orders.exit import DECIDED, ExitState, is_late_enough
 from derivfleet.gateway.core.orders.order import Order, State
 from derivfleet.gateway.core.orders.transitions import Disproved, Settled
+from derivfleet.gateway.core.quota import GATEWAY
 from derivfleet.gateway.core.reconcile.lost_orders import (
     ABSENT_AFTER_S,
     CLOCK_SLACK_S,
@@ -24,7 +25,6 @@ from derivfleet.gateway.core.reconcile.lost_orders import (
     fits,
     span_s,
 )
-from derivfleet.gateway.core.schedule import GATEWAY
 from derivfleet.gateway.reconciling import records
 from derivfleet.gateway.reconciling.lost_orders import LEAST_ABSENCE_WALL_S, LEAST_SLACK_WALL_S
 

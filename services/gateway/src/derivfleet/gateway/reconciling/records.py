@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from derivfleet.deriv import requests, shortcodes
+from derivfleet.gateway.core.quota import GATEWAY
 from derivfleet.gateway.core.reconcile.lost_orders import Purchase
-from derivfleet.gateway.core.schedule import GATEWAY
 from derivfleet.gateway.reconciling.evidence import Row
 
 if TYPE_CHECKING:

@@ -162,10 +162,10 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
         async with self._visit(SpanName.GATEWAY_QUOTA, request.account, context, {}) as visit:
             now_ns = self._clock.now_ns()
             return trading_pb2.GetQuotaResponse(
-                windows=quota.window_messages(visit.room.schedule, now_ns),
-                shares=quota.share_messages(visit.room.schedule, now_ns, visit.bot),
+                windows=quota.window_messages(visit.room.quota, now_ns),
+                shares=quota.share_messages(visit.room.quota, now_ns, visit.bot),
                 calls_saved=quota.saved_messages(visit.room.savings.counts),
-                next_calls=quota.next_call_messages(visit.room.schedule, (visit.bot,), now_ns),
+                next_calls=quota.next_call_messages(visit.room.quota, (visit.bot,), now_ns),
             )
 
     # Streams are written to and not yielded from: a handler that hangs in a reader who does not read can then be ended.
@@ -272,5 +272,5 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             raise ProblemError(errors.refused(Call.TICKS_HISTORY, error)) from None
 
     def _forecast(self, visit: Visit, call: Call, waited_ms: int) -> quota_pb2.Forecast:
-        forecast = visit.room.schedule.forecast(visit.bot, call, self._clock.now_ns())
+        forecast = visit.room.quota.forecast(visit.bot, call, self._clock.now_ns())
         return quota.forecast_message(forecast, waited_ms)

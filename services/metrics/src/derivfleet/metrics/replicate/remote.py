@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from derivfleet.common.logs import redact
+from derivfleet.common.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

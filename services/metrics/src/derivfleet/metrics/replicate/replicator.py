@@ -15,7 +15,7 @@ import structlog
 from derivfleet.common.backoff import backoff_s
 from derivfleet.common.clock import NS_PER_S
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.logs import hide
+from derivfleet.common.redaction import hide
 from derivfleet.metrics.replicate.outbox import FLEETS, TABLES
 from derivfleet.metrics.replicate.remote import RemoteError
 from derivfleet.metrics.store.store import StoreError
