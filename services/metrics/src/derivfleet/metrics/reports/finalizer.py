@@ -51,7 +51,7 @@ class Finalizer:
         self._trouble = ""
 
     async def run(self) -> None:
-        """Publish until cancelled."""
+        """Finalize until cancelled."""
         while True:
             try:
                 await self.finalize()
