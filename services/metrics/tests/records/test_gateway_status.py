@@ -49,7 +49,7 @@ def test_who_uses_the_limits_is_told_as_the_gateway_told_it(make_status: MakeSta
         ],
         next_calls=[quota_pb2.NextCall(bot="over-4", call="buy", forecast=forecast)],
         calls_saved=[quota_pb2.CallsSaved(kind="history", calls=12)],
-        breaker=control_pb2.BreakerStatus(state="open", since_time_ns=7, reason="5 failures", retry_time_ns=9),
+        breaker=control_pb2.CircuitBreakerStatus(state="open", since_time_ns=7, reason="5 failures", retry_time_ns=9),
     )
     assert quota_now(told)["demo"] == QuotaNow(
         shares=(
