@@ -131,7 +131,7 @@ async def test_caps_clock_and_latencies_are_found_and_the_fleet_file_takes_them(
     async with simulated(dialect, simulator) as one:
         code, report = await one.report()
         refused = one.exchange.counts.refused
-        contracts = [account.contracts for account in one.exchange.book.accounts.values()]
+        contracts = [account.contracts for account in one.exchange.ledger.accounts.values()]
         calls = one.calls()
     assert code == 0, text_of(report)
     note = report.notebook

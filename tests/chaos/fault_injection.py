@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from derivfleet.common.service import EXIT_CONFIGURATION
+from derivfleet.common.errors import EXIT_CONFIGURATION
 from tests.chaos.proxy import Cut
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from derivfleet.common.clock import FleetClock, ManualClock
-from derivfleet.common.logs import hide
+from derivfleet.common.redaction import hide
 from derivfleet.common.spans import Attribute, SpanName
 from derivfleet.common.telemetry import Telemetry, context_from, metadata_of
 

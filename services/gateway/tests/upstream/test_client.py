@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from derivfleet.common.clock import ManualClock
-from derivfleet.common.logs import hide
+from derivfleet.common.redaction import hide
 from derivfleet.connection.connection import AnswerLostError, CallRefusedError, Connection
 from derivfleet.connection.login import LoginError
 from derivfleet.deriv import requests

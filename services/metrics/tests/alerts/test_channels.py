@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.fleet import Fleet, load_fleet
-from derivfleet.common.logs import hide
+from derivfleet.common.redaction import hide
 from derivfleet.metrics.alerts.channels import ChannelError, Telegram, Webhook, channels_of
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from derivfleet.common.clock import NS_PER_S
-from derivfleet.common.logs import hide
+from derivfleet.common.redaction import hide
 from derivfleet.metrics.records.order import FINAL, MalformedOrderError, OrderState, order_of
 from derivfleet.v1 import orders_pb2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from derivfleet.common.scraping import counter, gauge
+from derivfleet.common.prometheus import counter, gauge
 from derivfleet.gateway.core.orders.circuit_breaker import BreakerState
 from derivfleet.gateway.core.orders.order import FINAL, State
 

@@ -1,4 +1,4 @@
-"""Calls in flight, each for everybody who asks the same meanwhile."""
+"""Calls under way, each for everybody who asks the same meanwhile."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import aiohttp
 
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.logs import hide, redact
+from derivfleet.common.redaction import hide, redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from derivfleet.common.clock import NS_PER_S
-from derivfleet.common.logs import redact
+from derivfleet.common.redaction import redact
 from derivfleet.v1 import orders_pb2
 
 if TYPE_CHECKING:

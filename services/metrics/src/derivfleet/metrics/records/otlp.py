@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-from derivfleet.common.logs import is_suspect, redact
+from derivfleet.common.redaction import is_suspect, redact
 from derivfleet.common.spans import Attribute
 from derivfleet.metrics.records.span import SpanRecord, SpanRow
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from derivfleet.common.logs import redact
+from derivfleet.common.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from derivfleet.metrics.replicate.tables import Json, Target
+    from derivfleet.metrics.replicate.outbox import Json, Target
 
 __all__ = ["Remote", "RemoteError"]
 

@@ -40,7 +40,8 @@ def state_of(contract: Contract, market: Market, prices: PriceSettings, now_s: i
     over = None if sale and sale.by_client else outcome
     entry = market.quote(terms.symbol, at.entry_s) if entered else None
     current = market.tick(terms.symbol, seen_s)
-    can_be_sold = Call.SELL in category_of(terms.contract_type).exits(terms)
+    runs = sale is None and outcome is None
+    exits = category_of(terms.contract_type).exits(terms) if runs else frozenset[Call]()
     return ContractState(
         contract_id=contract.contract_id,
         contract_type=terms.contract_type,
@@ -51,7 +52,8 @@ def state_of(contract: Contract, market: Market, prices: PriceSettings, now_s: i
         is_sold=sale is not None,
         is_expired=over is not None,
         is_settleable=over is not None,
-        is_valid_to_sell=sale is None and entered and outcome is None and can_be_sold,
+        is_valid_to_sell=entered and Call.SELL in exits,
+        is_valid_to_cancel=Call.CANCEL in exits,
         buy_price=contract.buy_price,
         bid_price=value,
         payout=contract.payout,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from derivfleet.deriv import requests
-    from derivfleet.simulator.core.book import Account, Movement
+    from derivfleet.simulator.core.account_ledger import Account, Movement
     from derivfleet.simulator.core.contracts import Contract
 
 __all__ = ["portfolio", "profit_table", "statement", "transaction"]

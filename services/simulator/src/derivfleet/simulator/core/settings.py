@@ -98,8 +98,9 @@ class SimulatorSettings(BaseModel):
     commission_digits: Share = Decimal("0.010")
     """Reproduces captures of 2024; a demo capture of 2025 paid as if it were 0.017."""
     markup: Share = Decimal(0)
-    minimum_stake: Annotated[Decimal, Field(gt=0)] = Decimal("0.35")
-    maximum_payout: Annotated[Decimal, Field(gt=0)] = Decimal("50000.00")
+    minimum_stake: Annotated[Decimal, Field(gt=0)] | None = None
+    """Of every category; each has its own where this is empty, and so has the next."""
+    maximum_payout: Annotated[Decimal, Field(gt=0)] | None = None
     settlement_delay_s: Annotated[int, Field(ge=0)] = 0
     """How long after its exit tick a contract is booked. The same second in captures; up to 2 seen, more is a fault."""
     statement_lag_s: Annotated[int, Field(ge=0)] = 0

@@ -1,36 +1,40 @@
-"""What Prometheus scrapes of a service: made anew for each scrape, out of what the service knows anyway."""
+"""What Prometheus scrapes of a service: made anew for each scrape, out of what the service knows anyway.
+
+Its library is imported where it is used: a process that nobody scrapes saves a megabyte.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import structlog
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest, start_http_server
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.registry import Collector
-
 from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.logs import get_logger
 from derivfleet.common.settings import split_address
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 
+    from prometheus_client import CollectorRegistry
     from prometheus_client.metrics_core import Metric
 
     Values = Mapping[tuple[str, ...], float]
 
 __all__ = ["CONTENT_TYPE", "counter", "gauge", "scraped", "text_of"]
 
-_log = structlog.get_logger()
-PATIENCE_WALL_S = 5.0
+_log = get_logger()
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""Of the text format that Prometheus reads."""
+ANSWER_TIMEOUT_WALL_S = 5.0
 """How long a scrape waits for a service that is busy."""
 
 
 def counter(name: str, words: str, labels: Sequence[str], values: Values) -> Metric:
     """What has been counted since the start, by the values of its labels: ``derivfleet_…_total``."""
+    from prometheus_client.metrics_core import CounterMetricFamily  # noqa: PLC0415 - see above
+
     family = CounterMetricFamily(f"derivfleet_{name}", words, labels=labels)
     for key, value in values.items():
         family.add_metric(key, value)
@@ -39,21 +43,27 @@ def counter(name: str, words: str, labels: Sequence[str], values: Values) -> Met
 
 def gauge(name: str, words: str, labels: Sequence[str], values: Values) -> Metric:
     """What is so now, by the values of its labels: ``derivfleet_…``."""
+    from prometheus_client.metrics_core import GaugeMetricFamily  # noqa: PLC0415 - see above
+
     family = GaugeMetricFamily(f"derivfleet_{name}", words, labels=labels)
     for key, value in values.items():
         family.add_metric(key, value)
     return family
 
 
-class _Told(Collector):
-    def __init__(self, tell: Callable[[], Iterable[Metric]]) -> None:
-        self._tell = tell
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A collector, as the library calls what it collects metrics from."""
+
+    tell: Callable[[], Iterable[Metric]]
 
     def collect(self) -> Iterable[Metric]:
-        return self._tell()
+        return self.tell()
 
 
 def _registry(tell: Callable[[], Iterable[Metric]]) -> CollectorRegistry:
+    from prometheus_client import CollectorRegistry, ProcessCollector  # noqa: PLC0415 - see above
+
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)
     registry.register(_Told(tell))
@@ -62,6 +72,8 @@ def _registry(tell: Callable[[], Iterable[Metric]]) -> CollectorRegistry:
 
 def text_of(tell: Callable[[], Iterable[Metric]]) -> bytes:
     """What ``tell`` tells, and the process's own figures, in Prometheus's text format."""
+    from prometheus_client import generate_latest  # noqa: PLC0415 - see above
+
     return generate_latest(_registry(tell))
 
 
@@ -74,6 +86,8 @@ async def scraped(address: str, key: str, tell: Callable[[], Iterable[Metric]]) 
     if not address:
         yield 0
         return
+    from prometheus_client import start_http_server  # noqa: PLC0415 - see above
+
     loop = asyncio.get_running_loop()
 
     async def told() -> list[Metric]:
@@ -82,9 +96,9 @@ async def scraped(address: str, key: str, tell: Callable[[], Iterable[Metric]]) 
     # The server has threads of its own; what it tells belongs to the loop.
     def ask() -> list[Metric]:
         try:
-            return asyncio.run_coroutine_threadsafe(told(), loop).result(PATIENCE_WALL_S)
+            return asyncio.run_coroutine_threadsafe(told(), loop).result(ANSWER_TIMEOUT_WALL_S)
         except TimeoutError:
-            _log.warning("too busy to tell Prometheus anything", waited_s=PATIENCE_WALL_S)
+            _log.warning("too busy to tell Prometheus anything", waited_s=ANSWER_TIMEOUT_WALL_S)
             return []
 
     host, port = split_address(address)

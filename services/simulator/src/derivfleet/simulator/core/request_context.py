@@ -6,24 +6,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from derivfleet.deriv.errors import RequestRefused
-from derivfleet.simulator.core.venue import NS_PER_S
+from derivfleet.simulator.core.exchange_state import NS_PER_S
 
 if TYPE_CHECKING:
     from derivfleet.deriv.dialects import Codec, Frame
-    from derivfleet.simulator.core.book import Account
+    from derivfleet.simulator.core.account_ledger import Account
     from derivfleet.simulator.core.connection import Connection
     from derivfleet.simulator.core.effects import Effect
+    from derivfleet.simulator.core.exchange_state import ExchangeState
     from derivfleet.simulator.core.faults import FaultKind, FaultRule
-    from derivfleet.simulator.core.venue import Venue
 
-__all__ = ["NS_PER_S", "Turn"]
+__all__ = ["NS_PER_S", "RequestContext"]
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class RequestContext:
     """Who asks what, when. ``pushes`` collects what other streams have to hear because of it."""
 
-    exchange: Venue
+    exchange: ExchangeState
     connection: Connection
     echo: Frame
     now_ns: int
@@ -52,7 +52,7 @@ class Turn:
             raise RequestRefused("InvalidToken", "The token is invalid.")
         if loginid is None:
             raise RequestRefused("AuthorizationRequired", "Please log in.")
-        return self.exchange.book.accounts[loginid]
+        return self.exchange.ledger.accounts[loginid]
 
     def require_login(self) -> None:
         """Raises RequestRefused (AuthorizationRequired) if nobody is logged in."""

@@ -9,8 +9,8 @@ from derivfleet.deriv.answers import ContractState, Quote
 from derivfleet.deriv.categories.registry import category_of
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.vocabulary import Dialect
+from derivfleet.simulator.core.account_ledger import AccountLedger
 from derivfleet.simulator.core.behaviours.registry import behaviour_of
-from derivfleet.simulator.core.book import Book
 from derivfleet.simulator.core.connection import Connection
 from derivfleet.simulator.core.contract_states import state_of
 from derivfleet.simulator.core.faults import Faults
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from derivfleet.simulator.core.contracts import Contract
     from derivfleet.simulator.core.settings import SimulatorSettings
 
-__all__ = ["NS_PER_S", "Credentials", "Venue"]
+__all__ = ["NS_PER_S", "Credentials", "ExchangeState"]
 
 NS_PER_S = 1_000_000_000
 
@@ -41,14 +41,14 @@ class Credentials:
         return f"Credentials(app_id={self.app_id!r})"
 
 
-class Venue:
+class ExchangeState:
     """All state of the simulated service, and what it knows when it is asked."""
 
     def __init__(self, seed: str, credentials: Credentials, settings: SimulatorSettings, now_s: int) -> None:
         self.seed = seed
         self.settings = settings
         self.market = Market(seed)
-        self.book = Book(self.market, settings.prices, settings.settlement_delay_s, now_s)
+        self.ledger = AccountLedger(self.market, settings.prices, settings.settlement_delay_s, now_s)
         self.logins = Logins(seed, credentials.token, credentials.app_id, settings.otp_valid_s)
         self.faults = Faults(seed, now_s * NS_PER_S)
         for fault in settings.faults:
@@ -63,7 +63,7 @@ class Venue:
         self.second = now_s
         """The last one that has passed."""
         self.options_account, self.legacy_account = (
-            self.book.open_account(
+            self.ledger.open_account(
                 loginid, settings.currency, settings.start_balance, is_demo=settings.account_type == "demo"
             )
             for loginid in (settings.options_account, settings.legacy_account)

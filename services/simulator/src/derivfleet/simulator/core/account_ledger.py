@@ -14,13 +14,14 @@ from derivfleet.simulator.core.contract_states import value_of
 from derivfleet.simulator.core.contracts import Contract, Sale
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from decimal import Decimal
 
     from derivfleet.deriv.pricing import Price, PriceSettings
     from derivfleet.deriv.terms import Terms
     from derivfleet.simulator.core.market import Market
 
-__all__ = ["Account", "Book", "Movement"]
+__all__ = ["Account", "AccountLedger", "Movement"]
 
 _CONTRACT_IDS_FROM = 300_000_000_008
 _TRANSACTION_IDS_FROM = 600_000_000_008
@@ -60,11 +61,11 @@ class Account:
     open: dict[int, Contract] = field(default_factory=dict[int, Contract])
 
 
-class Book:
+class AccountLedger:
     """Buys, sells and settles. Every method raises RequestRefused before it changes anything, or not at all."""
 
     def __init__(self, market: Market, prices: PriceSettings, settlement_delay_s: int, start_s: int) -> None:
-        """Ids grow from the start time on, so that the books of two runs do not share any."""
+        """Ids grow from the start time on, so that the ledgers of two runs do not share any."""
         self._market = market
         self._prices = prices
         self._delay_s = settlement_delay_s
@@ -151,6 +152,17 @@ class Book:
         self._running(account, contract_id, now_s)
         return contract, self._close(account, contract, refund, now_s, app_id, ContractStatus.CANCELLED)
 
+    def update(self, loginid: str, contract_id: int, change: Mapping[str, Decimal | None], now_s: int) -> Contract:
+        """Set the limit orders of a contract, where its category has them; None removes one."""
+        account = self.accounts[loginid]
+        contract = _found(account, contract_id)
+        if Call.CONTRACT_UPDATE not in category_of(contract.terms.contract_type).exits(contract.terms):
+            raise RequestRefused("ContractUpdateNotAllowed", "Update is not allowed for this contract.")
+        self._running(account, contract_id, now_s)
+        limits = {**contract.limits, **change}
+        contract.limits = {name: amount for name, amount in limits.items() if amount is not None}
+        return contract
+
     def _running(self, account: Account, contract_id: int, now_s: int) -> Contract:
         contract = _found(account, contract_id)
         if contract.sale is not None:
@@ -160,7 +172,7 @@ class Book:
         return contract
 
     def settle_due(self, now_s: int) -> list[tuple[Contract, Movement]]:
-        """Book all contracts whose time has come, each exactly once, in order of that time."""
+        """AccountLedger all contracts whose time has come, each exactly once, in order of that time."""
         settled: list[tuple[Contract, Movement]] = []
         while self._due and self._due[0][0] <= now_s:
             due_s, contract_id, loginid = heapq.heappop(self._due)

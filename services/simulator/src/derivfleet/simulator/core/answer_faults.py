@@ -10,9 +10,9 @@ from derivfleet.simulator.core.effects import Close, Effect, Freeze, Send
 from derivfleet.simulator.core.faults import FaultKind, FaultRule
 
 if TYPE_CHECKING:
-    from derivfleet.simulator.core.turn import Turn
+    from derivfleet.simulator.core.request_context import RequestContext
 
-__all__ = ["drop", "spoiled"]
+__all__ = ["drop", "faulted"]
 
 _GOING_AWAY_CODE = 1001
 _META = ("msg_type", "echo_req", "req_id")
@@ -23,25 +23,25 @@ def drop(number: int, fault: FaultRule, *, drained: bool = False) -> Close:
     return Close(number, _GOING_AWAY_CODE, "dropped by a fault", abrupt=fault.abrupt, drained=drained)
 
 
-def spoiled(turn: Turn, texts: list[str], fault: FaultRule | None) -> list[Effect]:
+def faulted(context: RequestContext, texts: list[str], fault: FaultRule | None) -> list[Effect]:
     """Answers first, then what other streams hear; with what the fault does to the answers."""
-    connection = turn.connection
+    connection = context.connection
     number, held, delay_s = connection.number, connection.held, 0.0
     if fault is not None:
-        texts = _changed(turn, texts, fault)
+        texts = _changed(context, texts, fault)
         answers = [Send(number, text) for text in texts]
-        others = [push for push in turn.pushes if push.connection != number]
+        others = [push for push in context.pushes if push.connection != number]
         match fault.kind:
             case FaultKind.DROP_AFTER:
                 return [*others, drop(number, fault)]
             case FaultKind.DROP_ANSWERED:
-                return [*answers, *turn.pushes, drop(number, fault, drained=True)]
+                return [*answers, *context.pushes, drop(number, fault, drained=True)]
             case FaultKind.HALF_OPEN:
                 connection.frozen = True
                 return [*others, Freeze(number)]
             case FaultKind.REORDER:
                 held.extend(answers)
-                return [*turn.pushes]
+                return [*context.pushes]
             case FaultKind.SLOW:
                 connection.slow_s = fault.delay_s
             case FaultKind.DELAY:
@@ -49,10 +49,10 @@ def spoiled(turn: Turn, texts: list[str], fault: FaultRule | None) -> list[Effec
             case _:
                 pass
     connection.held = []
-    return [*(Send(number, text, delay_s) for text in texts), *held, *turn.pushes]
+    return [*(Send(number, text, delay_s) for text in texts), *held, *context.pushes]
 
 
-def _changed(turn: Turn, texts: list[str], fault: FaultRule) -> list[str]:
+def _changed(context: RequestContext, texts: list[str], fault: FaultRule) -> list[str]:
     match fault.kind:
         case FaultKind.DUPLICATE:
             return texts * 2
@@ -61,8 +61,8 @@ def _changed(turn: Turn, texts: list[str], fault: FaultRule) -> list[str]:
         case FaultKind.BARE:
             return [_bare(text) for text in texts]
         case FaultKind.ERROR_AFTER:
-            call, error = turn.codec.call_of(turn.echo), ErrorAnswer(fault.code, "An error by a fault.")
-            return [to_json(turn.codec.complete(turn.codec.encode_error(call, error), turn.echo))]
+            call, error = context.codec.call_of(context.echo), ErrorAnswer(fault.code, "An error by a fault.")
+            return [to_json(context.codec.complete(context.codec.encode_error(call, error), context.echo))]
         case _:
             return texts
 

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.scraping import counter, gauge, scraped, text_of
+from derivfleet.common.prometheus import counter, gauge, scraped, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The book is right to the cent: settled once, on time, as the ticks say."""
+"""The ledger is right to the cent: settled once, on time, as the ticks say."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from derivfleet.deriv.symbols import SYMBOLS
 from derivfleet.deriv.terms import Terms
 from derivfleet.deriv.ticks import quotes
 from derivfleet.deriv.vocabulary import Basis, DurationUnit
-from derivfleet.simulator.core.book import Account, Book
+from derivfleet.simulator.core.account_ledger import Account, AccountLedger
 from derivfleet.simulator.core.market import Market
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ MUCH = Decimal(100_000)
 WITH_DIGIT = ("DIGITMATCH", "DIGITDIFF", "DIGITOVER", "DIGITUNDER")
 
 
-def book(balance: str = "10000.00", delay_s: int = 0, seed: str = "1") -> Book:
-    made = Book(Market(seed), PriceSettings(), delay_s, NOW_S)
+def ledger(balance: str = "10000.00", delay_s: int = 0, seed: str = "1") -> AccountLedger:
+    made = AccountLedger(Market(seed), PriceSettings(), delay_s, NOW_S)
     made.open_account(LOGIN, "USD", Decimal(balance), is_demo=True)
     return made
 
@@ -102,7 +102,7 @@ STEPS = st.builds(
 def test_every_contract_ends_once_as_its_ticks_say_and_no_cent_is_lost(
     steps: list[Step], seed: str, delay_s: int
 ) -> None:
-    made, now_s = book("200.00", delay_s, seed), NOW_S
+    made, now_s = ledger("200.00", delay_s, seed), NOW_S
     account = made.accounts[LOGIN]
     sold: set[int] = set()
     for step in steps:
@@ -156,7 +156,7 @@ def assert_right_to_the_cent(account: Account, seed: str, sold: set[int], delay_
 
 
 def test_a_contract_is_settled_in_the_second_of_its_exit_tick_and_not_before() -> None:
-    made = book()
+    made = ledger()
     contract, _ = made.buy(LOGIN, terms("DIGITODD", 1), MUCH, "12345", NOW_S)
     assert made.settle_due(NOW_S) == []
     ((settled, movement),) = made.settle_due(NOW_S + 1)
@@ -165,7 +165,7 @@ def test_a_contract_is_settled_in_the_second_of_its_exit_tick_and_not_before() -
 
 
 def test_late_settlements_are_booked_in_order_of_their_time() -> None:
-    made = book()
+    made = ledger()
     for duration in (5, 1, 3):
         made.buy(LOGIN, terms("DIGITODD", duration), MUCH, "12345", NOW_S)
     assert [movement.time_s - NOW_S for _, movement in made.settle_due(NOW_S + 60)] == [1, 3, 5]
@@ -182,7 +182,7 @@ def test_late_settlements_are_booked_in_order_of_their_time() -> None:
     ],
 )
 def test_a_refused_purchase_changes_nothing(wanted: Terms, most: str, code: str) -> None:
-    made = book("4999.99")
+    made = ledger("4999.99")
     with pytest.raises(RequestRefused) as caught:
         made.buy(LOGIN, wanted, Decimal(most), "12345", NOW_S)
     assert caught.value.code == code
@@ -192,20 +192,20 @@ def test_a_refused_purchase_changes_nothing(wanted: Terms, most: str, code: str)
 
 
 def test_the_last_cent_can_be_spent() -> None:
-    made = book("1.00")
+    made = ledger("1.00")
     _, movement = made.buy(LOGIN, terms(), Decimal(1), "12345", NOW_S)
     assert movement.balance_after == 0
 
 
 def test_a_quoted_price_is_kept() -> None:
-    made = book()
+    made = ledger()
     contract, _ = made.buy(LOGIN, terms(), Decimal(1), "12345", NOW_S, Price(Decimal("1.00"), Decimal("1.99")))
     assert contract.payout == Decimal("1.99")
     assert contract.shortcode == f"CALL_1HZ100V_1.99_{NOW_S}_5T_S0P_0"
 
 
 def test_a_purchase_by_payout_is_charged_the_ask() -> None:
-    made = book()
+    made = ledger()
     contract, movement = made.buy(
         LOGIN, terms("DIGITEVEN", 1, amount=Decimal(10), basis=Basis.PAYOUT), Decimal(6), "12345", NOW_S
     )
@@ -214,7 +214,7 @@ def test_a_purchase_by_payout_is_charged_the_ask() -> None:
 
 
 def test_what_cannot_be_sold_back_is_refused() -> None:
-    made = book()
+    made = ledger()
     in_ticks, _ = made.buy(LOGIN, terms(), MUCH, "12345", NOW_S)
     timed, _ = made.buy(LOGIN, terms(duration=30, unit=DurationUnit.SECONDS), MUCH, "12345", NOW_S)
 
@@ -234,8 +234,8 @@ def test_what_cannot_be_sold_back_is_refused() -> None:
 
 
 def test_two_runs_do_not_share_ids() -> None:
-    early = book()
-    late = Book(Market("1"), PriceSettings(), 0, NOW_S + 60)
+    early = ledger()
+    late = AccountLedger(Market("1"), PriceSettings(), 0, NOW_S + 60)
     late.open_account(LOGIN, "USD", Decimal(10_000), is_demo=True)
     first = [early.buy(LOGIN, terms(), MUCH, "1", NOW_S)[0].contract_id for _ in range(100)]
     second = [late.buy(LOGIN, terms(), MUCH, "1", NOW_S + 60)[0].contract_id for _ in range(100)]
@@ -243,7 +243,7 @@ def test_two_runs_do_not_share_ids() -> None:
 
 
 def test_a_demo_account_can_be_brought_back_to_its_start() -> None:
-    made = book()
+    made = ledger()
     assert made.reset_balance(LOGIN, NOW_S) is None
     made.buy(LOGIN, terms(), MUCH, "1", NOW_S)
     movement = made.reset_balance(LOGIN, NOW_S)

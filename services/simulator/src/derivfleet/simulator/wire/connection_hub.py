@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from derivfleet.simulator.core.effects import Effect
     from derivfleet.simulator.core.exchange import Exchange
 
-__all__ = ["Floor"]
+__all__ = ["ConnectionHub"]
 
 GOING_AWAY_CODE = 1001
 
 
-class Floor:
+class ConnectionHub:
     """All open sockets of one exchange, and the one task that lets its time pass."""
 
     def __init__(self, exchange: Exchange, clock: Clock) -> None:
