@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 from aiohttp import web
-from house import house, one_bot
 from playwright.async_api import expect
+from running_fleet import one_bot, running_fleet
 
 from derivfleet.common.clock import FleetClock
 from derivfleet.common.spans import Attribute, SpanName
@@ -37,7 +37,7 @@ async def test_every_tab_of_a_browser_is_live(stage: Stage) -> None:
             page = await context.new_page()
             tail = f"#token={stage.token}" if number == 0 else ""
             try:
-                await page.goto(f"{stage.house.web_url}/{tail}", timeout=SOON_MS)
+                await page.goto(f"{stage.fleet.web_url}/{tail}", timeout=SOON_MS)
                 await expect(page.locator("#link")).to_have_text("live", timeout=SOON_MS)
             except Exception:  # noqa: BLE001 - whatever kept it from being live
                 break
@@ -93,7 +93,7 @@ async def proxy(upstream: str, prefix: str) -> AsyncGenerator[str, None]:
     ],
 )
 async def test_the_page_lives_at_a_path_of_another_server(stage: Stage, end: str) -> None:
-    async with proxy(stage.house.web_url, "/tools/fleet") as base:
+    async with proxy(stage.fleet.web_url, "/tools/fleet") as base:
         context = await stage.browser.new_context()
         try:
             page = await context.new_page()
@@ -106,7 +106,7 @@ async def test_the_page_lives_at_a_path_of_another_server(stage: Stage, end: str
 
 
 async def test_names_that_strangers_chose_are_text(stage: Stage, tmp_path: Path) -> None:
-    async with house(tmp_path, bots=[one_bot()], running=(), with_metrics=True) as fleet:
+    async with running_fleet(tmp_path, bots=[one_bot()], running=(), with_metrics=True) as fleet:
         telemetry = Telemetry("stranger", FleetClock(), fleet.metrics)
         own = {Attribute.ACCOUNT: "demo", Attribute.BOT: EVIL, Attribute.CALL: EVIL, Attribute.SYMBOL: EVIL}
         span = telemetry.start(SpanName.GATEWAY_BUY, own)
