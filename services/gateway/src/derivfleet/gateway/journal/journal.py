@@ -40,8 +40,7 @@ __all__ = ["Journal", "Sync"]
 _log = structlog.get_logger()
 
 Sync = Literal["sent", "all", "none"]
-"""What survives a power cut: each *sent* order with all that was written before it, everything, or what the system has
-written by then."""
+"""What survives a power cut: each *sent* order and all before it, everything, or what the system wrote by then."""
 RETRY_BATCH = 200
 LOST_AT_MOST = 10_000
 """Positions left out after a start that follows a crash. Readers may know transitions that a power cut has undone, and
