@@ -13,6 +13,9 @@ SERVICES := common deriv connection gateway probe bot metrics simulator cli
 STUBS := services/common/src/derivfleet/v1
 PROTOS := $(wildcard proto/derivfleet/v1/*.proto)
 
+# Tests start some hundred processes; without kept bytecode each of them compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup run test browser lint format typecheck proto dashboards bench bench-quota bench-gateway bench-orders bench-speedup bench-ingest oracle lock clean
 
 help: ## list the verbs
@@ -46,11 +49,21 @@ dashboards: setup ## render the Grafana dashboards into the chart
 run: setup ## run ten bots against the built-in simulator (DURATION=60 stops by itself; DIALECT=legacy; SPEED=10)
 	@$(BIN)/derivfleet up fleet.yaml --simulator --dialect $(DIALECT) --duration $(DURATION) --speed $(SPEED)
 
-test: setup ## run all tests but those in a browser and print the coverage
+PYTEST := pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+test: setup ## run the tests and print the coverage (SERVICE=gateway runs that service's unit tests alone)
+	$(if $(filter-out $(SERVICES),$(SERVICE)),$(error there is no service $(SERVICE): there are $(SERVICES)))
+ifdef SERVICE
+	@$(BIN)/python -m $(PYTEST) -m "not long" $(SERVICE:%=services/%/tests)
+else
 	@mkdir -p build/coverage && rm -f build/coverage/*
-	@$(BIN)/coverage run -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --ignore tests/browser
-	@echo "the web page was not tried in a browser: make browser does"
+	@$(BIN)/coverage run -m $(PYTEST) -m "not long" --ignore tests/browser
+	@echo "not run: the long tests (make test-long), and the web page in a browser (make browser)"
 	@$(BIN)/coverage combine -q && $(BIN)/coverage report
+endif
+
+.PHONY: test-long
+test-long: setup ## run the tests that take minutes
+	@$(BIN)/python -m $(PYTEST) -m long --ignore tests/browser
 
 browser: setup ## see the web page work in chromium; pictures go to build/screens/
 	@DERIVFLEET_BROWSER=required $(BIN)/python -m pytest -q tests/browser

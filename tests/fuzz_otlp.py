@@ -15,8 +15,8 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue
 from rich.progress import track
 
 from derivfleet.common.spans import Attribute, SpanName
-from derivfleet.metrics.cells import Cell, Cells
-from derivfleet.metrics.otlp import count_spans, received_rows, records_of, rows_of
+from derivfleet.metrics.records.otlp import count_spans, received_rows, records_of, rows_of
+from derivfleet.metrics.sums.span_aggregates import MinuteAggregates, SpanAggregate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,12 +103,12 @@ def _judge(raw: bytes) -> tuple[int, int, int]:
         raise AssertionError("what is kept is not what was counted")
     if len(list(records_of(received.body))) != len(received.rows):
         raise AssertionError("what is kept cannot be shown")
-    cells = Cells()
+    aggregates = MinuteAggregates()
     for row in received.rows:
-        cells.add(row, _NOW_NS)
-    for _, _, _, cell in cells.rolled_up(300):
-        if Cell.of(cell.body()) != cell:
-            raise AssertionError("a cell is not what was stored")
+        aggregates.add(row, _NOW_NS)
+    for _, _, _, aggregate in aggregates.rolled_up(300):
+        if SpanAggregate.of(aggregate.body()) != aggregate:
+            raise AssertionError("an aggregate is not what was stored")
     return 0, len(received.rows), received.refused_count
 
 

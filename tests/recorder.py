@@ -32,11 +32,25 @@ class Recorder:
         """Frames to the gateway, as far as they were let through."""
         self.cuts = 0
         self.sockets = 0
+        self.renamed: tuple[str, str] | None = None
+        """A text of Deriv's, and what the gateway is shown in its place: as an account's id, and that of another."""
+        self._open: set[asyncio.Transport] = set()
         self._cut_at: Callable[[Frame], bool] | None = None
 
     def cut_at(self, answer: Callable[[Frame], bool]) -> None:
         """Cut the socket, once, in place of delivering the first answer that matches."""
         self._cut_at = answer
+
+    def cut_all(self) -> None:
+        """Cut every socket."""
+        for transport in self._open:
+            transport.abort()
+
+    def _shown(self, text: str) -> str:
+        return text if self.renamed is None else text.replace(*self.renamed)
+
+    def _meant(self, text: str) -> str:
+        return text if self.renamed is None else text.replace(self.renamed[1], self.renamed[0])
 
     async def rest(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":
@@ -47,7 +61,7 @@ class Recorder:
             session.request(request.method, self.upstream + request.path_qs) as answer,
         ):
             body = (await answer.text()).replace(self.upstream.replace("http", "ws"), self.url.replace("http", "ws"))
-            return web.Response(text=body, status=answer.status, content_type=answer.content_type)
+            return web.Response(text=self._shown(body), status=answer.status, content_type=answer.content_type)
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         near = web.WebSocketResponse(compress=False)
@@ -59,6 +73,8 @@ class Recorder:
                 return web.Response(status=error.status)
             await near.prepare(request)
             self.sockets += 1
+            if request.transport is not None:
+                self._open.add(request.transport)  # pyright: ignore[reportArgumentType] - a TCP transport
             forward = asyncio.create_task(self._forward(near, far))
             back = asyncio.create_task(self._back(near, far, request))
             await asyncio.wait((forward, back), return_when=asyncio.FIRST_COMPLETED)
@@ -66,6 +82,7 @@ class Recorder:
                 task.cancel()
             await asyncio.gather(forward, back, return_exceptions=True)
             await far.close()
+            self._open.discard(request.transport)  # pyright: ignore[reportArgumentType] - as above
             if far.close_code == WSCloseCode.ABNORMAL_CLOSURE and request.transport is not None:
                 request.transport.abort()  # pyright: ignore[reportAttributeAccessIssue] - a TCP transport has it
             elif request.transport is not None and not request.transport.is_closing():
@@ -76,7 +93,7 @@ class Recorder:
         async for message in near:
             if message.type is WSMsgType.TEXT:
                 self.sent.append(json.loads(message.data))
-                await far.send_str(message.data)
+                await far.send_str(self._meant(message.data))
 
     async def _back(
         self, near: web.WebSocketResponse, far: aiohttp.ClientWebSocketResponse, request: web.Request
@@ -92,7 +109,7 @@ class Recorder:
                     request.transport.abort()  # pyright: ignore[reportAttributeAccessIssue] - a TCP transport has it
                 return
             self.received.append(frame)
-            await near.send_str(message.data)
+            await near.send_str(self._shown(message.data))
 
 
 def _frame_of(text: str) -> Frame:

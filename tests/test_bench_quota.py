@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from bench.quota.__main__ import document, in_order
-from bench.quota.baselines import Gcra, GlobalLock, PerBotLimits, TokenBucket, Turn
+from bench.quota.baselines import BaselinePermit, Gcra, GlobalLock, PerBotLimits, TokenBucket
 from bench.quota.cases import BASELINES, cases, play, time_decisions
 from bench.quota.day import Day, StuckError, Tally
 from bench.quota.demand import Demand, DemandName, calls_of, demand_of
@@ -34,7 +34,9 @@ LISTS = OPTIONS_LIMITS.buckets["lists"]  # 30 a minute, 1,500 an hour
 SMALL = Case("global_lock", Dialect.OPTIONS, "lists", 10, DemandName.SATURATED, 3)
 
 
-def day_of(design: FirstComeFirstServed | PerBotLimits, demand: DemandName, kinds: list[WindowKind]) -> Day[Turn]:
+def day_of(
+    design: FirstComeFirstServed | PerBotLimits, demand: DemandName, kinds: list[WindowKind]
+) -> Day[BaselinePermit]:
     return Day(design, demand_of(demand, 10, LISTS), Dialect.OPTIONS, LISTS, kinds, "seed")
 
 
@@ -136,7 +138,7 @@ def test_a_design_that_wants_to_be_woken_in_vain_is_found_out() -> None:
         def wake_ns(self, now_ns: int) -> int | None:
             return now_ns if self._queue else None
 
-        def dispatch(self, now_ns: int) -> list[Turn]:
+        def dispatch(self, now_ns: int) -> list[BaselinePermit]:
             del now_ns
             return []
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from house import DIGITS, House, eventually, house, one_bot
+from running_fleet import DIGITS, RunningFleet, eventually, one_bot, running_fleet
 
 from derivfleet.common.rpc.status import problem_of
 from derivfleet.v1 import market_pb2, orders_pb2, trading_pb2, trading_pb2_grpc
@@ -36,7 +36,7 @@ with grpc.insecure_channel(sys.argv[1]) as channel:
 
 @asynccontextmanager
 async def connected(
-    fleet: House, *options: tuple[str, Any]
+    fleet: RunningFleet, *options: tuple[str, Any]
 ) -> AsyncGenerator[trading_pb2_grpc.TradingServiceAsyncStub, None]:
     """A connection that is shared with nobody."""
     own = ("grpc.use_local_subchannel_pool", 1)
@@ -49,7 +49,7 @@ async def test_a_flood_is_refused_and_the_others_are_served(tmp_path: Path, monk
     monkeypatch.setattr("derivfleet.gateway.account.account.LEASE_LASTS_S", 600.0)
     limits = [{"key": "demo", "limits": {"headroom": 0.05}}]
     async with (
-        house(tmp_path, bots=[one_bot("one"), one_bot("two")], accounts=limits, speed=1) as fleet,
+        running_fleet(tmp_path, bots=[one_bot("one"), one_bot("two")], accounts=limits, speed=1) as fleet,
         connected(fleet) as flooder,
     ):
         await fleet.buy("calm-0", bot="two")
@@ -97,7 +97,7 @@ async def test_who_does_not_read_is_sent_away_and_told_why(tmp_path: Path, monke
     # Fifty ticks a second, and eight seconds in which one who reads may be late: only one who never does is sent away.
     monkeypatch.setattr("derivfleet.gateway.market.feeds.WATCHER_BACKLOG", BACKLOG)
     async with (
-        house(tmp_path, bots=[one_bot("one"), one_bot("two")], speed=10) as fleet,
+        running_fleet(tmp_path, bots=[one_bot("one"), one_bot("two")], speed=10) as fleet,
         connected(fleet, ("grpc.http2.lookahead_bytes", 1), ("grpc.http2.bdp_probe", 0)) as deaf,
     ):
         request = trading_pb2.StreamTicksRequest(account="demo", symbols=FAST)
@@ -130,7 +130,7 @@ async def test_who_does_not_read_is_sent_away_and_told_why(tmp_path: Path, monke
 
 
 async def test_a_bot_that_dies_in_the_middle_takes_nobody_with_it(tmp_path: Path) -> None:
-    async with house(tmp_path, bots=[one_bot("one"), one_bot("two")]) as fleet:
+    async with running_fleet(tmp_path, bots=[one_bot("one"), one_bot("two")]) as fleet:
         ((_, token),) = fleet.as_bot("one")
         dying = await asyncio.create_subprocess_exec(
             sys.executable, "-c", WATCHER, fleet.gateway, token, stdout=asyncio.subprocess.PIPE

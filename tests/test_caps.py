@@ -6,7 +6,7 @@ import asyncio
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from house import House, house, one_bot
+from running_fleet import RunningFleet, one_bot, running_fleet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ LASTS_S = 125
 """Fleet time: room for three minutes' purchases, if the cap were not kept."""
 
 
-async def purchases(fleet: House) -> dict[str, list[int]]:
+async def purchases(fleet: RunningFleet) -> dict[str, list[int]]:
     """Bot → the epochs at which the simulator sold it something, in order."""
     bots = {order.contract_id: order.bot for order in await fleet.orders() if order.contract_id}
     found: dict[str, list[int]] = {}
@@ -32,8 +32,8 @@ async def test_a_capped_bot_keeps_to_its_cap_and_slows_nobody(tmp_path: Path) ->
     (tmp_path / "alone").mkdir()
     bots = [one_bot("capped", caps={"buy": CAP}), one_bot("free")]
     async with (
-        house(tmp_path / "beside", bots=bots, running=("capped", "free"), speed=SPEED) as beside,
-        house(tmp_path / "alone", bots=[one_bot("free")], running=("free",), speed=SPEED) as alone,
+        running_fleet(tmp_path / "beside", bots=bots, running=("capped", "free"), speed=SPEED) as beside,
+        running_fleet(tmp_path / "alone", bots=[one_bot("free")], running=("free",), speed=SPEED) as alone,
     ):
         await beside.clock.sleep(LASTS_S)
         await asyncio.gather(beside.stop_bots(), alone.stop_bots())

@@ -1,4 +1,4 @@
-"""A small storm over a trading fleet, and whether the judge of such storms sees what it must see."""
+"""A few faults in a trading fleet, and whether the check of the ledger sees what it must see."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from derivfleet.deriv.vocabulary import Dialect
 from derivfleet.v1 import orders_pb2
-from tests.chaos.callers import Told, Transition
-from tests.chaos.journey import Journey, Look
-from tests.chaos.judge import Contract, Verdict, chance_of_more, judge, waits_of
+from tests.chaos.callers import CallerOrder
+from tests.chaos.chaos_run import ChaosRun, RunProgress
+from tests.chaos.ledger_check import Contract, LedgerCheck, chance_of_more, check_ledger, waits_of
+from tests.chaos.operator_client import Transition
 from tests.chaos.proxy import Cut, Proxy, proxied
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ async def test_nothing_is_lost_doubled_or_left_in_doubt_when_gateways_and_bots_a
 ) -> None:
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # what is killed cannot write down what it ran
     monkeypatch.delenv("COVERAGE_PROCESS_START", raising=False)
-    looks: list[Look] = []
-    journey = Journey(2, 10, 1, 10, 2, 3, 3.0, 0.4, Dialect.OPTIONS, tmp_path / "run", looks.append)
-    report = await journey.run()
+    looks: list[RunProgress] = []
+    chaos_run = ChaosRun(2, 10, 1, 10, 2, 3, 3.0, 0.4, Dialect.OPTIONS, tmp_path / "run", looks.append)
+    report = await chaos_run.run()
     assert report.problems == []
     facts = report.facts
     assert (facts["kills"], facts["cuts"]) == (2, 10)
@@ -43,7 +44,7 @@ async def test_nothing_is_lost_doubled_or_left_in_doubt_when_gateways_and_bots_a
     assert facts["orders"] > 20
     assert facts["takeover_ms"]["n"] >= 1
     assert facts["calls_refused_for_rate"] == 0
-    assert {look.stage for look in looks} == {"starting", "warming up", "storm", "calm"}
+    assert {look.stage for look in looks} == {"starting", "warming up", "faults", "calm"}
 
 
 def order(order_id: str = "c-1", state: int = SETTLED, contract_id: int = 7, **more: Any) -> orders_pb2.Order:
@@ -60,17 +61,17 @@ def order(order_id: str = "c-1", state: int = SETTLED, contract_id: int = 7, **m
 
 
 CONTRACT = Contract(7, Decimal("1.00"), Decimal("1.95"), Decimal("0.95"))
-TOLD = Told("c-1", "c", Decimal("1.00"), [CONFIRMED], 7)
+TOLD = CallerOrder("c-1", "c", Decimal("1.00"), [CONFIRMED], 7)
 
 
-def verdict_of(orders: list[orders_pb2.Order], contracts: list[Contract], *told: Told) -> Verdict:
-    return judge(orders, contracts, told, None)
+def ledger_check_of(orders: list[orders_pb2.Order], contracts: list[Contract], *told: CallerOrder) -> LedgerCheck:
+    return check_ledger(orders, contracts, told, None)
 
 
 def test_what_agrees_is_clean() -> None:
-    verdict = verdict_of([order(), order("c-2", DENIED, 0, stake="1.01")], [CONTRACT], TOLD)
-    assert verdict.is_clean
-    assert (verdict.orders, verdict.contracts) == (2, 1)
+    check = ledger_check_of([order(), order("c-2", DENIED, 0, stake="1.01")], [CONTRACT], TOLD)
+    assert check.is_clean
+    assert (check.orders, check.contracts) == (2, 1)
 
 
 CASES: list[Any] = [
@@ -92,9 +93,9 @@ CASES: list[Any] = [
 
 @pytest.mark.parametrize(("kind", "orders", "contracts"), CASES)
 def test_each_kind_of_wrong_is_seen(kind: str, orders: list[orders_pb2.Order], contracts: list[Contract]) -> None:
-    verdict = verdict_of(orders, contracts, TOLD)
-    assert verdict.counts[kind] >= 1
-    assert not verdict.is_clean
+    check = ledger_check_of(orders, contracts, TOLD)
+    assert check.counts[kind] >= 1
+    assert not check.is_clean
 
 
 def step(position: int, order_id: str, bot: str, state: int, at_s: float, sent_s: float = 0.0) -> Transition:
@@ -104,10 +105,10 @@ def step(position: int, order_id: str, bot: str, state: int, at_s: float, sent_s
 
 def test_the_feed_must_tell_the_last_state_and_leave_a_final_one() -> None:
     steps = [step(1, "c-1", "c", SETTLED, 1.0), step(2, "c-1", "c", UNKNOWN, 2.0)]
-    verdict = judge([order()], [CONTRACT], [], steps)
-    assert verdict.feed_gaps == 2
+    check = check_ledger([order()], [CONTRACT], [], steps)
+    assert check.feed_gaps == 2
     corrected = [step(1, "c-1", "c", NOT_FOUND, 1.0), step(2, "c-1", "c", SETTLED, 2.0)]
-    assert judge([order()], [CONTRACT], [], corrected).is_clean
+    assert check_ledger([order()], [CONTRACT], [], corrected).is_clean
 
 
 def _waiting(wait_ms_with: float, wait_ms_without: float) -> list[Transition]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
-from house import APP_IDS, House, eventually, house
+from running_fleet import APP_IDS, RunningFleet, eventually, running_fleet
 from schemas import assert_valid_requests
 
 from derivfleet.deriv.candles import candle_at
@@ -31,22 +31,22 @@ DIALECTS = pytest.mark.parametrize("dialect", list(Dialect))
 DEFAULT_BUCKET = {Dialect.OPTIONS: "other", Dialect.LEGACY: "general"}
 
 
-async def accepted(fleet: House, call: str) -> int:
+async def accepted(fleet: RunningFleet, call: str) -> int:
     calls = (await fleet.fetch(f"{fleet.simulator_url}/ledger/calls"))["calls"]
     return int(calls[call]["accepted"]) if call in calls else 0
 
 
-def sent(fleet: House, call: str) -> int:
+def sent(fleet: RunningFleet, call: str) -> int:
     """By the gateway, whoever else asks the simulator."""
     return sum(call in frame for frame in fleet.recorder.sent)
 
 
-async def told(fleet: House, symbol: str, count: int, **more: int) -> trading_pb2.HistoryResponse:
+async def told(fleet: RunningFleet, symbol: str, count: int, **more: int) -> trading_pb2.HistoryResponse:
     request = trading_pb2.HistoryRequest(account="demo", symbol=symbol, count=count, **more)
     return await fleet.trading.History(request, metadata=fleet.as_bot("one"))
 
 
-async def ticks_agree(fleet: House, symbol: str, count: int) -> int:
+async def ticks_agree(fleet: RunningFleet, symbol: str, count: int) -> int:
     """Ask for ticks and compare them with the market; returns the last epoch."""
     found = [(tick.epoch_s, Decimal(tick.quote)) for tick in (await told(fleet, symbol, count)).ticks]
     assert len(found) == count
@@ -54,7 +54,7 @@ async def ticks_agree(fleet: House, symbol: str, count: int) -> int:
     return found[-1][0]
 
 
-async def candles_agree(fleet: House, symbol: str, count: int, granularity_s: int) -> None:
+async def candles_agree(fleet: RunningFleet, symbol: str, count: int, granularity_s: int) -> None:
     """Ask for candles and compare them with those of the market at one of the last ticks."""
     before_s = int(fleet.clock.now_s())
     answer = await told(fleet, symbol, count, granularity_s=granularity_s)
@@ -74,7 +74,7 @@ async def candles_agree(fleet: House, symbol: str, count: int, granularity_s: in
 
 @DIALECTS
 async def test_fifty_at_once_are_one_call(tmp_path: Path, dialect: Dialect) -> None:
-    async with house(tmp_path, dialect, speed=1) as fleet:
+    async with running_fleet(tmp_path, dialect, speed=1) as fleet:
         answers = await asyncio.gather(*(told(fleet, "R_50", 80) for _ in range(50)))
         assert {len(answer.ticks) for answer in answers} == {80}
         assert await accepted(fleet, "ticks_history") == 1
@@ -86,7 +86,9 @@ async def test_fifty_at_once_are_one_call(tmp_path: Path, dialect: Dialect) -> N
 
 
 @asynccontextmanager
-async def deriv(fleet: House, dialect: Dialect) -> AsyncGenerator[Callable[[dict[str, Any]], Awaitable[Any]], None]:
+async def deriv(
+    fleet: RunningFleet, dialect: Dialect
+) -> AsyncGenerator[Callable[[dict[str, Any]], Awaitable[Any]], None]:
     """Ask the simulator over a socket of one's own, past the gateway."""
     path = (
         "/trading/v1/options/ws/public" if dialect is Dialect.OPTIONS else f"/websockets/v3?app_id={APP_IDS[dialect]}"
@@ -107,7 +109,7 @@ async def test_what_is_told_here_is_what_deriv_tells_then(tmp_path: Path, dialec
     """For each local answer Deriv itself is asked for the same, up to the same tick."""
     plenty = {"limits": {str(dialect): {DEFAULT_BUCKET[dialect]: {60: 100_000, 3600: 1_000_000}}}}
     symbols = ("1HZ100V", "R_75")  # one tick a second, one every two
-    async with house(tmp_path, dialect, speed=2, simulator=plenty) as fleet, deriv(fleet, dialect) as ask:
+    async with running_fleet(tmp_path, dialect, speed=2, simulator=plenty) as fleet, deriv(fleet, dialect) as ask:
         codec = codec_of(dialect)
         before = compared = rounds = 0
         epochs: set[int] = set()
@@ -133,7 +135,7 @@ async def test_what_is_told_here_is_what_deriv_tells_then(tmp_path: Path, dialec
 
 
 async def test_candles_of_every_length_are_those_of_the_market(tmp_path: Path) -> None:
-    async with house(tmp_path, speed=1) as fleet:
+    async with running_fleet(tmp_path, speed=1) as fleet:
         for granularity_s in GRANULARITIES_S[:10]:
             for _ in range(3):
                 await candles_agree(fleet, "1HZ10V", 2, granularity_s)
@@ -141,7 +143,7 @@ async def test_candles_of_every_length_are_those_of_the_market(tmp_path: Path) -
 
 
 async def test_a_reconnect_leaves_no_hole(tmp_path: Path) -> None:
-    async with house(tmp_path, speed=5) as fleet:
+    async with running_fleet(tmp_path, speed=5) as fleet:
         await ticks_agree(fleet, "1HZ100V", 90)
         await candles_agree(fleet, "1HZ100V", 7, 60)
         last_s = await ticks_agree(fleet, "1HZ100V", 90)
@@ -157,7 +159,7 @@ async def test_a_reconnect_leaves_no_hole(tmp_path: Path) -> None:
 
 
 async def test_a_watched_contract_is_looked_at_without_a_call(tmp_path: Path) -> None:
-    async with house(tmp_path, speed=1) as fleet:
+    async with running_fleet(tmp_path, speed=1) as fleet:
         bot = fleet.as_bot("one")
         await fleet.buy("o1", contract_type="CALL", barrier="", duration=10, duration_unit="m", stake="10")
         request = trading_pb2.StreamContractRequest(account="demo", order_id="o1")

@@ -15,7 +15,7 @@ import psutil
 import yaml
 from aiohttp import web
 from commands import ROOT, first_port, start
-from house import eventually, one_bot
+from running_fleet import eventually, one_bot
 
 from derivfleet.v1 import reports_pb2
 from services.metrics.tests.supabase_pair import LOCKS, Database, Pair, install

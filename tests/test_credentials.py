@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
-from house import TOKEN, eventually, house
+from running_fleet import TOKEN, eventually, running_fleet
 
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.deriv.vocabulary import Dialect
@@ -19,7 +20,7 @@ DIALECTS = pytest.mark.parametrize("dialect", list(Dialect))
 async def refusal(folder: Path, dialect: Dialect, **change: Any) -> str:
     """Why the gateway ended at its start: one line."""
     with pytest.raises(ConfigurationError) as caught:
-        async with house(folder, dialect, **change):
+        async with running_fleet(folder, dialect, **change):
             pytest.fail("the gateway serves")
     text = str(caught.value)
     assert "\n" not in text
@@ -59,7 +60,7 @@ async def test_another_currency_than_the_one_named_is_refused(tmp_path: Path) ->
 
 @DIALECTS
 async def test_a_login_refused_later_is_tried_again(tmp_path: Path, dialect: Dialect) -> None:
-    async with house(tmp_path, dialect) as fleet:
+    async with running_fleet(tmp_path, dialect) as fleet:
         await fleet.fault({"kind": "refuse_login", "count": 2})
         await fleet.fault({"kind": "drop_before", "call": "ping", "count": 1})
 
@@ -69,3 +70,27 @@ async def test_a_login_refused_later_is_tried_again(tmp_path: Path, dialect: Dia
 
         await eventually(state, lambda seen: seen[1] > 0)
         await eventually(state, lambda seen: seen[0] == {"ready"})
+
+
+async def swapped_while_running(folder: Path, dialect: Dialect) -> None:
+    """A gateway whose token belongs to another account after its first connections; it is started again in the end."""
+    async with running_fleet(folder, dialect, speed=20) as fleet:
+        await fleet.buy("o1")
+        own = (await fleet.account()).login_id
+        other = f"{own[:-1]}7"
+        fleet.recorder.renamed = (own, other)
+        fleet.recorder.cut_all()
+        await eventually(fleet.account, lambda account: all(other in one.problem for one in account.connections))
+        with pytest.raises(grpc.aio.AioRpcError):
+            await fleet.buy("o2", deadline_wall_s=1)
+        (contracts,) = [one["contracts"] for one in (await fleet.ledger())["accounts"] if one["loginid"] == own]
+        assert len(contracts) == 1
+        await fleet.restart_gateway()
+
+
+@DIALECTS
+async def test_a_token_that_belongs_to_another_account_from_now_on_buys_nothing(
+    tmp_path: Path, dialect: Dialect
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"^(DERIV_TOKEN|accounts\.login_id): .*account"):
+        await swapped_while_running(tmp_path, dialect)

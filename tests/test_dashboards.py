@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from observability.questions import DASHBOARDS, Question, dashboards, questions
+from observability.dashboard_queries import DASHBOARDS, DashboardQuery, dashboard_queries, dashboards
 
 from derivfleet.common.spans import SPANS, Attribute, SpanName
 
@@ -22,7 +22,7 @@ BY_ITSELF = {"service_name", "span_name", "span_kind", "status_code", "le"}
 UNBOUNDED = {Attribute.ORDER_ID, Attribute.CONTRACT_ID, Attribute.STAKE, Attribute.PROFIT}
 
 ATTRIBUTES = {attribute.replace(".", "_"): attribute for attribute in Attribute}
-ASKED = list(questions())
+ASKED = list(dashboard_queries())
 
 
 def names_of(field: str) -> set[str]:
@@ -42,7 +42,7 @@ def grouped(promql: str) -> set[str]:
 
 
 def asked_in(*languages: str) -> list[Any]:
-    return [pytest.param(question, id=str(question)) for question in ASKED if question.language in languages]
+    return [pytest.param(query, id=str(query)) for query in ASKED if query.language in languages]
 
 
 def test_the_chart_has_what_the_source_renders(tmp_path: Path) -> None:
@@ -53,40 +53,40 @@ def test_the_chart_has_what_the_source_renders(tmp_path: Path) -> None:
     assert set(rendered) == {"overview.json", "trade.json"}
 
 
-@pytest.mark.parametrize("question", asked_in("promql", "variable"))
-def test_promql_asks_only_for_spans_and_attributes_that_exist(question: Question) -> None:
-    found = selections(question.text)
+@pytest.mark.parametrize("query", asked_in("promql", "variable"))
+def test_promql_asks_only_for_spans_and_attributes_that_exist(query: DashboardQuery) -> None:
+    found = selections(query.text)
     assert found
     for _, matchers in found:
         spans = [SpanName(name) for name in matchers["span_name"].split("|")]
         services = {f"derivfleet-{SPANS[name].service}" for name in spans}
         assert set(matchers["service_name"].split("|")) == services
-        for label in (matchers.keys() | grouped(question.text)) - BY_ITSELF:
+        for label in (matchers.keys() | grouped(query.text)) - BY_ITSELF:
             for name in spans:
                 assert ATTRIBUTES[label] in SPANS[name].attributes, f"{name} has no {label}"
 
 
-@pytest.mark.parametrize("question", asked_in("traceql"))
-def test_traceql_asks_only_for_spans_and_attributes_that_exist(question: Question) -> None:
-    attributes = {Attribute(found) for found in re.findall(r"\bspan\.([\w.]+)", question.text)}
-    names = [SpanName(found) for found in re.findall(r'(?<!\.)\bname = "([^"]+)"', question.text)]
+@pytest.mark.parametrize("query", asked_in("traceql"))
+def test_traceql_asks_only_for_spans_and_attributes_that_exist(query: DashboardQuery) -> None:
+    attributes = {Attribute(found) for found in re.findall(r"\bspan\.([\w.]+)", query.text)}
+    names = [SpanName(found) for found in re.findall(r'(?<!\.)\bname = "([^"]+)"', query.text)]
     for name in names:
         assert attributes <= set(SPANS[name].attributes)
-        assert f'resource.service.name = "derivfleet-{SPANS[name].service}"' in question.text
-    assert names or "${trace}" in question.text
+        assert f'resource.service.name = "derivfleet-{SPANS[name].service}"' in query.text
+    assert names or "${trace}" in query.text
 
 
-@pytest.mark.parametrize("question", asked_in("promql", "variable"))
-def test_the_collector_makes_every_series_and_label(question: Question) -> None:
+@pytest.mark.parametrize("query", asked_in("promql", "variable"))
+def test_the_collector_makes_every_series_and_label(query: DashboardQuery) -> None:
     prefix = SPAN_METRICS["namespace"].replace(".", "_")
     assert SPAN_METRICS["histogram"]["unit"] == "ms"
     kept = {
         f"{prefix}_calls_total": BY_ITSELF | names_of("dimensions") | names_of("calls_dimensions"),
         f"{prefix}_duration_milliseconds_bucket": BY_ITSELF | names_of("dimensions"),
     }
-    for series, matchers in selections(question.text):
+    for series, matchers in selections(query.text):
         assert matchers.keys() <= kept[series]
-        assert grouped(question.text) <= kept[series]
+        assert grouped(query.text) <= kept[series]
 
 
 def test_the_collector_keeps_no_attribute_that_grows_with_the_trades() -> None:
@@ -102,9 +102,9 @@ def test_data_sources_are_chosen_by_variable_and_every_variable_exists(name: str
         for source in [owner, *owner.get("targets", [])]:
             if "datasource" in source:
                 assert kinds[source["datasource"]["uid"].strip("${}")] == "datasource"
-    for question in ASKED:
-        if question.dashboard == name:
-            used = set(re.findall(r"\$\{?(\w+)", question.text))
+    for query in ASKED:
+        if query.dashboard == name:
+            used = set(re.findall(r"\$\{?(\w+)", query.text))
             assert used <= kinds.keys() | {"__rate_interval", "__interval", "__range"}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import grpc
 import pytest
-from house import DIGITS, TOKEN, House, eventually, house, one_bot
+from running_fleet import DIGITS, TOKEN, RunningFleet, eventually, one_bot, running_fleet
 from schemas import assert_valid_requests
 from test_orders import DIALECTS, SETTLED, assert_ledger_agrees, check, settled
 
@@ -29,7 +29,7 @@ UNKNOWN, DONE, NOT_DONE = (
 )
 
 
-async def hold(fleet: House, order_id: str) -> None:
+async def hold(fleet: RunningFleet, order_id: str) -> None:
     """Buy a contract that can be sold back, and wait until it can."""
     await fleet.buy(order_id, **CALL)
     request = trading_pb2.StreamContractRequest(account="demo", order_id=order_id)
@@ -38,12 +38,12 @@ async def hold(fleet: House, order_id: str) -> None:
             return
 
 
-async def sell(fleet: House, order_id: str, exit_id: str) -> trading_pb2.SellResponse:
+async def sell(fleet: RunningFleet, order_id: str, exit_id: str) -> trading_pb2.SellResponse:
     request = trading_pb2.SellRequest(account="demo", order_id=order_id, exit_id=exit_id)
     return await fleet.trading.Sell(request, metadata=fleet.as_bot("one"))
 
 
-async def given_up(fleet: House, call: Coroutine[object, object, object]) -> None:
+async def given_up(fleet: RunningFleet, call: Coroutine[object, object, object]) -> None:
     """Make a call whose answer will not come, and stop waiting for it once Deriv has had it."""
     asking = asyncio.create_task(call)
     await eventually(fleet.faults, lambda found: bool(found[-1]["happened"]))
@@ -52,17 +52,17 @@ async def given_up(fleet: House, call: Coroutine[object, object, object]) -> Non
     assert asking.cancelled()
 
 
-def sales(fleet: House) -> int:
+def sales(fleet: RunningFleet) -> int:
     return sum("sell" in frame for frame in fleet.recorder.sent)
 
 
-async def exit_decided(fleet: House, order_id: str) -> orders_pb2.Order:
+async def exit_decided(fleet: RunningFleet, order_id: str) -> orders_pb2.Order:
     return await eventually(lambda: check(fleet, order_id), lambda order: order.exits[-1].state != UNKNOWN)
 
 
 @DIALECTS
 async def test_a_sale_whose_answer_is_lost_is_proved_by_the_contract(tmp_path: Path, dialect: Dialect) -> None:
-    async with house(tmp_path, dialect) as fleet:
+    async with running_fleet(tmp_path, dialect) as fleet:
         await hold(fleet, "o1")
         fleet.recorder.cut_at(lambda frame: frame.get("msg_type") == "sell")
         lost = await sell(fleet, "o1", "out")
@@ -78,7 +78,7 @@ async def test_a_sale_whose_answer_is_lost_is_proved_by_the_contract(tmp_path: P
 
 
 async def test_a_sale_that_never_arrived_is_proved_too_and_may_be_tried_again(tmp_path: Path) -> None:
-    async with house(tmp_path) as fleet:
+    async with running_fleet(tmp_path) as fleet:
         await hold(fleet, "o1")
         await fleet.fault({"kind": "drop_before", "call": "sell", "count": 1})
         assert (await sell(fleet, "o1", "out")).exit.state == UNKNOWN
@@ -98,7 +98,7 @@ async def test_a_sale_that_never_arrived_is_proved_too_and_may_be_tried_again(tm
 
 
 async def test_a_sale_under_way_when_the_gateway_ends_is_proved_by_the_next_one(tmp_path: Path) -> None:
-    async with house(tmp_path) as fleet:
+    async with running_fleet(tmp_path) as fleet:
         await hold(fleet, "o1")
         await fleet.fault({"kind": "half_open", "call": "sell", "count": 1})
         await given_up(fleet, sell(fleet, "o1", "out"))
@@ -109,7 +109,7 @@ async def test_a_sale_under_way_when_the_gateway_ends_is_proved_by_the_next_one(
 
 
 async def test_cancelling_and_updating_are_refused_for_these_contracts_and_written_down(tmp_path: Path) -> None:
-    async with house(tmp_path) as fleet:
+    async with running_fleet(tmp_path) as fleet:
         await hold(fleet, "o1")
         bot = fleet.as_bot("one")
         with pytest.raises(grpc.aio.AioRpcError) as cancelled:
@@ -134,7 +134,7 @@ async def test_cancelling_and_updating_are_refused_for_these_contracts_and_writt
 
 @DIALECTS
 async def test_the_stream_on_the_other_socket_finds_a_lost_purchase(tmp_path: Path, dialect: Dialect) -> None:
-    async with house(tmp_path, dialect, simulator={"statement_lag_s": 3600}) as fleet:
+    async with running_fleet(tmp_path, dialect, simulator={"statement_lag_s": 3600}) as fleet:
         fleet.recorder.cut_at(lambda frame: frame.get("msg_type") == "buy" and "error" not in frame)
         assert (await fleet.buy("o1")).order.state == orders_pb2.ORDER_STATE_UNKNOWN
         order = await settled(fleet, "o1")
@@ -144,7 +144,7 @@ async def test_the_stream_on_the_other_socket_finds_a_lost_purchase(tmp_path: Pa
 
 
 async def test_a_purchase_that_the_statement_shows_after_minutes_is_found_by_the_watch(tmp_path: Path) -> None:
-    async with house(tmp_path, speed=20, simulator={"statement_lag_s": 240}) as fleet:
+    async with running_fleet(tmp_path, speed=20, simulator={"statement_lag_s": 240}) as fleet:
         await fleet.fault({"kind": "half_open", "call": "buy", "count": 1})
         await given_up(fleet, fleet.buy("o1"))
         # The next gateway has not heard the stream, and the contract is over before it can look.
@@ -160,7 +160,7 @@ async def test_a_purchase_that_the_statement_shows_after_minutes_is_found_by_the
         await assert_ledger_agrees(fleet, await fleet.orders())
 
 
-async def trade_beside(fleet: House, stake: float) -> int:
+async def trade_beside(fleet: RunningFleet, stake: float) -> int:
     """Buy on the same account as somebody else would; the contract's id."""
     login_id = (await fleet.account()).login_id
     headers = {"Authorization": f"Bearer {TOKEN}", "Deriv-App-ID": "testApp"}
@@ -182,7 +182,7 @@ async def trade_beside(fleet: House, stake: float) -> int:
 
 
 async def test_foreign_trades_are_told_and_what_looks_like_them_is_left_to_an_operator(tmp_path: Path) -> None:
-    async with house(tmp_path, bots=[one_bot("one"), one_bot("two")]) as fleet:
+    async with running_fleet(tmp_path, bots=[one_bot("one"), one_bot("two")]) as fleet:
         foreign = await trade_beside(fleet, 0.35)
         account = await eventually(fleet.account, lambda account: account.foreign_trades == 1)
         (trade,) = account.newest_foreign_trades
@@ -220,7 +220,7 @@ async def test_foreign_trades_are_told_and_what_looks_like_them_is_left_to_an_op
 
 
 async def test_a_doubt_is_in_the_report_and_on_the_page_until_it_is_decided(tmp_path: Path) -> None:
-    async with house(tmp_path, bots=[one_bot("one"), one_bot("two")], running=(), with_metrics=True) as fleet:
+    async with running_fleet(tmp_path, bots=[one_bot("one"), one_bot("two")], running=(), with_metrics=True) as fleet:
         foreign = await trade_beside(fleet, 0.35)
         await eventually(fleet.account, lambda account: account.foreign_trades == 1)
         fleet.recorder.cut_at(lambda frame: frame.get("msg_type") == "buy" and "error" not in frame)

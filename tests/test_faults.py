@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import grpc
 import pytest
-from house import House, eventually, house
+from running_fleet import RunningFleet, eventually, running_fleet
 from test_orders import assert_ledger_agrees
 
 from derivfleet.common.rpc.status import problem_of
@@ -85,7 +85,7 @@ def _table(rows: list[Recovery]) -> str:
 class Trader:
     """Buys with a different stake each time, so that every frame and every contract can be told from the others."""
 
-    def __init__(self, fleet: House) -> None:
+    def __init__(self, fleet: RunningFleet) -> None:
         self.fleet = fleet
         self.buys: list[asyncio.Task[orders_pb2.Order | None]] = []
         self.problems: list[Problem] = []
@@ -152,19 +152,19 @@ def _end_of(order: orders_pb2.Order) -> str:
             return "denied"
 
 
-async def clear_faults(fleet: House) -> None:
+async def clear_faults(fleet: RunningFleet) -> None:
     async with aiohttp.ClientSession() as session, session.delete(f"{fleet.simulator_url}/faults") as answer:
         assert answer.status == 200
 
 
-async def slots_are(fleet: House, state: str) -> None:
+async def slots_are(fleet: RunningFleet, state: str) -> None:
     await eventually(fleet.account, lambda account: {slot.state for slot in account.connections} == {state})
 
 
 @asynccontextmanager
 async def trading(folder: Path, dialect: Dialect = OPTIONS) -> AsyncGenerator[Trader, None]:
-    """A house whose sockets are both there, and that has bought once."""
-    async with house(folder, dialect, speed=SPEED) as fleet:
+    """A running fleet whose sockets are both there, and that has bought once."""
+    async with running_fleet(folder, dialect, speed=SPEED) as fleet:
         trader = Trader(fleet)
         await slots_are(fleet, "ready")
         order = await trader.buy()

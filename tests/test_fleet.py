@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
-from house import House, eventually, house, one_bot
+from running_fleet import RunningFleet, eventually, one_bot, running_fleet
 from schemas import assert_valid_requests
 from test_orders import assert_ledger_agrees
 
@@ -25,7 +25,7 @@ FINAL = (
 )
 
 
-async def bought_by(fleet: House, count: int) -> dict[str, int]:
+async def bought_by(fleet: RunningFleet, count: int) -> dict[str, int]:
     """How many orders each bot has settled."""
     settled = {bot.bot: bot.settled for bot in (await fleet.account()).bots}
     return {name: min(settled[name], count) for name in ("digits", "averages")}
@@ -33,7 +33,9 @@ async def bought_by(fleet: House, count: int) -> dict[str, int]:
 
 @pytest.mark.parametrize("dialect", list(Dialect))
 async def test_decisions_become_settled_trades_and_a_report(tmp_path: Path, dialect: Dialect) -> None:
-    async with house(tmp_path, dialect, BOTS, running=("digits", "averages"), speed=4, with_metrics=True) as fleet:
+    async with running_fleet(
+        tmp_path, dialect, BOTS, running=("digits", "averages"), speed=4, with_metrics=True
+    ) as fleet:
         await eventually(lambda: bought_by(fleet, 3), lambda done: done == {"digits": 3, "averages": 3})
         assert_valid_requests(fleet.recorder.sent, dialect)
         account = await fleet.account()
@@ -64,7 +66,7 @@ async def test_decisions_become_settled_trades_and_a_report(tmp_path: Path, dial
 
 
 async def test_a_cut_socket_does_not_stop_the_fleet(tmp_path: Path) -> None:
-    async with house(tmp_path, bots=BOTS, running=("digits", "averages"), speed=4) as fleet:
+    async with running_fleet(tmp_path, bots=BOTS, running=("digits", "averages"), speed=4) as fleet:
         fleet.recorder.cut_at(lambda frame: frame.get("msg_type") == "buy" and "error" not in frame)
         await eventually(lambda: bought_by(fleet, 4), lambda done: done == {"digits": 4, "averages": 4})
         assert fleet.recorder.cuts == 1
@@ -85,7 +87,7 @@ async def test_what_bots_leave_open_the_gateway_settles(tmp_path: Path) -> None:
     slow = one_bot(
         "digits", parameters={"side": "over", "barrier": 4, "window_ticks": 5, "deficit": -1.0, "duration_ticks": 10}
     )
-    async with house(tmp_path, bots=[slow], running=("digits",), speed=1) as fleet:
+    async with running_fleet(tmp_path, bots=[slow], running=("digits",), speed=1) as fleet:
         await eventually(fleet.orders, lambda orders: any(order.contract_id for order in orders))
         await fleet.stop_bots()
         orders = await eventually(fleet.orders, lambda orders: all(order.state in FINAL for order in orders))

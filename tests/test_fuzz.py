@@ -1,4 +1,4 @@
-"""Twenty thousand broken inputs, and whether the hunt would tell of one that breaks something."""
+"""Twenty thousand broken inputs, and whether the run would tell of one that breaks something."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any, Self
 import pytest
 
 from tests.fuzz import corpus
-from tests.fuzz.accounts import AccountTarget
-from tests.fuzz.hunt import SHARES, TARGETS, play_one, shares_of, smallest
+from tests.fuzz.account_target import AccountTarget
+from tests.fuzz.fuzz_run import SHARES, TARGETS, play_one, shares_of, smallest
 from tests.fuzz.mutators import broken_json
 from tests.fuzz.shrink import shrunk
 from tests.fuzz.targets import chance_of

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 import yaml
-from house import House, eventually, house, one_bot
 from ports import free_port
+from running_fleet import RunningFleet, eventually, one_bot, running_fleet
 from test_orders import SETTLED, assert_ledger_agrees, settled
 
 from bench.disks import small_disk
@@ -58,11 +58,11 @@ def on_a_server(folder: Path) -> Generator[tuple[str, Break, Break], None, None]
         yield server.url, lambda: server.stop(signal.SIGKILL), server.start
 
 
-async def journal_of(fleet: House) -> control_pb2.JournalStatus:
+async def journal_of(fleet: RunningFleet) -> control_pb2.JournalStatus:
     return (await fleet.control.GetStatus(control_pb2.GetStatusRequest(), metadata=fleet.as_operator)).journal
 
 
-async def refused(fleet: House, order_id: str) -> str:
+async def refused(fleet: RunningFleet, order_id: str) -> str:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await fleet.buy(order_id)
     problem = problem_of(caught.value)
@@ -70,7 +70,7 @@ async def refused(fleet: House, order_id: str) -> str:
     return problem.reason
 
 
-async def until_it_may_be_sold(fleet: House, order_id: str) -> None:
+async def until_it_may_be_sold(fleet: RunningFleet, order_id: str) -> None:
     request = trading_pb2.StreamContractRequest(account="demo", order_id=order_id)
     stream = fleet.trading.StreamContract(request, metadata=fleet.as_bot("one"))
     async for message in stream:
@@ -86,7 +86,7 @@ async def test_without_its_database_the_gateway_opens_nothing_and_closes_what_is
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     with place(tmp_path) as (where, take_away, give_back):
-        async with house(tmp_path, bots=[one_bot(symbols=["1HZ100V"])], journal=where) as fleet:
+        async with running_fleet(tmp_path, bots=[one_bot(symbols=["1HZ100V"])], journal=where) as fleet:
             sale = trading_pb2.SellRequest(account="demo", order_id="long")
             await fleet.buy("long", contract_type="CALL", duration=10, duration_unit="m", barrier="")
             await fleet.buy("short", duration=5)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from house import DIGITS, House, eventually, house, one_bot
+from running_fleet import DIGITS, RunningFleet, eventually, one_bot, running_fleet
 from test_orders import assert_ledger_agrees, settled
 
 from derivfleet.common.rpc.status import problem_of
@@ -22,7 +22,7 @@ SYMBOLS = ["1HZ10V", "1HZ25V", "1HZ50V", "1HZ100V"]
 BOT = one_bot(symbols=SYMBOLS)
 
 
-async def buy_as(fleet: House, replica: str, epoch: int, order_id: str) -> orders_pb2.Order:
+async def buy_as(fleet: RunningFleet, replica: str, epoch: int, order_id: str) -> orders_pb2.Order:
     request = trading_pb2.BuyRequest(
         account="demo",
         order_id=order_id,
@@ -33,7 +33,7 @@ async def buy_as(fleet: House, replica: str, epoch: int, order_id: str) -> order
     return (await fleet.trading.Buy(request, metadata=fleet.as_bot("one"))).order
 
 
-async def refusal(fleet: House, replica: str, epoch: int, order_id: str) -> str:
+async def refusal(fleet: RunningFleet, replica: str, epoch: int, order_id: str) -> str:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await buy_as(fleet, replica, epoch, order_id)
     problem = problem_of(caught.value)
@@ -42,7 +42,7 @@ async def refusal(fleet: House, replica: str, epoch: int, order_id: str) -> str:
 
 
 async def test_a_paused_replica_finds_its_symbols_gone_and_its_late_purchase_refused(tmp_path: Path) -> None:
-    async with house(tmp_path, bots=[BOT], speed=1) as fleet:
+    async with running_fleet(tmp_path, bots=[BOT], speed=1) as fleet:
         paused = await fleet.hold(replica="paused")
         assert set(paused) == set(SYMBOLS)
         start = time.monotonic()
@@ -62,7 +62,7 @@ async def test_a_paused_replica_finds_its_symbols_gone_and_its_late_purchase_ref
 
 
 async def test_a_purchase_without_a_lease_is_refused(tmp_path: Path) -> None:
-    async with house(tmp_path, bots=[BOT]) as fleet:
+    async with running_fleet(tmp_path, bots=[BOT]) as fleet:
         assert await refusal(fleet, "", 0, "o1") == "LEASE_LOST"
         epochs = await fleet.hold(replica="one")
         assert await refusal(fleet, "one", epochs["1HZ100V"] + 1, "o1") == "LEASE_LOST"
@@ -74,7 +74,7 @@ async def test_a_purchase_without_a_lease_is_refused(tmp_path: Path) -> None:
 
 
 async def test_replicas_divide_the_symbols_and_no_decision_is_traded_twice(tmp_path: Path) -> None:
-    async with house(tmp_path, bots=[BOT], running=("one", "one", "one"), speed=2) as fleet:
+    async with running_fleet(tmp_path, bots=[BOT], running=("one", "one", "one"), speed=2) as fleet:
 
         async def traded() -> Counter[str]:
             return Counter(order.terms.symbol for order in await fleet.orders() if order.contract_id)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from house import House, eventually, house, one_bot
+from running_fleet import RunningFleet, eventually, one_bot, running_fleet
 from schemas import assert_valid_requests
 
 from derivfleet.common.rpc.status import problem_of
@@ -28,7 +28,7 @@ def as_market(ticks: list[market_pb2.Tick]) -> list[tuple[int, Decimal]]:
     return [(tick.epoch_s, Decimal(tick.quote)) for tick in ticks]
 
 
-async def ticks_of(fleet: House, symbols: list[str], count: int) -> list[market_pb2.Tick]:
+async def ticks_of(fleet: RunningFleet, symbols: list[str], count: int) -> list[market_pb2.Tick]:
     request = trading_pb2.StreamTicksRequest(account="demo", symbols=symbols)
     stream = fleet.trading.StreamTicks(request, metadata=fleet.as_bot("one"))
     found: list[market_pb2.Tick] = []
@@ -42,7 +42,7 @@ async def ticks_of(fleet: House, symbols: list[str], count: int) -> list[market_
 
 @DIALECTS
 async def test_history_and_ticks_are_the_market_itself(tmp_path: Path, dialect: Dialect) -> None:
-    async with house(tmp_path, dialect) as fleet:
+    async with running_fleet(tmp_path, dialect) as fleet:
         request = trading_pb2.HistoryRequest(account="demo", symbol="R_50", count=300)
         history = as_market(list((await fleet.trading.History(request, metadata=fleet.as_bot("one"))).ticks))
         assert len(history) == 300
@@ -54,7 +54,7 @@ async def test_history_and_ticks_are_the_market_itself(tmp_path: Path, dialect: 
 
 @DIALECTS
 async def test_candles_sum_up_the_ticks(tmp_path: Path, dialect: Dialect) -> None:
-    async with house(tmp_path, dialect) as fleet:
+    async with running_fleet(tmp_path, dialect) as fleet:
         end_epoch_s = int(fleet.clock.now_s()) // 60 * 60
         request = trading_pb2.HistoryRequest(
             account="demo", symbol="1HZ100V", count=3, granularity_s=60, end_epoch_s=end_epoch_s
@@ -69,7 +69,7 @@ async def test_candles_sum_up_the_ticks(tmp_path: Path, dialect: Dialect) -> Non
 
 
 async def test_many_watchers_of_a_symbol_cost_one_stream(tmp_path: Path) -> None:
-    async with house(tmp_path) as fleet:
+    async with running_fleet(tmp_path) as fleet:
         seen = await asyncio.gather(*(ticks_of(fleet, ["1HZ10V", "1HZ25V"], 6) for _ in range(10)))
         assert all(len(ticks) == 6 for ticks in seen)
         asked = [frame["ticks"] for frame in fleet.recorder.sent if "ticks" in frame]
@@ -89,13 +89,13 @@ async def test_many_watchers_of_a_symbol_cost_one_stream(tmp_path: Path) -> None
 
 
 async def test_a_bot_that_opens_its_ticks_again_and_again_always_gets_them(tmp_path: Path) -> None:
-    async with house(tmp_path) as fleet:
+    async with running_fleet(tmp_path) as fleet:
         for _ in range(10):
             assert len(await ticks_of(fleet, ["1HZ10V", "1HZ25V"], 2)) == 2
 
 
 async def test_ticks_go_on_after_the_socket_was_cut(tmp_path: Path) -> None:
-    async with house(tmp_path) as fleet:
+    async with running_fleet(tmp_path) as fleet:
         fleet.recorder.cut_at(lambda frame: frame.get("msg_type") == "tick" and frame["tick"]["epoch"] % 3 == 0)
         epochs = [tick.epoch_s for tick in await ticks_of(fleet, ["1HZ100V"], 20)]
         assert fleet.recorder.cuts == 1
@@ -103,7 +103,7 @@ async def test_ticks_go_on_after_the_socket_was_cut(tmp_path: Path) -> None:
 
 
 async def test_a_watcher_of_what_does_not_exist_is_told(tmp_path: Path) -> None:
-    async with house(tmp_path) as fleet:
+    async with running_fleet(tmp_path) as fleet:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await ticks_of(fleet, ["NEW_5"], 1)
         assert problem_of(caught.value).reason == "InvalidSymbol"
@@ -112,7 +112,7 @@ async def test_a_watcher_of_what_does_not_exist_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("symbols", [["R_10", "R 10!"], ["R_10", ""], [f"R_{number}" for number in range(51)], []])
 async def test_ticks_of_what_can_be_no_symbol_are_refused_and_open_nothing(tmp_path: Path, symbols: list[str]) -> None:
-    async with house(tmp_path) as fleet:
+    async with running_fleet(tmp_path) as fleet:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await ticks_of(fleet, symbols, 1)
         assert problem_of(caught.value).field == "symbols"
@@ -120,7 +120,7 @@ async def test_ticks_of_what_can_be_no_symbol_are_refused_and_open_nothing(tmp_p
 
 
 async def test_quota_tells_the_account_and_the_own_share(tmp_path: Path) -> None:
-    async with house(tmp_path, bots=[one_bot("one"), one_bot("two", weight=3)]) as fleet:
+    async with running_fleet(tmp_path, bots=[one_bot("one"), one_bot("two", weight=3)]) as fleet:
         request = trading_pb2.GetQuotaRequest(account="demo")
         quota = await fleet.trading.GetQuota(request, metadata=fleet.as_bot("one"))
         trade = {(window.bucket, window.window_s): window for window in quota.windows}["trade", 60]
@@ -161,7 +161,7 @@ async def test_quota_tells_the_account_and_the_own_share(tmp_path: Path) -> None
 async def test_a_request_that_makes_no_sense_names_its_field(
     tmp_path: Path, method: str, request_: object, field: str
 ) -> None:
-    async with house(tmp_path) as fleet:
+    async with running_fleet(tmp_path) as fleet:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await getattr(fleet.trading, method)(request_, metadata=fleet.as_bot("one"))
         problem = problem_of(caught.value)
@@ -170,7 +170,7 @@ async def test_a_request_that_makes_no_sense_names_its_field(
 
 
 async def test_bytes_that_are_no_message_harm_nobody(tmp_path: Path) -> None:
-    async with house(tmp_path) as fleet:
+    async with running_fleet(tmp_path) as fleet:
         with pytest.raises(grpc.aio.AioRpcError):
             await fleet.send_bytes("/derivfleet.v1.TradingService/Buy", b"\xff" * 100, fleet.as_bot("one"))
         with pytest.raises(grpc.aio.AioRpcError) as unknown:
@@ -180,7 +180,7 @@ async def test_bytes_that_are_no_message_harm_nobody(tmp_path: Path) -> None:
 
 
 async def test_operators_see_and_bots_do_not(tmp_path: Path) -> None:
-    async with house(tmp_path) as fleet:
+    async with running_fleet(tmp_path) as fleet:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await fleet.control.GetStatus(control_pb2.GetStatusRequest(), metadata=fleet.as_bot("one"))
         assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED

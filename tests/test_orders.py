@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from house import House, eventually, house, one_bot
+from running_fleet import RunningFleet, eventually, one_bot, running_fleet
 from schemas import assert_valid_requests
 
 from derivfleet.common.rpc.status import problem_of
@@ -23,16 +23,16 @@ DIALECTS = pytest.mark.parametrize("dialect", list(Dialect))
 SETTLED = orders_pb2.ORDER_STATE_SETTLED
 
 
-async def check(fleet: House, order_id: str, bot: str = "one") -> orders_pb2.Order:
+async def check(fleet: RunningFleet, order_id: str, bot: str = "one") -> orders_pb2.Order:
     request = trading_pb2.CheckRequest(account="demo", order_id=order_id)
     return (await fleet.trading.Check(request, metadata=fleet.as_bot(bot))).order
 
 
-async def settled(fleet: House, order_id: str, bot: str = "one") -> orders_pb2.Order:
+async def settled(fleet: RunningFleet, order_id: str, bot: str = "one") -> orders_pb2.Order:
     return await eventually(lambda: check(fleet, order_id, bot), lambda order: order.state == SETTLED)
 
 
-async def assert_ledger_agrees(fleet: House, orders: Sequence[orders_pb2.Order]) -> None:
+async def assert_ledger_agrees(fleet: RunningFleet, orders: Sequence[orders_pb2.Order]) -> None:
     """Every purchase in the ledger is one order, and every cent is the same."""
     ledger = await fleet.account_in_ledger()
     contracts = {contract["contract_id"]: contract for contract in ledger["contracts"]}
@@ -51,7 +51,7 @@ async def assert_ledger_agrees(fleet: House, orders: Sequence[orders_pb2.Order])
 
 @DIALECTS
 async def test_an_order_is_bought_once_and_followed_to_its_settlement(tmp_path: Path, dialect: Dialect) -> None:
-    async with house(tmp_path, dialect) as fleet:
+    async with running_fleet(tmp_path, dialect) as fleet:
         answer = await fleet.buy("o1")
         assert answer.order.state in (orders_pb2.ORDER_STATE_CONFIRMED, SETTLED)
         assert answer.forecast.bucket in ("trade", "virtual_buy")
@@ -67,7 +67,7 @@ async def test_an_order_is_bought_once_and_followed_to_its_settlement(tmp_path: 
 
 @DIALECTS
 async def test_twenty_askers_with_one_id_get_one_order(tmp_path: Path, dialect: Dialect) -> None:
-    async with house(tmp_path, dialect) as fleet:
+    async with running_fleet(tmp_path, dialect) as fleet:
         answers = await asyncio.gather(*(fleet.buy("o1") for _ in range(20)))
         assert len({answer.order.contract_id for answer in answers}) == 1
         await settled(fleet, "o1")
@@ -76,7 +76,7 @@ async def test_twenty_askers_with_one_id_get_one_order(tmp_path: Path, dialect: 
 
 @DIALECTS
 async def test_an_orders_socket_cut_between_purchase_and_answer_loses_nothing(tmp_path: Path, dialect: Dialect) -> None:
-    async with house(tmp_path, dialect, [one_bot("one"), one_bot("two")]) as fleet:
+    async with running_fleet(tmp_path, dialect, [one_bot("one"), one_bot("two")]) as fleet:
         fleet.recorder.cut_at(lambda frame: frame.get("msg_type") == "buy" and "error" not in frame)
         lost = await fleet.buy("o1")
         assert fleet.recorder.cuts == 1
@@ -100,7 +100,7 @@ async def test_an_orders_socket_cut_between_purchase_and_answer_loses_nothing(tm
 
 @DIALECTS
 async def test_a_socket_that_dies_before_the_purchase_ends_as_not_found(tmp_path: Path, dialect: Dialect) -> None:
-    async with house(tmp_path, dialect, speed=20) as fleet:
+    async with running_fleet(tmp_path, dialect, speed=20) as fleet:
         await fleet.fault({"kind": "drop_before", "call": "buy", "count": 1})
         lost = await fleet.buy("o1")
         assert lost.order.state == orders_pb2.ORDER_STATE_UNKNOWN
@@ -113,7 +113,7 @@ async def test_a_socket_that_dies_before_the_purchase_ends_as_not_found(tmp_path
 
 @pytest.mark.parametrize("kind", ["garbage", "bare"])
 async def test_an_answer_that_nobody_can_read_is_not_taken_for_a_failure(tmp_path: Path, kind: str) -> None:
-    async with house(tmp_path, speed=20) as fleet:
+    async with running_fleet(tmp_path, speed=20) as fleet:
         await fleet.fault({"kind": kind, "call": "buy", "count": 1})
         answer = await fleet.buy("o1")
         assert answer.order.state == orders_pb2.ORDER_STATE_UNKNOWN
@@ -122,7 +122,7 @@ async def test_an_answer_that_nobody_can_read_is_not_taken_for_a_failure(tmp_pat
 
 
 async def test_a_late_answer_is_as_good_as_one_in_time(tmp_path: Path) -> None:
-    async with house(tmp_path, speed=20, simulator={"statement_lag_s": 3600}) as fleet:
+    async with running_fleet(tmp_path, speed=20, simulator={"statement_lag_s": 3600}) as fleet:
         await fleet.fault({"kind": "delay", "call": "buy", "count": 1, "delay_s": 150})
         answer = await fleet.buy("o1")
         assert answer.order.state == orders_pb2.ORDER_STATE_UNKNOWN
@@ -131,7 +131,7 @@ async def test_a_late_answer_is_as_good_as_one_in_time(tmp_path: Path) -> None:
 
 
 async def test_a_restart_of_the_gateway_forgets_nothing(tmp_path: Path) -> None:
-    async with house(tmp_path) as fleet:
+    async with running_fleet(tmp_path) as fleet:
         await fleet.buy("o1", duration=10)
         await fleet.restart_gateway()
         answer = await fleet.buy("o1", duration=10)
@@ -145,7 +145,7 @@ async def test_a_restart_of_the_gateway_forgets_nothing(tmp_path: Path) -> None:
 
 @DIALECTS
 async def test_a_contract_can_be_sold_back(tmp_path: Path, dialect: Dialect) -> None:
-    async with house(tmp_path, dialect) as fleet:
+    async with running_fleet(tmp_path, dialect) as fleet:
         bot = fleet.as_bot("one")
         terms: dict[str, Any] = {
             "contract_type": "CALL",
@@ -184,7 +184,7 @@ async def test_a_contract_can_be_sold_back(tmp_path: Path, dialect: Dialect) -> 
 
 async def test_an_order_that_deriv_refuses_is_rejected_with_its_reason(tmp_path: Path) -> None:
     bots = [one_bot(symbols=["1HZ100V", "NEW_5"])]
-    async with house(tmp_path, bots=bots, simulator={"start_balance": "1.00"}) as fleet:
+    async with running_fleet(tmp_path, bots=bots, simulator={"start_balance": "1.00"}) as fleet:
         answer = await fleet.buy("o1", stake="5")
         assert answer.order.state == orders_pb2.ORDER_STATE_REJECTED
         assert answer.order.error_code == "InsufficientBalance"
@@ -194,7 +194,7 @@ async def test_an_order_that_deriv_refuses_is_rejected_with_its_reason(tmp_path:
 
 async def test_a_limit_refuses_at_once_and_says_when_to_come_back(tmp_path: Path) -> None:
     limits = [{"key": "demo", "limits": {"headroom": 0.02}}]
-    async with house(tmp_path, accounts=limits, speed=1) as fleet:
+    async with running_fleet(tmp_path, accounts=limits, speed=1) as fleet:
         allowed = 4  # 360 a minute, of which 2 %, of which a part is kept for exits until late in the minute
         for number in range(allowed):
             await fleet.buy(f"o{number}", deadline_wall_s=20)
@@ -215,7 +215,7 @@ async def test_a_limit_refuses_at_once_and_says_when_to_come_back(tmp_path: Path
 
 
 async def test_the_same_id_with_another_body_names_the_field(tmp_path: Path) -> None:
-    async with house(tmp_path, bots=[one_bot("one"), one_bot("two")]) as fleet:
+    async with running_fleet(tmp_path, bots=[one_bot("one"), one_bot("two")]) as fleet:
         await fleet.buy("o1")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await fleet.buy("o1", stake="0.36")

@@ -16,7 +16,7 @@ import aiohttp
 import grpc
 import pytest
 import yaml
-from house import APP_IDS, TOKEN, house
+from running_fleet import APP_IDS, TOKEN, running_fleet
 from skipping import SkippingClock, skipping
 
 from derivfleet.cli.probe import ExperimentChoice
@@ -131,7 +131,7 @@ async def test_caps_clock_and_latencies_are_found_and_the_fleet_file_takes_them(
     async with simulated(dialect, simulator) as one:
         code, report = await one.report()
         refused = one.exchange.counts.refused
-        contracts = [account.contracts for account in one.exchange.book.accounts.values()]
+        contracts = [account.contracts for account in one.exchange.ledger.accounts.values()]
         calls = one.calls()
     assert code == 0, text_of(report)
     note = report.notebook
@@ -241,7 +241,7 @@ async def test_a_socket_that_dies_ends_one_experiment_and_not_the_others() -> No
 
 async def test_the_gateway_keeps_to_the_caps_that_the_fleet_file_names(tmp_path: Path) -> None:
     accounts = [{"key": "demo", "limits": {"streams_per_connection": 6}}]
-    async with house(tmp_path, accounts=accounts) as fleet:
+    async with running_fleet(tmp_path, accounts=accounts) as fleet:
         # Four of a socket's six are kept for the account's own streams, so two sockets hold four of the bots'.
         symbols = ["R_10", "R_25", "R_50", "R_75", "R_100"]
         request = trading_pb2.StreamTicksRequest(account="demo", symbols=symbols)

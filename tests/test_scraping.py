@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
-from house import TOKEN, eventually, house, one_bot
 from prometheus_client.parser import text_string_to_metric_families
+from running_fleet import TOKEN, eventually, one_bot, running_fleet
 
 if TYPE_CHECKING:
-    from house import House
     from prometheus_client.metrics_core import Metric
+    from running_fleet import RunningFleet
 
     Scraped = dict[str, dict[str, Metric]]
 PAGE = (Path(__file__).parents[1] / "docs/telemetry.md").read_text()
 
 
-async def scraped(fleet: House) -> Scraped:
+async def scraped(fleet: RunningFleet) -> Scraped:
     """By service and name."""
     found: Scraped = {}
     async with aiohttp.ClientSession() as session:
@@ -45,7 +45,7 @@ def rows() -> set[tuple[str, str, tuple[str, ...]]]:
 
 async def test_each_service_tells_prometheus_what_the_page_says(tmp_path: Path) -> None:
     bots = [one_bot(), one_bot("idle", symbols=["R_10"])]
-    async with house(tmp_path, bots=bots, running=("one",), with_metrics=True, scraped=True) as fleet:
+    async with running_fleet(tmp_path, bots=bots, running=("one",), with_metrics=True, scraped=True) as fleet:
         found = await eventually(
             lambda: scraped(fleet),
             lambda told: values(told["gateway"]["derivfleet_orders"])["demo", "one", "settled"] >= 5,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.soak.downtime import down_spans, joined, length
 from tests.soak.trend import POINTS, trend_of
-from tests.soak.uptime import down_spans, joined, length
 
 S = 10**9
 VALUES = st.lists(st.integers(-1000, 1000).map(float), min_size=8, max_size=POINTS)

@@ -1,4 +1,4 @@
-"""``python -m bench.gateway [part …]``: all parts by default; see ``rows.PARTS``."""
+"""``python -m bench.gateway [part …]``: all parts by default; see ``measurements.PARTS``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.gateway.figures import figures_of, machine, tables_of
-from bench.gateway.rows import PARTS, STEPS, Row, Street
+from bench.gateway.measurements import PARTS, STEPS, Row, Testbed
 
 RESULT = Path("build/bench/gateway.json")
 OPEN_FILES = 8192
@@ -46,7 +46,7 @@ def main(names: list[str]) -> int:
             with ExitStack() as stack:  # each part has its own processes, so that none costs another anything
                 part = Path(folder) / name
                 part.mkdir()
-                rows += PARTS[name](Street.start(stack, part), step)
+                rows += PARTS[name](Testbed.start(stack, part), step)
     figures = figures_of(rows)
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps({**figures, "machine": machine(), "rows": rows}, indent=1) + "\n")

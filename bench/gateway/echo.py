@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from bench.gateway.world import old_order
+from bench.gateway.fleet_setup import old_order
 from derivfleet.gateway.rpc import messages
 from derivfleet.v1 import trading_pb2, trading_pb2_grpc
 

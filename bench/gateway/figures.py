@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from rich.table import Table
 
-from bench.gateway.rows import CLIENTS
+from bench.gateway.measurements import CLIENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bench.gateway.rows import Row
+    from bench.gateway.measurements import Row
 
 __all__ = ["figures_of", "machine", "tables_of"]
 

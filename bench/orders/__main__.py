@@ -17,7 +17,7 @@ from rich.table import Table
 
 from bench.gateway.figures import machine
 from bench.gateway.processes import Helper
-from bench.orders.world import BOTS, CHUNK, World, fill
+from bench.orders.testbed import BOTS, CHUNK, Testbed, fill
 from bench.postgres import Postgres
 
 if TYPE_CHECKING:
@@ -35,21 +35,21 @@ LONGEST_START_S = 3.0
 Figures = dict[str, dict[str, float]]
 
 
-def purchases(world: World, server: Postgres, step: Callable[[str], None]) -> Figures:
+def purchases(testbed: Testbed, server: Postgres, step: Callable[[str], None]) -> Figures:
     """How long purchases take: of each round's median and 99th percentile the middle one, in milliseconds."""
     taken: dict[str, list[dict[str, Any]]] = {NONE: [], SQLITE: [], POSTGRES: []}
     with ExitStack() as stack:
-        caller = stack.enter_context(Helper("bench.gateway.caller", world.folder / "caller.log"))
+        caller = stack.enter_context(Helper("bench.gateway.call_load", testbed.folder / "caller.log"))
         step("starting three gateways")
         ports = {
-            NONE: world.gateway(stack, "none", "bench.orders.forgetful")[0],
-            SQLITE: world.gateway(stack, str(world.folder / "journal.sqlite"))[0],
-            POSTGRES: world.gateway(stack, server.create("purchases"))[0],
+            NONE: testbed.gateway(stack, "none", "bench.orders.null_journal")[0],
+            SQLITE: testbed.gateway(stack, str(testbed.folder / "journal.sqlite"))[0],
+            POSTGRES: testbed.gateway(stack, server.create("purchases"))[0],
         }
         for number in range(ROUNDS):
             for name, port in ports.items():
                 step(f"purchases, journal {name}, round {number + 1} of {ROUNDS}")
-                order = {"to": "gateway", "port": port, "tokens": str(world.tokens.parent), "kinds": ["buy"]}
+                order = {"to": "gateway", "port": port, "tokens": str(testbed.tokens.parent), "kinds": ["buy"]}
                 found = caller.run(**order, clients=BOTS, rate=RATE, seconds=ROUND_S, run=f"r{number}")
                 if set(found["outcomes"]) != {"answered"}:
                     raise RuntimeError(f"purchases ended as {found['outcomes']}")
@@ -60,17 +60,17 @@ def purchases(world: World, server: Postgres, step: Callable[[str], None]) -> Fi
     }
 
 
-def starts(world: World, server: Postgres, orders: int, step: Callable[[str], None]) -> dict[str, float]:
+def starts(testbed: Testbed, server: Postgres, orders: int, step: Callable[[str], None]) -> dict[str, float]:
     """After how many seconds a gateway serves whose journal holds many orders; the empty one tells what is not it."""
-    places = {NONE: "none", SQLITE: str(world.folder / "long.sqlite"), POSTGRES: server.create("long")}
+    places = {NONE: "none", SQLITE: str(testbed.folder / "long.sqlite"), POSTGRES: server.create("long")}
     found: dict[str, float] = {}
     for name, place in places.items():
         if name != NONE:
             fill(place, orders, lambda done, name=name: step(f"{name}: {done:,} of {orders:,} orders"))
         step(f"starting with journal {name}")
-        module = "bench.orders.forgetful" if name == NONE else "derivfleet.gateway"
+        module = "bench.orders.null_journal" if name == NONE else "derivfleet.gateway"
         with ExitStack() as stack:
-            _, found[name] = world.gateway(stack, place, module)
+            _, found[name] = testbed.gateway(stack, place, module)
     return found
 
 
@@ -94,9 +94,9 @@ def main() -> int:
         def step(what: str) -> None:
             progress.update(task, description=what, advance=1)
 
-        world = World.start(stack, Path(folder))
-        took = purchases(world, server, step)
-        started_s = starts(world, server, orders, step)
+        testbed = Testbed.start(stack, Path(folder))
+        took = purchases(testbed, server, step)
+        started_s = starts(testbed, server, orders, step)
     added = {p: {name: took[name][p] - took[NONE][p] for name in (SQLITE, POSTGRES)} for p in ("p50_ms", "p99_ms")}
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     figures = {"purchase": took, "added": added, "orders": orders, "start_s": started_s, "machine": machine()}

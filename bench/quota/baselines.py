@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.quota.world import NS_PER_S
-from derivfleet.gateway.core.tickets import Rank
+from derivfleet.gateway.core.quota import Rank
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from derivfleet.deriv.limits import Bucket
     from derivfleet.deriv.vocabulary import Call
 
-__all__ = ["FirstComeFirstServed", "Gcra", "GlobalLock", "PerBotLimits", "TokenBucket", "Turn"]
+__all__ = ["BaselinePermit", "FirstComeFirstServed", "Gcra", "GlobalLock", "PerBotLimits", "TokenBucket"]
 
 REST_NS = 60 * NS_PER_S
 """After a refusal nothing is sent for the length of the short window: the error names no delay."""
@@ -26,7 +26,7 @@ SOCKETS = 4
 
 
 @dataclass(slots=True, eq=False)
-class Turn:
+class BaselinePermit:
     """A call that waits or has been sent."""
 
     bot: str
@@ -39,7 +39,7 @@ class FirstComeFirstServed(ABC):
     """One queue for all. Nobody goes first, not even who wants to get out."""
 
     def __init__(self) -> None:
-        self._queue: deque[Turn] = deque()
+        self._queue: deque[BaselinePermit] = deque()
         self._rests_until_ns = 0
 
     @abstractmethod
@@ -50,14 +50,16 @@ class FirstComeFirstServed(ABC):
     def spend(self, now_ns: int) -> None:
         """One is sent."""
 
-    def ask(self, bot: str, call: Call, now_ns: int, deadline_ns: int | None = None, rank: Rank | None = None) -> Turn:
+    def ask(
+        self, bot: str, call: Call, now_ns: int, deadline_ns: int | None = None, rank: Rank | None = None
+    ) -> BaselinePermit:
         del deadline_ns
-        turn = Turn(bot, call, Rank.BUY if rank is None else rank, now_ns)
-        self._queue.append(turn)
-        return turn
+        permit = BaselinePermit(bot, call, Rank.BUY if rank is None else rank, now_ns)
+        self._queue.append(permit)
+        return permit
 
-    def dispatch(self, now_ns: int) -> list[Turn]:
-        granted: list[Turn] = []
+    def dispatch(self, now_ns: int) -> list[BaselinePermit]:
+        granted: list[BaselinePermit] = []
         while (wake_ns := self.wake_ns(now_ns)) is not None and wake_ns <= now_ns:
             self.spend(now_ns)
             granted.append(self._queue.popleft())
@@ -67,9 +69,9 @@ class FirstComeFirstServed(ABC):
         ready_ns = self.ready_ns(now_ns) if self._queue else None
         return None if ready_ns is None else max(ready_ns, self._rests_until_ns)
 
-    def landed(self, ticket: Turn, now_ns: int) -> None:
+    def landed(self, permit: BaselinePermit, now_ns: int) -> None:
         """Most of them do not look at answers."""
-        del ticket, now_ns
+        del permit, now_ns
 
     def refused_by_deriv(self, call: Call, now_ns: int) -> None:
         del call
@@ -92,8 +94,8 @@ class GlobalLock(FirstComeFirstServed):
         del now_ns
         self._unlocked_ns = None
 
-    def landed(self, ticket: Turn, now_ns: int) -> None:
-        del ticket
+    def landed(self, permit: BaselinePermit, now_ns: int) -> None:
+        del permit
         self._unlocked_ns = now_ns + self._pause_ns
 
 
@@ -148,7 +150,7 @@ class _Bot:
     """A bot's own part of every limit, by weight, rounded down, at least one call: a log of what it sent."""
 
     def __init__(self, bucket: Bucket, part: float) -> None:
-        self.queue: deque[Turn] = deque()
+        self.queue: deque[BaselinePermit] = deque()
         self._logs = [
             (window_s * NS_PER_S + MARGIN_NS, deque[int](maxlen=max(1, int(limit * part + 1e-9))))
             for window_s, limit in bucket.windows.items()
@@ -175,14 +177,16 @@ class PerBotLimits:
         self._busy = [False] * SOCKETS
         self._rests_until_ns = 0
 
-    def ask(self, bot: str, call: Call, now_ns: int, deadline_ns: int | None = None, rank: Rank | None = None) -> Turn:
+    def ask(
+        self, bot: str, call: Call, now_ns: int, deadline_ns: int | None = None, rank: Rank | None = None
+    ) -> BaselinePermit:
         del deadline_ns
-        turn = Turn(bot, call, Rank.BUY if rank is None else rank, now_ns)
-        self._bots[bot].queue.append(turn)
-        return turn
+        permit = BaselinePermit(bot, call, Rank.BUY if rank is None else rank, now_ns)
+        self._bots[bot].queue.append(permit)
+        return permit
 
-    def dispatch(self, now_ns: int) -> list[Turn]:
-        granted: list[Turn] = []
+    def dispatch(self, now_ns: int) -> list[BaselinePermit]:
+        granted: list[BaselinePermit] = []
         for number in range(SOCKETS):
             found = self._first(number)
             if found is not None and found[0] <= now_ns:
@@ -196,9 +200,9 @@ class PerBotLimits:
         del now_ns
         return min((found[0] for number in range(SOCKETS) if (found := self._first(number))), default=None)
 
-    def landed(self, ticket: Turn, now_ns: int) -> None:
+    def landed(self, permit: BaselinePermit, now_ns: int) -> None:
         del now_ns
-        self._busy[self._socket_of[ticket.bot]] = False
+        self._busy[self._socket_of[permit.bot]] = False
 
     def refused_by_deriv(self, call: Call, now_ns: int) -> None:
         del call

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bench.quota.baselines import Gcra, GlobalLock, PerBotLimits, TokenBucket
 from bench.quota.day import Day, StuckError
 from bench.quota.demand import DemandName, demand_of
-from bench.quota.designs import Pass, Stopwatch
+from bench.quota.designs import AnyPermit, Stopwatch
 from bench.quota.figures import Case, row_of
 from bench.quota.world import FASTEST_NS, NS_PER_S, SKEW_PPM, START_NS
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.vocabulary import Dialect
-from derivfleet.gateway.core.schedule import Schedule
+from derivfleet.gateway.core.quota import Quota
 from derivfleet.simulator.core.windows import WindowKind
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from bench.quota.designs import Design
     from bench.quota.figures import Row
-    from derivfleet.gateway.core.tickets import Ticket
+    from derivfleet.gateway.core.quota import Permit
 
 __all__ = ["BASELINES", "FLEET", "cases", "play", "time_decisions"]
 
-P = TypeVar("P", bound=Pass)
+P = TypeVar("P", bound=AnyPermit)
 
 FLEET = "fleet"
 BASELINES = ("global_lock", "per_bot_limits", "token_bucket", "gcra")
@@ -40,10 +40,10 @@ CHUNKS, CHUNK_S = 6, 600
 FEWEST_TIMED = 20
 
 
-class Fleet(Schedule):
-    """The schedule as the gateway uses it: with each dispatch it takes the blocks that are to be written ahead."""
+class Fleet(Quota):
+    """The quota as the gateway uses it: with each dispatch it takes the blocks that are to be written ahead."""
 
-    def dispatch(self, now_ns: int) -> list[Ticket]:
+    def dispatch(self, now_ns: int) -> list[Permit]:
         granted = super().dispatch(now_ns)
         self.take_blocks()
         return granted
@@ -124,7 +124,7 @@ def _day(design: Design[P], case: Case, kinds: Sequence[WindowKind]) -> Day[P]:
 
 
 def _design(case: Case) -> Design[Any]:
-    """Each design has tickets of its own kind, which only it looks into."""
+    """Each design has permits of its own kind, which only it looks into."""
     weights = demand_of(case.demand, case.bots, case.limits).weights
     match case.design:
         case "global_lock":

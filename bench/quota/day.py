@@ -11,9 +11,9 @@ from random import Random
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bench.quota.demand import BURST_EVERY_S, EXIT_BURST, EXIT_BURST_EVERY_S, EXIT_PART, LITTLE_PART, WAITING, calls_of
-from bench.quota.designs import Pass, Stopwatch
+from bench.quota.designs import AnyPermit, Stopwatch
 from bench.quota.world import NS_PER_S, START_NS, Clocks, Counters, delays_ns
-from derivfleet.gateway.core.tickets import Rank, Refusal
+from derivfleet.gateway.core.quota import PermitDenied, Rank
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Day", "StuckError", "Tally"]
 
-P = TypeVar("P", bound=Pass)
+P = TypeVar("P", bound=AnyPermit)
 
 NEVER_NS = 1 << 63
 MINUTE_NS = 60 * NS_PER_S
@@ -166,7 +166,7 @@ class Day(Generic[P]):
 
     def _ask(self, bot: str, rank: Rank, now_ns: int, first_ns: int) -> None:
         answer = self._design.ask(bot, self._exit if rank is Rank.EXIT else self._call, now_ns, None, rank)
-        if isinstance(answer, Refusal):
+        if isinstance(answer, PermitDenied):
             self.tally.turned_away += 1
             self._at(now_ns + max(1, answer.wait_ns), lambda at_ns: self._ask(bot, rank, at_ns, first_ns))
         elif first_ns != now_ns:
@@ -212,11 +212,11 @@ class Day(Generic[P]):
     def _send(self, now_ns: int) -> bool:
         """Send what the design grants. True if that made bots ask for more."""
         asked = False
-        for ticket in self._design.dispatch(now_ns):
-            bot, rank = ticket.bot, ticket.rank
+        for permit in self._design.dispatch(now_ns):
+            bot, rank = permit.bot, permit.rank
             self._number += 1
-            heappush(self._arrivals, (now_ns + self._delay_ns(), self._number, ticket))
-            first_ns = self._first_asked_ns.get(id(ticket), ticket.asked_ns)
+            heappush(self._arrivals, (now_ns + self._delay_ns(), self._number, permit))
+            first_ns = self._first_asked_ns.get(id(permit), permit.asked_ns)
             if rank is Rank.EXIT:
                 self._exit_sent(now_ns, first_ns)
             elif bot in self._hungry:
@@ -235,16 +235,16 @@ class Day(Generic[P]):
             self.tally.exit_bursts_ns.append(now_ns - first_ns)
 
     def _arrive(self) -> None:
-        now_ns, number, ticket = heappop(self._arrivals)
+        now_ns, number, permit = heappop(self._arrivals)
         server_ns = self.clocks.server_ns(now_ns)
         admitted = self._counters.admit(server_ns)
-        heappush(self._answers, (now_ns + self._delay_ns(), number, ticket, admitted))
+        heappush(self._answers, (now_ns + self._delay_ns(), number, permit, admitted))
         tally = self.tally
         if not admitted:
             tally.refused += 1
             return
-        (tally.exits if ticket.rank is Rank.EXIT else tally.served)[ticket.bot] += 1
-        if self._burst_waits and ticket.rank is not Rank.EXIT:
+        (tally.exits if permit.rank is Rank.EXIT else tally.served)[permit.bot] += 1
+        if self._burst_waits and permit.rank is not Rank.EXIT:
             self._burst_waits = False
             self._burst_ends_ns = server_ns + MINUTE_NS
             tally.burst_minutes.append(0)
@@ -252,14 +252,14 @@ class Day(Generic[P]):
             tally.burst_minutes[-1] += 1
 
     def _land(self) -> None:
-        now_ns, _, ticket, admitted = heappop(self._answers)
-        self._design.landed(ticket, now_ns)
-        first_ns = self._first_asked_ns.pop(id(ticket), ticket.asked_ns)
+        now_ns, _, permit, admitted = heappop(self._answers)
+        self._design.landed(permit, now_ns)
+        first_ns = self._first_asked_ns.pop(id(permit), permit.asked_ns)
         if admitted:
             return
         self._design.refused_by_deriv(self._call, now_ns)
-        if ticket.rank is Rank.EXIT or ticket.bot not in self._hungry:
-            self._ask(ticket.bot, ticket.rank, now_ns, first_ns)
+        if permit.rank is Rank.EXIT or permit.bot not in self._hungry:
+            self._ask(permit.bot, permit.rank, now_ns, first_ns)
 
     def _delay_ns(self) -> int:
         self._sent += 1

@@ -1,4 +1,4 @@
-"""What a design must offer to be measured: the calls that the gateway itself makes of its schedule."""
+"""What a design must offer to be measured: the calls that the gateway itself makes of its quota."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from derivfleet.deriv.vocabulary import Call
-    from derivfleet.gateway.core.tickets import Rank, Refusal
+    from derivfleet.gateway.core.quota import PermitDenied, Rank
 
-__all__ = ["Design", "Pass", "Stopwatch"]
+__all__ = ["AnyPermit", "Design", "Stopwatch"]
 
 
-class Pass(Protocol):
-    """What the day reads of a ticket."""
+class AnyPermit(Protocol):
+    """What the day reads of a permit."""
 
     @property
     def bot(self) -> str: ...
@@ -24,7 +24,7 @@ class Pass(Protocol):
     def asked_ns(self) -> int: ...
 
 
-P = TypeVar("P", bound=Pass)
+P = TypeVar("P", bound=AnyPermit)
 
 
 class Design(Protocol[P]):
@@ -32,7 +32,7 @@ class Design(Protocol[P]):
 
     def ask(
         self, bot: str, call: Call, now_ns: int, deadline_ns: int | None = None, rank: Rank | None = None
-    ) -> P | Refusal:
+    ) -> P | PermitDenied:
         """Join the queue, or be refused at once because it is full."""
         ...
 
@@ -44,7 +44,7 @@ class Design(Protocol[P]):
         """When ``dispatch`` has to be called again if nothing else happens."""
         ...
 
-    def landed(self, ticket: P, now_ns: int) -> None:
+    def landed(self, permit: P, now_ns: int) -> None:
         """The answer to a call has come, whatever it says."""
         ...
 
@@ -84,7 +84,7 @@ class Stopwatch(Generic[P]):
 
     def ask(
         self, bot: str, call: Call, now_ns: int, deadline_ns: int | None = None, rank: Rank | None = None
-    ) -> P | Refusal:
+    ) -> P | PermitDenied:
         start = time.perf_counter_ns()
         answer = self._design.ask(bot, call, now_ns, deadline_ns, rank)
         self._spent_ns += time.perf_counter_ns() - start
@@ -106,9 +106,9 @@ class Stopwatch(Generic[P]):
         self._looks += 1
         return wake
 
-    def landed(self, ticket: P, now_ns: int) -> None:
+    def landed(self, permit: P, now_ns: int) -> None:
         start = time.perf_counter_ns()
-        self._design.landed(ticket, now_ns)
+        self._design.landed(permit, now_ns)
         self._spent_ns += time.perf_counter_ns() - start
         self._looks += 1
 

@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from bench.speedup.chart import draw
-from bench.speedup.stage import FAULTS, SEED, Design, Look, Stage
-from bench.speedup.verdict import Figures, Run, verdict_of
+from bench.speedup.design_run import FAULTS, SEED, Design, DesignRun, RunProgress
+from bench.speedup.figures import Figures, Run, figures_of
 from derivfleet.cli.complaints import EXIT_FAILED, CommandError
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.deriv.limits import OPTIONS_LIMITS
@@ -122,17 +122,17 @@ def _trade(design: Design, speed: float, minutes: float, console: Console) -> Fi
     with bar as progress:
         task = progress.add_task(design.value, total=minutes * 60, state="starting")
 
-        def show(look: Look) -> None:
+        def show(look: RunProgress) -> None:
             passed_s = max(0.0, look.passed_s)
             state = f"{passed_s / 60:4.0f} min  {look.buys:,} purchases" if look.passed_s >= 0 else "warming up"
             progress.update(task, completed=passed_s, state=state)
 
         async def trade() -> Run:
-            return await Stage(design, speed, minutes, FOLDER / "speedup" / design.value, show).run()
+            return await DesignRun(design, speed, minutes, FOLDER / "speedup" / design.value, show).run()
 
         run = asyncio.run(trade())
         progress.update(task, completed=minutes * 60, state="done")
-    return verdict_of(run, TRADE)
+    return figures_of(run, TRADE)
 
 
 @app.command()

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from bench.speedup.verdict import Figures
+    from bench.speedup.figures import Figures
 
 __all__ = ["draw"]
 

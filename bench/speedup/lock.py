@@ -12,10 +12,19 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from bench.speedup.allowance import Allowance
-from bench.speedup.notes import Notes
+from bench.speedup.bot_logs import LogWriter
+from bench.speedup.plain_client import (
+    CODEC,
+    FailedError,
+    PlainClient,
+    pause_s,
+    purchase_of,
+    state_of,
+    ticks_in,
+    ticks_of,
+)
 from bench.speedup.program import ProgramSettings, run_until
-from bench.speedup.wire import CODEC, FailedError, Wire, pause_s, purchase_of, state_of, ticks_in, ticks_of
+from bench.speedup.rate_limit import RateLimit
 from derivfleet.bot.strategies import decide
 from derivfleet.common.fleet import load_fleet
 from derivfleet.common.service import run_service
@@ -40,12 +49,12 @@ _log = structlog.get_logger()
 class Monolith:
     """All bots, one lock, one socket."""
 
-    def __init__(self, wire: Wire, clock: Clock, notes: Notes) -> None:
+    def __init__(self, wire: PlainClient, clock: Clock, notes: LogWriter) -> None:
         self._wire = wire
         self._clock = clock
         self._notes = notes
         self._lock = asyncio.Lock()
-        self._buys, self._histories, self._checks = Allowance(BUYS), Allowance(HISTORIES), Allowance(CHECKS)
+        self._buys, self._histories, self._checks = RateLimit(BUYS), RateLimit(HISTORIES), RateLimit(CHECKS)
 
     async def play(self, bot: Bot) -> None:
         """Trade for ever."""
@@ -80,7 +89,7 @@ class Monolith:
             return False  # the next check will tell
         return contract is not None and contract.is_sold
 
-    async def _call(self, bot: Bot, allowance: Allowance, request: Request, wanted_ns: int | None = None) -> Frame:
+    async def _call(self, bot: Bot, allowance: RateLimit, request: Request, wanted_ns: int | None = None) -> Frame:
         with self._notes.operation(bot.name, request.call, wanted_ns):
             await allowance.turn(self._clock)
             return await self._wire.ask(request)
@@ -88,8 +97,8 @@ class Monolith:
 
 async def serve(settings: ProgramSettings, clock: Clock, _telemetry: Telemetry, stop: asyncio.Event) -> None:
     """Trade until told to stop."""
-    notes = Notes(settings.notes, clock)
-    wire = Wire(settings, clock)
+    notes = LogWriter(settings.notes, clock)
+    wire = PlainClient(settings, clock)
     monolith = Monolith(wire, clock, notes)
     try:
         await run_until(stop, (monolith.play(bot) for bot in load_fleet(settings.fleet).bots))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotation at run time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import SecretStr  # noqa: TC002 - as above
-from pydantic_settings import SettingsConfigDict
 
 from derivfleet.common.settings import ServiceSettings
 
@@ -20,7 +19,7 @@ __all__ = ["ProgramSettings", "run_until"]
 class ProgramSettings(ServiceSettings):
     """``DERIVFLEET_BENCH_…``."""
 
-    model_config = SettingsConfigDict(env_prefix="DERIVFLEET_BENCH_", extra="forbid", frozen=True)
+    env_prefix: ClassVar[str] = "DERIVFLEET_BENCH_"
 
     url: str
     """Of the REST API."""

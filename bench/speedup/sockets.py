@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from bench.speedup.allowance import Allowance
-from bench.speedup.notes import Notes
-from bench.speedup.program import ProgramSettings, run_until
-from bench.speedup.wire import (
+from bench.speedup.bot_logs import LogWriter
+from bench.speedup.plain_client import (
     CODEC,
     FailedError,
-    Wire,
+    PlainClient,
     pause_s,
     purchase_of,
     quote_of,
@@ -28,6 +26,8 @@ from bench.speedup.wire import (
     ticks_in,
     ticks_of,
 )
+from bench.speedup.program import ProgramSettings, run_until
+from bench.speedup.rate_limit import RateLimit
 from derivfleet.bot.strategies import decide
 from derivfleet.common.fleet import load_fleet
 from derivfleet.common.service import run_service
@@ -58,14 +58,14 @@ _log = structlog.get_logger()
 class Player:
     """One bot with its own limits on shared sockets."""
 
-    def __init__(self, bot: Bot, wires: Iterator[Wire], clock: Clock, notes: Notes) -> None:
+    def __init__(self, bot: Bot, wires: Iterator[PlainClient], clock: Clock, notes: LogWriter) -> None:
         """``wires`` gives the socket for each call."""
         self._bot = bot
         self._wires = wires
         self._clock = clock
         self._notes = notes
-        self._buys, self._histories = Allowance(BUYS), Allowance(HISTORIES)
-        self._checks, self._quotes = Allowance(CHECKS), Allowance(QUOTES)
+        self._buys, self._histories = RateLimit(BUYS), RateLimit(HISTORIES)
+        self._checks, self._quotes = RateLimit(CHECKS), RateLimit(QUOTES)
 
     async def play(self) -> None:
         """Trade for ever."""
@@ -101,7 +101,7 @@ class Player:
             return False  # the next check will tell
         return contract is not None and contract.is_sold
 
-    async def _call(self, allowance: Allowance, request: Request, retries: int = 0) -> Frame:
+    async def _call(self, allowance: RateLimit, request: Request, retries: int = 0) -> Frame:
         with self._notes.operation(self._bot.name, request.call):
             await allowance.turn(self._clock)
             for attempt in itertools.count():
@@ -117,8 +117,8 @@ class Player:
 
 async def serve(settings: ProgramSettings, clock: Clock, _telemetry: Telemetry, stop: asyncio.Event) -> None:
     """Trade until told to stop."""
-    notes = Notes(settings.notes, clock)
-    wires = [Wire(settings, clock) for _ in range(SOCKETS)]
+    notes = LogWriter(settings.notes, clock)
+    wires = [PlainClient(settings, clock) for _ in range(SOCKETS)]
     turns = itertools.cycle(wires)
     bots = load_fleet(settings.fleet).bots
     try:

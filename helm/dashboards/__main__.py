@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from helm.dashboards.overview import overview
-from helm.dashboards.trade import trade
+from helm.dashboards.overview_dashboard import overview
+from helm.dashboards.trade_dashboard import trade
 
 CHART = Path(__file__).parents[1] / "derivfleet/dashboards"
 

@@ -30,7 +30,7 @@ from grafana_foundation_sdk.models.dashboard import (
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from grafana_foundation_sdk.models.tempo import SearchTableType, TempoQueryType
 
-from helm.dashboards.controls import METRICS, TRACES
+from helm.dashboards.variables import METRICS, TRACES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

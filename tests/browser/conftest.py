@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 from browser.history import History
-from house import eventually, house, one_bot
 from playwright.async_api import async_playwright, expect
+from running_fleet import eventually, one_bot, running_fleet
 
 from derivfleet.common.rpc.identity import read_token
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from decimal import Decimal
 
-    from house import House
     from playwright.async_api import Browser, ConsoleMessage, Page, Request
+    from running_fleet import RunningFleet
 
 SCREENS = Path("build/screens")
 AVERAGES = {
@@ -97,22 +97,22 @@ class Watched:
 class Stage:
     """A fleet that trades, and a browser."""
 
-    house: House
+    fleet: RunningFleet
     browser: Browser
     yesterday: Decimal
     """The profit of the day before today, by the records that the store was filled with."""
 
     @property
     def token(self) -> str:
-        return self.house.page_token
+        return self.fleet.page_token
 
     def token_of(self, bearer: str) -> str:
-        return read_token(self.house.folder / f"tokens/{bearer}.token", "token")
+        return read_token(self.fleet.folder / f"tokens/{bearer}.token", "token")
 
     @asynccontextmanager
     async def page(self, base: str = "", *, signed_in: bool = True, **options: Any) -> AsyncGenerator[Watched, None]:
         """A fresh browser profile with the page open; at the end nothing may have gone wrong in it."""
-        base = base or self.house.web_url
+        base = base or self.fleet.web_url
         options = {"viewport": {"width": 1440, "height": 900}, "color_scheme": "dark"} | options
         context = await self.browser.new_context(**options)
         context.set_default_timeout(PATIENCE_MS)
@@ -139,7 +139,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Stag
     history = History(list(RUNNING), int(time.time()), days=3)
     await history.write_orders(folder / "metrics.sqlite")
     async with (
-        house(folder, bots=BOTS, running=RUNNING, speed=4, with_metrics=True) as fleet,
+        running_fleet(folder, bots=BOTS, running=RUNNING, speed=4, with_metrics=True) as fleet,
         async_playwright() as playwright,
     ):
         await history.send_spans(fleet.metrics)

@@ -15,8 +15,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from derivfleet.common.clock import NS_PER_S
 from derivfleet.common.spans import Attribute, SpanName
-from derivfleet.metrics.orders import OrderRecord, OrderState
-from derivfleet.metrics.store import FeedMark, Store
+from derivfleet.metrics.records.order import OrderRecord, OrderState
+from derivfleet.metrics.store.feed_mark import FeedMark
+from derivfleet.metrics.store.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path

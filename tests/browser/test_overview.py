@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from browser.valve import valve_before
+from browser.stalling_proxy import stalling_proxy
 from playwright.async_api import expect
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ async def test_figures_move_by_themselves_and_agree_with_the_gateway(open_page: 
         assert await page.locator("#curve svg path.line").count() == 2
         assert await page.locator("#usage svg path.line").count() >= 1
         assert await page.locator("#last .order").count() > 0
-        login = (await stage.house.account()).login_id
+        login = (await stage.fleet.account()).login_id
         await expect(page.locator("#chips")).to_contain_text(login)
         assert "#" in page.url
         assert "token" not in page.url
@@ -115,19 +115,19 @@ async def test_the_theme_follows_the_system_until_one_is_chosen(open_page: OpenP
 
 
 async def test_a_page_whose_feed_stalls_says_so_and_recovers(open_page: OpenPage, stage: Stage) -> None:
-    async with valve_before(stage.house.web_url) as valve, open_page(valve.url) as watched:
+    async with stalling_proxy(stage.fleet.web_url) as proxy, open_page(proxy.url) as watched:
         page = watched.page
         await expect(page.locator("#link")).to_have_text("live")
-        valve.shut()
+        proxy.shut()
         await expect(page.locator("#link")).to_contain_text("stale")
         await expect(page.locator("#banner")).to_contain_text("What is shown is of")
         await watched.shoot("dashboard-stale")
-        valve.open()
+        proxy.open()
         await expect(page.locator("#link")).to_have_text("live")
         await expect(page.locator("#banner")).not_to_be_visible()
         # The service goes away altogether: the browser itself prints that, and nothing else.
         await page.context.set_offline(True)
-        await valve.end()
+        await proxy.end()
         await expect(page.locator("#link")).to_have_text("not connected")
         await page.context.set_offline(False)
         await expect(page.locator("#link")).to_have_text("live")

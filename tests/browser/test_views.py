@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import axe_core_python
 import pytest
 from browser.history import DAY_S
-from house import eventually, house, one_bot
 from playwright.async_api import expect
+from running_fleet import eventually, one_bot, running_fleet
 from test_doubts import trade_beside
 
 from derivfleet.v1 import orders_pb2
@@ -34,7 +34,7 @@ PLACES = ("#/", "#/orders", "#/reports/300", "#/reports/86400", "#/alerts")
 
 async def settled_order(stage: Stage) -> str:
     """An order whose trace is complete."""
-    orders = await stage.house.orders()
+    orders = await stage.fleet.orders()
     return next(order.order_id for order in reversed(orders) if order.state == orders_pb2.ORDER_STATE_SETTLED)
 
 
@@ -103,7 +103,7 @@ async def test_a_click_on_an_order_shows_its_trace_as_a_waterfall(open_page: Ope
 
 
 async def test_reports_stand_against_the_period_before(open_page: OpenPage, stage: Stage) -> None:
-    today_s = int(stage.house.clock.now_s()) // DAY_S * DAY_S
+    today_s = int(stage.fleet.clock.now_s()) // DAY_S * DAY_S
     async with open_page() as watched:
         page = watched.page
         await watched.go("#/reports")
@@ -111,10 +111,10 @@ async def test_reports_stand_against_the_period_before(open_page: OpenPage, stag
         await expect(page.locator("#report-bots tbody tr")).to_have_count(4)
         await expect(page.locator("#report-completeness")).to_contain_text("filled up to")
         await page.get_by_role("button", name="Hour").click()
-        await expect(page.locator("#course-title")).to_contain_text("this hour")
+        await expect(page.locator("#profit-curve-title")).to_contain_text("this hour")
         await page.get_by_role("button", name="Day").click()
-        await expect(page.locator("#course-legend")).to_contain_text("the day before")
-        await expect(page.locator("#course svg path.before")).to_have_count(1)
+        await expect(page.locator("#profit-curve-legend")).to_contain_text("the day before")
+        await expect(page.locator("#profit-curve svg path.before")).to_have_count(1)
         await expect(page.locator("#row li")).to_have_count(4)
         await watched.shoot("report-dark", full=True)
         await page.keyboard.press("[")
@@ -193,7 +193,7 @@ async def test_only_readers_get_in(open_page: OpenPage, stage: Stage) -> None:
 
 async def test_a_doubtful_order_asks_for_a_person(open_page: OpenPage, tmp_path: Path) -> None:
     """In a fleet of its own: somebody else trades on its account, and an order like theirs is lost."""
-    async with house(tmp_path, bots=[one_bot("one")], with_metrics=True) as fleet:
+    async with running_fleet(tmp_path, bots=[one_bot("one")], with_metrics=True) as fleet:
         await trade_beside(fleet, 0.35)
         await eventually(fleet.account, lambda account: account.foreign_trades == 1)
         fleet.recorder.cut_at(lambda frame: frame.get("msg_type") == "buy" and "error" not in frame)

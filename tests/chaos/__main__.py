@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from derivfleet.deriv.vocabulary import Dialect
-from tests.chaos.journey import Journey, Look
+from tests.chaos.chaos_run import ChaosRun, RunProgress
 
 TARGET = Path("build/chaos.json")
 FOLDER = Path("build/chaos")
@@ -47,13 +47,13 @@ def chaos(
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("chaos", total=kills + cuts / 10, state="")
 
-        def show(look: Look) -> None:
-            state = f"{look.stage}: {look.kills}/{kills} kills, {look.cuts}/{cuts} cuts, {look.transitions} transitions"
-            progress.update(task, completed=look.kills + look.cuts / 10, state=state)
+        def show(now: RunProgress) -> None:
+            state = f"{now.stage}: {now.kills}/{kills} kills, {now.cuts}/{cuts} cuts, {now.transitions} transitions"
+            progress.update(task, completed=now.kills + now.cuts / 10, state=state)
 
-        journey = Journey(kills, cuts, seed, speed, bots, callers, kill_every, cut_every, dialect, folder, show)
+        chaos_run = ChaosRun(kills, cuts, seed, speed, bots, callers, kill_every, cut_every, dialect, folder, show)
         try:
-            report = asyncio.run(journey.run())
+            report = asyncio.run(chaos_run.run())
         except TimeoutError:
             console.print(f"the fleet did not come up, or bought nothing; see {folder}/logs")
             raise typer.Exit(1) from None

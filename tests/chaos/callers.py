@@ -7,7 +7,6 @@ write down what they were told, so that nobody can change his mind.
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -16,14 +15,14 @@ import grpc
 
 from derivfleet.common.rpc.channel import bearer
 from derivfleet.common.rpc.status import problem_of
-from derivfleet.v1 import control_pb2, control_pb2_grpc, orders_pb2, trading_pb2, trading_pb2_grpc
+from derivfleet.v1 import orders_pb2, trading_pb2, trading_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from derivfleet.common.clock import Clock
 
-__all__ = ["CONFIRMED", "FINAL", "Caller", "Feed", "Told", "Transition", "open_line", "stakes"]
+__all__ = ["CONFIRMED", "FINAL", "Caller", "CallerOrder", "open_quick_channel", "stakes"]
 
 CONFIRMED, SETTLED = orders_pb2.ORDER_STATE_CONFIRMED, orders_pb2.ORDER_STATE_SETTLED
 UNKNOWN, DENIED = orders_pb2.ORDER_STATE_UNKNOWN, orders_pb2.ORDER_STATE_DENIED
@@ -43,7 +42,7 @@ _HURRY = (
 """A gateway that is back should be found at once: how soon it is back is what is measured."""
 
 
-def open_line(address: str) -> grpc.aio.Channel:
+def open_quick_channel(address: str) -> grpc.aio.Channel:
     """A channel that comes back quickly."""
     return grpc.aio.insecure_channel(address, options=list(_HURRY))
 
@@ -57,7 +56,7 @@ def stakes() -> Iterator[Decimal]:
 
 
 @dataclass(slots=True)
-class Told:
+class CallerOrder:
     """One order, as its bot heard of it."""
 
     order_id: str
@@ -94,7 +93,7 @@ class Caller:
         its_stakes: Iterator[Decimal],
         pause_s: float,
     ) -> None:
-        self.told: dict[str, Told] = {}
+        self.told: dict[str, CallerOrder] = {}
         self.calls = 0
         self._bot = bot
         self._token = bearer(token)
@@ -112,7 +111,7 @@ class Caller:
             number = 0
             while not stop.is_set():
                 number += 1
-                told = Told(f"{self._bot}-{number}", self._bot, next(self._stakes))
+                told = CallerOrder(f"{self._bot}-{number}", self._bot, next(self._stakes))
                 self.told[told.order_id] = told
                 symbol = SYMBOLS[number % len(SYMBOLS)]
                 await self._buy(told, symbol, stop)
@@ -132,7 +131,7 @@ class Caller:
                 self._epochs = {lease.symbol: lease.epoch for lease in answer.leases}
                 await asyncio.sleep(RENEW_EVERY_WALL_S)
 
-    async def _buy(self, told: Told, symbol: str, stop: asyncio.Event) -> None:
+    async def _buy(self, told: CallerOrder, symbol: str, stop: asyncio.Event) -> None:
         terms = orders_pb2.ContractTerms(
             contract_type="DIGITOVER",
             symbol=symbol,
@@ -166,89 +165,3 @@ class Caller:
             else:
                 told.hear(answer.order, self._clock.now_ns())
                 return
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """One step of one order, as the feed tells it."""
-
-    position: int
-    time_ns: int
-    order_id: str
-    bot: str
-    state: int
-    contract_id: int
-    intended_ns: int
-    sent_ns: int
-
-
-class Feed:
-    """The order feed from its beginning, taken up again wherever it was cut; and a look at whether calls are served."""
-
-    def __init__(self, token: str, channel: grpc.aio.Channel) -> None:
-        self.transitions: list[Transition] = []
-        self.twice = 0
-        """Positions that came again though they had been kept."""
-        self._token = bearer(token)
-        self._stub = control_pb2_grpc.ControlServiceStub(channel)
-
-    async def follow(self) -> None:
-        """Follow for ever."""
-        last = 0
-        while True:
-            try:
-                request = control_pb2.StreamOrderFeedRequest(after_position=last)
-                async for message in self._stub.StreamOrderFeed(request, metadata=self._token):
-                    if not message.HasField("event"):
-                        continue
-                    event = message.event
-                    if event.position <= last:
-                        self.twice += 1
-                        continue
-                    last = event.position
-                    order = event.order
-                    self.transitions.append(
-                        Transition(
-                            position=event.position,
-                            time_ns=event.time_ns,
-                            order_id=order.order_id,
-                            bot=order.bot,
-                            state=order.state,
-                            contract_id=order.contract_id,
-                            intended_ns=order.intended_time_ns,
-                            sent_ns=order.sent_time_ns,
-                        )
-                    )
-            except grpc.aio.AioRpcError:
-                await asyncio.sleep(AGAIN_WALL_S)
-
-    async def served_after(self, since_s: float, patience_s: float = 60.0) -> float | None:
-        """Milliseconds of the wall from an instant of the monotonic clock to the first call that is served out of the
-        journal; None if none was in time.
-        """
-        request = control_pb2.ListOrdersRequest(limit=1)
-        while time.monotonic() < since_s + patience_s:
-            try:
-                await self._stub.ListOrders(request, metadata=self._token, timeout=2.0)
-            except grpc.aio.AioRpcError:
-                await asyncio.sleep(0.02)
-            else:
-                return (time.monotonic() - since_s) * 1e3
-        return None
-
-    async def orders(self) -> list[orders_pb2.Order]:
-        """Every order that the journal knows."""
-        found: list[orders_pb2.Order] = []
-        page = ""
-        while True:
-            request = control_pb2.ListOrdersRequest(limit=1000, page_token=page)
-            answer = await self._stub.ListOrders(request, metadata=self._token, timeout=30.0)
-            found += answer.orders
-            page = answer.next_page_token
-            if not page:
-                return found
-
-    async def status(self) -> control_pb2.AccountStatus:
-        """The account."""
-        answer = await self._stub.GetStatus(control_pb2.GetStatusRequest(), metadata=self._token, timeout=5.0)
-        return answer.accounts[0]

@@ -14,8 +14,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from tests.fuzz.calls import CallTarget
-from tests.fuzz.hunt import SHARES, TARGETS, Hunt, play_one
+from tests.fuzz.call_target import CallTarget
+from tests.fuzz.fuzz_run import SHARES, TARGETS, FuzzRun, play_one
 from tests.fuzz.targets import chance_of
 
 TARGET = Path("build/fuzz.json")
@@ -83,15 +83,15 @@ def fuzz(
     began_s = time.monotonic()
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("fuzz", total=cases)
-        hunt = Hunt(cases, seed, jobs, folder, tuple(only or ()), lambda done: progress.update(task, completed=done))
-        asyncio.run(hunt.run())
+        run = FuzzRun(cases, seed, jobs, folder, tuple(only or ()), lambda done: progress.update(task, completed=done))
+        asyncio.run(run.run())
         progress.update(task, completed=cases)
-    facts = _facts(hunt, time.monotonic() - began_s)
+    facts = _facts(run, time.monotonic() - began_s)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(facts, indent=1) + "\n")
     for name, figures in facts["by_target"].items():
         console.print(f"{name:<11}" + ", ".join(f"{key} {value:,}" for key, value in figures.items()), highlight=False)
-    for failure in hunt.failures:
+    for failure in run.failures:
         console.print(f"{failure.kind} {failure.where}: {failure.error}", markup=False, highlight=False)
         again = f"--seed {seed} --replay {failure.target}:{failure.number}"
         console.print(f"  python -m tests.fuzz {again}\n  {failure.small}", markup=False, highlight=False)
@@ -100,7 +100,7 @@ def fuzz(
         raise typer.Exit(1)
 
 
-def _facts(hunt: Hunt, wall_s: float) -> dict[str, Any]:
+def _facts(run: FuzzRun, wall_s: float) -> dict[str, Any]:
     by_target: dict[str, dict[str, Any]] = {
         name: {
             "cases": figures.cases,
@@ -109,7 +109,7 @@ def _facts(hunt: Hunt, wall_s: float) -> dict[str, Any]:
             "rss_growth_mb": round(figures.rss_growth_mb, 1),
             "cases_a_second": round(figures.cases / figures.busy_s) if figures.busy_s else 0,
         }
-        for name, figures in hunt.figures.items()
+        for name, figures in run.figures.items()
     }
     return {
         "cases": sum(one["cases"] for one in by_target.values()),
@@ -117,10 +117,10 @@ def _facts(hunt: Hunt, wall_s: float) -> dict[str, Any]:
         "hangs": sum(one["hangs"] for one in by_target.values()),
         "rss_growth_mb": max(one["rss_growth_mb"] for one in by_target.values()),
         "by_target": by_target,
-        "seed": hunt.seed,
-        "jobs": hunt.jobs,
+        "seed": run.seed,
+        "jobs": run.jobs,
         "wall_s": round(wall_s, 1),
-        "failures": [asdict(failure) for failure in hunt.failures],
+        "failures": [asdict(failure) for failure in run.failures],
     }
 
 

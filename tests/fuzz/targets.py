@@ -24,8 +24,8 @@ from derivfleet.deriv.symbols import SYMBOLS
 from derivfleet.deriv.vocabulary import Dialect
 from derivfleet.gateway.rpc import messages
 from tests.fuzz import corpus
+from tests.fuzz.memory_socket import Socket
 from tests.fuzz.mutators import broken_bytes, broken_json, broken_text, garbage
-from tests.fuzz.sockets import Socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping, Sequence
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from derivfleet.deriv.dialects import Codec, Frame
 
 __all__ = [
-    "EAR",
     "GARBAGE_SHARE",
+    "LOGGED_ERRORS",
     "ConnectionTarget",
     "FleetTarget",
     "FrameTarget",
@@ -52,7 +52,7 @@ class WrongError(AssertionError):
     """Something did not raise, but is not as it should be."""
 
 
-class Ear:
+class LoggedErrors:
     """Hears what the code under test logs: that a task failed is as bad as if it had ended the process."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Ear:
         return "; ".join(heard)
 
 
-EAR = Ear()
+LOGGED_ERRORS = LoggedErrors()
 
 
 def chance_of(seed: int, target: str, number: int) -> Random:
@@ -236,7 +236,6 @@ class ConnectionTarget(_Plain):
         if (await self._ended(again) or {}).get("time") != 1:
             raise WrongError("the next call was not answered")
         connection.drop(stream)
-        connection.ended(stream.stream_id)
         if connection.open_calls or connection.stream_count:
             raise WrongError(f"{connection.open_calls} calls and {connection.stream_count} streams stayed behind")
 

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 from backends import Backends, attributes_of
+from dashboard_queries import dashboard_queries, dashboards, filled
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from processes import Processes
-from questions import dashboards, filled, questions
 from trading import Trading, local_ports
 
 from derivfleet.common.spans import SPANS, SpanName
@@ -104,7 +104,7 @@ def differences(before: Any, after: Any, path: str) -> Iterator[str]:
 
 def traceql_parses(folder: Path, values: dict[str, str]) -> str:
     """Grafana's own grammar accepts every search."""
-    searches = [question for question in questions() if question.language == "traceql" and question.text != "${trace}"]
+    searches = [query for query in dashboard_queries() if query.language == "traceql" and query.text != "${trace}"]
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         raise FileNotFoundError("node and npm are needed for the grammar of TraceQL")
@@ -112,7 +112,7 @@ def traceql_parses(folder: Path, values: dict[str, str]) -> str:
         shutil.copy(HERE / name, folder)
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
     subprocess.run(command, cwd=folder, check=True)  # noqa: S603 - found on the path above
-    texts = [filled(question.text, values) for question in searches]
+    texts = [filled(query.text, values) for query in searches]
     for wrong, broken in ((False, []), (True, ["{ name = }"])):
         parsed = subprocess.run(  # noqa: S603 - found on the path above
             [node, HERE / "traceql.mjs", folder],
@@ -142,32 +142,32 @@ def finite_points(series: list[dict[str, Any]]) -> int:
 
 def promql_answers(backends: Backends, values: dict[str, str], seconds: float) -> str:
     """Every query of every panel gives numbers, as it is asked there: for one moment or as a curve."""
-    asked = [question for question in questions() if question.language == "promql"]
+    asked = [query for query in dashboard_queries() if query.language == "promql"]
     empty: list[str] = []
     points = 0
-    for question in asked:
-        text = filled(question.text, values)
-        found = backends.ask(text) if question.instant else backends.ask_range(text, seconds)
+    for query in asked:
+        text = filled(query.text, values)
+        found = backends.ask(text) if query.instant else backends.ask_range(text, seconds)
         points += finite_points(found)
         if not finite_points(found):
-            empty.append(f"{question}: {text}")
+            empty.append(f"{query}: {text}")
     assert not empty, "no data: " + "; ".join(empty)
     return f"{len(asked)} queries, {points} points"
 
 
 def bots_can_be_chosen(backends: Backends, names: list[str], values: dict[str, str]) -> str:
     """The variable's query, as Grafana resolves label_values."""
-    for question in questions():
-        if question.language == "variable":
-            series, _, label = filled(question.text, values).removeprefix("label_values(").rstrip(")").rpartition(", ")
+    for query in dashboard_queries():
+        if query.language == "variable":
+            series, _, label = filled(query.text, values).removeprefix("label_values(").rstrip(")").rpartition(", ")
             found = {one["metric"][label] for one in backends.ask(series)}
-            assert found == set(names), f"{question}: {sorted(found)}"
+            assert found == set(names), f"{query}: {sorted(found)}"
     return f"{len(names)} bots"
 
 
 def figure(backends: Backends, title: str, values: dict[str, str]) -> float:
-    (question,) = [question for question in questions() if question.panel == title and question.instant]
-    return backends.value(filled(question.text, values))
+    (query,) = [query for query in dashboard_queries() if query.panel == title and query.instant]
+    return backends.value(filled(query.text, values))
 
 
 def refusals(backends: Backends, values: dict[str, str], least: float) -> str:
@@ -235,7 +235,7 @@ def run(checks: Checks, binaries: Path, seconds: float) -> None:
         checks.run("one trade is one trace", lambda: one_trade_is_one_trace(backends, processes, orders[0]))
         checks.run("exemplars", lambda: exemplars_lead_to_traces(backends, time.monotonic() - began))
         checks.run("reports get the same spans", lambda: f"{fleet.reported_spans() or _nothing()} spans")
-        # The same bots where Deriv admits fewer calls than the gateway believes: refusals, errors, turns refused.
+        # The same bots where Deriv admits fewer calls than the gateway believes: refusals, errors, calls not admitted.
         limits = {"limits": {"options": {"trade": {60: 8}}}}
         narrow = Trading(processes, folder / "narrow", ports, backends.otlp, bots[:3], limits)
         narrow.run(SHORT_S)

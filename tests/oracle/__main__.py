@@ -13,9 +13,9 @@ import structlog
 from rich.console import Console
 from rich.progress import Progress
 
-from .journey import Journey
-from .judge import Judge
-from .world import World
+from .comparison import Comparison
+from .delivery import Delivery
+from .generator import Generator
 
 
 def main() -> int:
@@ -33,23 +33,24 @@ def main() -> int:
 
 async def run(hours: int, orders: int, seed: int) -> int:
     console = Console()
-    world = World(seed, hours, orders)
+    generator = Generator(seed, hours, orders)
     with tempfile.TemporaryDirectory() as folder, Progress(console=console, transient=True) as bar:
-        journey = Journey(world, Path(folder), seed)
-        travel = bar.add_task("hours", total=hours + 40)
-        service = await journey.travel(lambda hour: bar.update(travel, completed=hour))
-        judge = Judge(world, service)
-        judging = bar.add_task("reports", total=None)
+        delivery = Delivery(generator, Path(folder), seed)
+        hours_done = bar.add_task("hours", total=hours + 40)
+        service = await delivery.deliver(lambda hour: bar.update(hours_done, completed=hour))
+        comparison = Comparison(generator, service)
+        comparing = bar.add_task("reports", total=None)
         try:
-            await judge.judge(lambda done: bar.update(judging, completed=done))
+            await comparison.compare(lambda done: bar.update(comparing, completed=done))
         except AssertionError as error:
             console.print(f"the oracle disagrees (seed {seed}): {error}")
             return 1
         await service.store.close()
-    (made, lost) = world.record.execute("SELECT COUNT(*), SUM(lost) FROM spans").fetchone()
+    (made, lost) = generator.record.execute("SELECT COUNT(*), SUM(lost) FROM spans").fetchone()
     console.print(
-        f"{judge.reports} reports, {judge.revised} of them revised, and {judge.figures} figures equal the oracle's: "
-        f"{made} spans made, {lost} lost, {journey.resent} sent again, {journey.late} late, two restarts"
+        f"{comparison.reports} reports, {comparison.revised} of them revised, and {comparison.figures} figures "
+        f"equal the oracle's: {made} spans made, {lost} lost, "
+        f"{delivery.resent} sent again, {delivery.late} late, two restarts"
     )
     return 0
 

@@ -1,6 +1,8 @@
 """Orders under every fault, on virtual time: the real gateway and the simulator's core in one process, one seed a run.
 
-``virtual`` is time, ``plan`` what a seed means, ``wire`` the network and what it does wrong, ``life`` one life of a
-gateway from its start to its crash, ``bots`` those who ask, ``world`` joins them, ``judge`` compares with the ledger,
-``shrink`` finds the shortest story of a failure, ``mutants`` are faults put into the gateway to see them caught.
+``plan`` says what a seed means, ``world`` plays it on ``virtual_time``: the ``network`` and what it does wrong, one
+``gateway_life`` after the other, the ``bots`` with their ``replicas``, a ``foreign_trader`` and a ``human_operator``.
+``invariants`` and ``liveness`` are checked at every step, by what ``observed_reads`` and ``feed_followers`` have seen;
+``ledger_check`` compares in the end. ``runs`` plays many seeds, ``shrink`` finds the shortest story of a failure.
+``mutants`` are mistakes put into the gateway, out of the ``…_mutations``, to see them caught.
 """

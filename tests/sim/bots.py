@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from derivfleet.gateway.core.orders.denials import DeniedError, OrderDiffers, OrderDoubtful
 from derivfleet.gateway.core.orders.exit import DECIDED, ExitKind, ExitState, ExitTerms, exit_of
 from derivfleet.gateway.core.orders.order import FINAL, State
+from tests.sim.network import ASKED_FOR, EXIT, LEASE, MAY_BUY
 from tests.sim.plan import BOTS, SYMBOLS
-from tests.sim.wire import ASKED_FOR, EXIT, LEASE, MAY_BUY
 
 if TYPE_CHECKING:
     from derivfleet.gateway.core.orders.denials import Denial
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.sim.plan import OrderPlan
     from tests.sim.world import World
 
-__all__ = ["Asker"]
+__all__ = ["SimulatedBot"]
 
 DEADLINE_S = 30.0
 RETRY_S = 1.0
@@ -33,7 +33,7 @@ IMPATIENT = 0.1
 """How often it does that though it cannot know."""
 
 
-class Asker:
+class SimulatedBot:
     """One order from its bot's side."""
 
     def __init__(self, plan: OrderPlan, world: World) -> None:
@@ -117,7 +117,7 @@ class Asker:
             )
         except DeniedError as error:
             if isinstance(error.denial, OrderDoubtful):
-                self._world.watch.refused(plan, error.denial.doubtful)
+                self._world.invariants.refused(plan, error.denial.doubtful)
             self._refused(error.denial)
             return
         self._hear(order)
@@ -136,7 +136,7 @@ class Asker:
 
     def _hear(self, order: Order) -> None:
         self._world.note(f"bot is told that {order.order_id} is {order.state}, contract {order.contract_id}")
-        self._world.watch.told(order)
+        self._world.invariants.told(order)
         self.told.append((order.state, order.contract_id))
         if order.state not in FINAL:
             self._later(LOOK_S)
@@ -218,7 +218,7 @@ class Asker:
             return
         self._world.note(f"bot is told that sale {exit_id} of {order.order_id} is {told.state}")
         self.told_exits[exit_id] = told.state
-        self._world.watch.told_of_sale(order.order_id, told)
+        self._world.invariants.told_of_sale(order.order_id, told)
         if self.plan.asks_otherwise:
             await self._sold_otherwise(order, exit_id, deadline_ns)
 

@@ -11,7 +11,18 @@ from derivfleet.deriv.vocabulary import Call
 from derivfleet.gateway.core.orders.order import OrderTerms
 from derivfleet.simulator.core.faults import FaultKind, FaultRule
 
-__all__ = ["AMBIENT", "BOTS", "CALL_FAULTS", "KINDS", "POINTS", "SYMBOLS", "Ambient", "CrashPlan", "OrderPlan", "Plan"]
+__all__ = [
+    "BOTS",
+    "CALL_FAULTS",
+    "DISTURBANCES",
+    "KINDS",
+    "POINTS",
+    "SYMBOLS",
+    "CrashPlan",
+    "Disturbance",
+    "OrderPlan",
+    "Plan",
+]
 
 BOTS = ("ada", "bob", "cid", "dot")
 SYMBOLS = ("1HZ100V", "1HZ50V", "R_50")
@@ -82,7 +93,7 @@ WEIGHTS = {
     "stuck": 1.2,
 }
 """A late answer needs a socket that lives long. A refusal makes an order's story short: few crashes meet it."""
-AMBIENT = {
+DISTURBANCES = {
     "refuse_login": (FaultRule(FaultKind.REFUSE_LOGIN),),
     "refuse_handshake": (FaultRule(FaultKind.REFUSE_HANDSHAKE),),
     "statement_lag": (FaultRule(FaultKind.LAG, Call.STATEMENT),),
@@ -106,7 +117,7 @@ STANDSTILL, IDLE_CLOSE, CLOCK_SKEW = "standstill", "idle_close", "clock_skew"
 HOLLOW, DETOUR, FOREIGN_TRADE, SEVERED, HIDDEN = "hollow", "detour", "foreign_trade", "severed", "hidden"
 """An answer that says nothing; a frame that is long on its way; somebody else who buys what an order buys, or nearly;
 a socket that ends before its last frame arrives; purchases that no record shows yet."""
-KINDS = (*CALL_FAULTS, *WRONG_RECEIPTS, *AMBIENT, CLOCK_SKEW)
+KINDS = (*CALL_FAULTS, *WRONG_RECEIPTS, *DISTURBANCES, CLOCK_SKEW)
 
 ODD_CODES = ("InternalServerError", "WrongResponse", "NeverSeenBefore", "CallError", "OutputValidationFailed")
 FAULTED = 0.4
@@ -168,7 +179,7 @@ class OrderPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Ambient:
+class Disturbance:
     """Something that is wrong for a while."""
 
     kind: str
@@ -197,7 +208,7 @@ class Plan:
 
     seed: int
     orders: tuple[OrderPlan, ...]
-    ambient: tuple[Ambient, ...]
+    disturbances: tuple[Disturbance, ...]
     crashes: tuple[CrashPlan, ...]
     skew_s: float = 0.0
     is_tight: bool = False
@@ -205,7 +216,7 @@ class Plan:
     @property
     def lag_s(self) -> float:
         """By how much the statement lags at worst."""
-        rules = [rule for one in self.ambient for rule in one.rules if rule.kind is FaultKind.LAG]
+        rules = [rule for one in self.disturbances for rule in one.rules if rule.kind is FaultKind.LAG]
         return max((rule.delay_s for rule in rules), default=0.0)
 
     @classmethod
@@ -214,17 +225,17 @@ class Plan:
         random_ = random.Random(f"plan/{seed}")
         run_s = orders * SPACING_S
         planned = _orders(random_, orders, run_s)
-        ambient = tuple(_ambient(random_, run_s, planned) for _ in range(round(orders / 20)))
+        disturbances = tuple(_disturbance(random_, run_s, planned) for _ in range(round(orders / 20)))
         if random_.random() < LONG_TROUBLE:
-            ambient += (_long_trouble(random_, run_s),)
-        ambient += (_foreign_trade(random_, run_s), _foreign_trade_before(random_, planned))
-        ambient += tuple(_near_foreign_trade(random_, planned) for _ in range(NEAR_FOREIGN_TRADES))
+            disturbances += (_long_trouble(random_, run_s),)
+        disturbances += (_foreign_trade(random_, run_s), _foreign_trade_before(random_, planned))
+        disturbances += tuple(_near_foreign_trade(random_, planned) for _ in range(NEAR_FOREIGN_TRADES))
         if random_.random() < LONG_HIDDEN:
-            ambient += (_hidden(random_, run_s, MOST_WATCH_S),)
+            disturbances += (_hidden(random_, run_s, MOST_WATCH_S),)
         crashes = sorted((_crash(random_, run_s) for _ in range(round(orders / 6))), key=lambda one: one.from_ms)
         skew_s = round(random_.uniform(-MOST_SKEW_S, MOST_SKEW_S), 3) if random_.random() < 0.2 else 0.0
         planned = _wrongly_received(random.Random(f"receipts/{seed}"), planned)
-        return cls(seed, planned, ambient, tuple(crashes), skew_s, random_.random() < TIGHT)
+        return cls(seed, planned, disturbances, tuple(crashes), skew_s, random_.random() < TIGHT)
 
 
 def _orders(random_: random.Random, count: int, run_s: float) -> tuple[OrderPlan, ...]:
@@ -330,11 +341,11 @@ def _call_fault(random_: random.Random, kinds: tuple[str, ...] = tuple(CALL_FAUL
     return kind, rule
 
 
-def _ambient(random_: random.Random, run_s: float, orders: tuple[OrderPlan, ...]) -> Ambient:
-    kind = random_.choice(tuple(AMBIENT))
+def _disturbance(random_: random.Random, run_s: float, orders: tuple[OrderPlan, ...]) -> Disturbance:
+    kind = random_.choice(tuple(DISTURBANCES))
     at_ms = round(random_.uniform(0, run_s) * 1000)
     lasts_s = round(random_.uniform(0.2, 1.5), 3)
-    rules = AMBIENT[kind]
+    rules = DISTURBANCES[kind]
     if kind == FOREIGN_TRADE:
         return _foreign_trade_before(random_, orders)
     if kind == HIDDEN:
@@ -343,16 +354,16 @@ def _ambient(random_: random.Random, run_s: float, orders: tuple[OrderPlan, ...]
         lasts_s = round(random_.uniform(5, 40), 3)
         lag_s = random_.uniform(0, 30)
         rules = tuple(replace(rule, delay_s=lag_s) for rule in rules)
-    return Ambient(kind, at_ms, lasts_s, rules)
+    return Disturbance(kind, at_ms, lasts_s, rules)
 
 
-def _foreign_trade(random_: random.Random, run_s: float) -> Ambient:
+def _foreign_trade(random_: random.Random, run_s: float) -> Disturbance:
     """Buys what nobody else does, also when all is calm."""
     terms = replace(_terms(random_), stake=Decimal("33.33"))
-    return Ambient(FOREIGN_TRADE, round(random_.uniform(0, run_s + 60) * 1000), 0.0, (), terms)
+    return Disturbance(FOREIGN_TRADE, round(random_.uniform(0, run_s + 60) * 1000), 0.0, (), terms)
 
 
-def _foreign_trade_before(random_: random.Random, orders: tuple[OrderPlan, ...]) -> Ambient:
+def _foreign_trade_before(random_: random.Random, orders: tuple[OrderPlan, ...]) -> Disturbance:
     """Buys what an order whose answer is lost buys later."""
     first_ms = {order.terms: order.at_ms for order in sorted(orders, key=lambda order: -order.at_ms)}
     late = [order for order in orders if order.kind in LOSING and first_ms[order.terms] > BEFORE_MS[0]]
@@ -360,20 +371,20 @@ def _foreign_trade_before(random_: random.Random, orders: tuple[OrderPlan, ...])
         return _foreign_trade(random_, first_ms[orders[0].terms] / 1000)
     terms = random_.choice(late).terms
     before_ms = random_.randint(BEFORE_MS[0], min(BEFORE_MS[1], first_ms[terms]))
-    return Ambient(FOREIGN_TRADE, first_ms[terms] - before_ms, 0.0, (), terms)
+    return Disturbance(FOREIGN_TRADE, first_ms[terms] - before_ms, 0.0, (), terms)
 
 
-def _near_foreign_trade(random_: random.Random, orders: tuple[OrderPlan, ...]) -> Ambient:
+def _near_foreign_trade(random_: random.Random, orders: tuple[OrderPlan, ...]) -> Disturbance:
     """Buys nearly what an order whose answer is lost buys, at the same time: what is not the same proves nothing."""
     kinds = random_.choice((LOSING, NOT_BOUGHT))
     order = random_.choice([order for order in orders if order.kind in kinds] or orders)
     alike = {one.terms for one in orders}
     terms = next((terms for _ in range(20) if (terms := _nearly(random_, order.terms)) not in alike), None)
     at_ms = max(0, order.at_ms + random_.randint(-300, 300))
-    return Ambient(FOREIGN_TRADE, at_ms, 0.0, (), terms)
+    return Disturbance(FOREIGN_TRADE, at_ms, 0.0, (), terms)
 
 
-def _hidden(random_: random.Random, run_s: float, most_s: float) -> Ambient:
+def _hidden(random_: random.Random, run_s: float, most_s: float) -> Disturbance:
     """No record shows what is bought from now on; the statement shows it last."""
     lag_s = random_.uniform(3, most_s)
     stream_s = round(random_.uniform(3, 20), 3)
@@ -381,13 +392,13 @@ def _hidden(random_: random.Random, run_s: float, most_s: float) -> Ambient:
         FaultRule(FaultKind.LAG, Call.STATEMENT, delay_s=lag_s, lasts_s=round(lag_s + stream_s, 3)),
         FaultRule(FaultKind.ERROR_BEFORE, Call.PORTFOLIO, lasts_s=stream_s + PORTFOLIO_S),
     )
-    return Ambient(HIDDEN, round(random_.uniform(0, run_s) * 1000), stream_s, rules)
+    return Disturbance(HIDDEN, round(random_.uniform(0, run_s) * 1000), stream_s, rules)
 
 
-def _long_trouble(random_: random.Random, run_s: float) -> Ambient:
+def _long_trouble(random_: random.Random, run_s: float) -> Disturbance:
     kind = random_.choice((LAG, FRAME_CAP))
-    rules = tuple(replace(rule, delay_s=random_.uniform(60, 150)) for rule in AMBIENT[kind])
-    return Ambient(kind, round(random_.uniform(0, run_s) * 1000), round(random_.uniform(70, 150), 3), rules)
+    rules = tuple(replace(rule, delay_s=random_.uniform(60, 150)) for rule in DISTURBANCES[kind])
+    return Disturbance(kind, round(random_.uniform(0, run_s) * 1000), round(random_.uniform(70, 150), 3), rules)
 
 
 def _crash(random_: random.Random, run_s: float) -> CrashPlan:

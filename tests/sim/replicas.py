@@ -10,7 +10,7 @@ from derivfleet.gateway.account.account import LEASE_LASTS_S
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.sim.life import Life
+    from tests.sim.gateway_life import GatewayLife
     from tests.sim.plan import OrderPlan
     from tests.sim.world import World
 
@@ -65,7 +65,7 @@ class Replicas:
                 for symbol, epoch in held.items():
                     self._newest[bot, symbol] = max(epoch, self._newest.get((bot, symbol), 0))
 
-    def lease_of(self, life: Life, plan: OrderPlan) -> tuple[Callable[[], bool], Callable[[], bool]]:
+    def lease_of(self, life: GatewayLife, plan: OrderPlan) -> tuple[Callable[[], bool], Callable[[], bool]]:
         """In whose name it is asked now: whether the gateway lets that buy, and whether it may, seen from outside.
 
         A symbol is somebody else's once that one was told so, or once its holder has not renewed for too long.

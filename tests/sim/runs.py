@@ -1,4 +1,4 @@
-"""One seed played and judged, many seeds beside each other, and the counts of all of them."""
+"""One seed played and checked, many seeds beside each other, and the counts of all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from tests.sim.judge import COUNTS, judge
+from tests.sim.ledger_check import COUNTS, check_ledger
 from tests.sim.plan import Plan
 from tests.sim.world import World
 
@@ -67,7 +67,7 @@ def quiet(problems: list[str]) -> Generator[None]:
 
 
 def play(plan: Plan, *, with_story: bool = False) -> Outcome:
-    """Play a plan and judge it."""
+    """Play a plan and check what came of it."""
     outcome = Outcome(plan.seed, len(plan.orders))
     world = World(plan, with_story=with_story)
     with quiet(outcome.problems):
@@ -75,9 +75,9 @@ def play(plan: Plan, *, with_story: bool = False) -> Outcome:
             world.run()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding of this run
             outcome.problems.append(f"broken: {type(error).__name__}: {error}")
-    verdict = judge(world)
-    outcome.problems += verdict.problems
-    outcome.unresolved = verdict.unresolved
+    check = check_ledger(world)
+    outcome.problems += check.problems
+    outcome.unresolved = check.unresolved
     outcome.bought = len(world.bought)
     outcome.faulted = sum(bool(kinds) for kinds in world.hits.values())
     outcome.faults = Counter(chain.from_iterable(world.hits.values()))

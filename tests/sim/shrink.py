@@ -22,33 +22,35 @@ class Part:
     """Which orders, spells of trouble and crashes of a plan are left, by their places in it."""
 
     orders: tuple[int, ...]
-    ambient: tuple[int, ...]
+    disturbances: tuple[int, ...]
     crashes: tuple[int, ...]
 
     @classmethod
     def whole(cls, plan: Plan) -> Part:
         """All of it."""
-        return cls(*(tuple(range(len(items))) for items in (plan.orders, plan.ambient, plan.crashes)))
+        return cls(*(tuple(range(len(items))) for items in (plan.orders, plan.disturbances, plan.crashes)))
 
     @classmethod
     def read(cls, text: str) -> Part:
         """As written by ``str``. Raises ValueError."""
-        orders, ambient, crashes = (tuple(int(place) for place in part.split(",") if place) for part in text.split("/"))
-        return cls(orders, ambient, crashes)
+        orders, disturbances, crashes = (
+            tuple(int(place) for place in part.split(",") if place) for part in text.split("/")
+        )
+        return cls(orders, disturbances, crashes)
 
     def __str__(self) -> str:
-        return "/".join(",".join(map(str, places)) for places in (self.orders, self.ambient, self.crashes))
+        return "/".join(",".join(map(str, places)) for places in (self.orders, self.disturbances, self.crashes))
 
     @property
     def items(self) -> list[tuple[str, int]]:
         """All of it in one list."""
-        return [(name, place) for name in ("ambient", "crashes", "orders") for place in getattr(self, name)]
+        return [(name, place) for name in ("disturbances", "crashes", "orders") for place in getattr(self, name)]
 
     @classmethod
     def of_items(cls, items: list[tuple[str, int]]) -> Part:
         """The other way round."""
         return cls(
-            *(tuple(place for name, place in items if name == kind) for kind in ("orders", "ambient", "crashes"))
+            *(tuple(place for name, place in items if name == kind) for kind in ("orders", "disturbances", "crashes"))
         )
 
 
@@ -57,7 +59,7 @@ def part_of(plan: Plan, part: Part) -> Plan:
     return replace(
         plan,
         orders=tuple(plan.orders[place] for place in part.orders),
-        ambient=tuple(plan.ambient[place] for place in part.ambient),
+        disturbances=tuple(plan.disturbances[place] for place in part.disturbances),
         crashes=tuple(plan.crashes[place] for place in part.crashes),
     )
 

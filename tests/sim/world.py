@@ -19,24 +19,25 @@ from derivfleet.gateway.journal.journal import Journal
 from derivfleet.gateway.reconciling import records as lists
 from derivfleet.simulator.core.exchange import Credentials, Exchange
 from derivfleet.simulator.core.settings import SimulatorSettings
-from tests.sim.beside import FOREIGN, ForeignTrader, Operator
-from tests.sim.bots import Asker
-from tests.sim.duties import Duties
-from tests.sim.life import Crash, Life
+from tests.sim.bots import SimulatedBot
+from tests.sim.feed_followers import FeedFollowers
+from tests.sim.foreign_trader import FOREIGN, ForeignTrader
+from tests.sim.gateway_life import Crash, GatewayLife
+from tests.sim.human_operator import Operator
+from tests.sim.invariants import Invariants
+from tests.sim.liveness import Liveness
+from tests.sim.network import MAY_BUY, Network
+from tests.sim.observed_reads import ObservedReads
 from tests.sim.plan import CLOCK_SKEW, DETOUR, HIDDEN, IDLE_CLOSE, SEVERED, STANDSTILL
-from tests.sim.readers import Readers
-from tests.sim.records import Records
 from tests.sim.replicas import Replicas
-from tests.sim.virtual import NS_PER_S, START_NS, Timeline, VirtualClock
-from tests.sim.watch import Watch
-from tests.sim.wire import MAY_BUY, Network
+from tests.sim.virtual_time import NS_PER_S, START_NS, Timeline, VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from derivfleet.gateway.core.orders.order import Order
-    from tests.sim.plan import Ambient, Plan
-    from tests.sim.wire import Wire
+    from tests.sim.network import SimulatedSocket
+    from tests.sim.plan import Disturbance, Plan
 
 __all__ = ["World"]
 
@@ -71,8 +72,8 @@ class World:
         )
         self.exchange = Exchange(f"sim/{plan.seed}", Credentials("token-of-sim", "app"), settings, START_NS // NS_PER_S)
         self.network = Network(self)
-        self.life: Life | None = None
-        self.askers = {order.order_id: Asker(order, self) for order in plan.orders}
+        self.life: GatewayLife | None = None
+        self.bots = {order.order_id: SimulatedBot(order, self) for order in plan.orders}
         self.orders: dict[str, Order] = {}
         """Each order as it was committed last."""
         self.moved_ns: dict[str, int] = {}
@@ -86,8 +87,8 @@ class World:
         self.crashes: Counter[str] = Counter()
         self.pairs: Counter[str] = Counter()
         self.violations: list[str] = []
-        self.watch, self.records, self.replicas = Watch(self), Records(self), Replicas(self)
-        self.duties, self.readers = Duties(self), Readers(self)
+        self.invariants, self.reads, self.replicas = Invariants(self), ObservedReads(self), Replicas(self)
+        self.liveness, self.feed_followers = Liveness(self), FeedFollowers(self)
         self.foreign_trader, self.operator = ForeignTrader(self), Operator(self)
         self.story: list[str] | None = [] if with_story else None
         self.is_over = False
@@ -111,10 +112,12 @@ class World:
         """Play the plan to its end."""
         random.seed(f"global/{self.plan.seed}")
         for order in self.plan.orders:
-            asker = self.askers[order.order_id]
+            asker = self.bots[order.order_id]
             self.timeline.at(START_NS + order.at_ms * 1_000_000, lambda asker=asker: self._begin(asker))
-        for ambient in self.plan.ambient:
-            self.timeline.at(START_NS + ambient.at_ms * 1_000_000, lambda ambient=ambient: self._spoil(ambient))
+        for disturbance in self.plan.disturbances:
+            self.timeline.at(
+                START_NS + disturbance.at_ms * 1_000_000, lambda disturbance=disturbance: self._disturb(disturbance)
+            )
         last_ms = max((order.at_ms for order in self.plan.orders), default=0)
         patience_s = PATIENCE_S + self.plan.lag_s
         self._end_ns = START_NS + last_ms * 1_000_000 + round(patience_s * NS_PER_S)
@@ -129,10 +132,10 @@ class World:
     def _live(self) -> None:
         while not self.is_over:
             death = self._deaths.pop(0) if self._deaths else None
-            life = self.life = Life(self, self._path, death)
+            life = self.life = GatewayLife(self, self._path, death)
             self.note("a gateway starts")
-            self.records.disturbed()
-            self.duties.begin()
+            self.reads.disturbed()
+            self.liveness.begin()
             down_s = RESTART_S if death is None else death.down_s
             try:
                 life.run()
@@ -146,19 +149,19 @@ class World:
                 if death is not None:
                     self._deaths.insert(0, death)
             else:
-                self.readers.judge()
+                self.feed_followers.judge()
                 life.end()
                 return
             self.life = None
             self._sales_heard.clear()
-            self.records.forget()
-            for asker in self.askers.values():
+            self.reads.forget()
+            for asker in self.bots.values():
                 asker.cut_off()
             back_ns = self.timeline.now_ns + round(down_s * NS_PER_S)
             while self.timeline.now_ns < back_ns:
                 self.timeline.step(back_ns)
 
-    def _begin(self, asker: Asker) -> None:
+    def _begin(self, asker: SimulatedBot) -> None:
         self._running.add(asker.plan.order_id)
         if self.plan.skew_s:
             self.hit(asker.plan.order_id, CLOCK_SKEW)
@@ -168,7 +171,7 @@ class World:
         now_ns = self.timeline.now_ns
         self.network.carry_out(self.exchange.advance(now_ns // NS_PER_S))
         self.replicas.renew()
-        self.duties.look()
+        self.liveness.look()
         if self.life is not None and self.life.serving:
             self.operator.look(self.life)
             self._look_after_disk(self.life)
@@ -179,14 +182,14 @@ class World:
             return
         self.timeline.at((now_ns // NS_PER_S + 1) * NS_PER_S, self._every_second)
 
-    def _look_after_disk(self, life: Life) -> None:
+    def _look_after_disk(self, life: GatewayLife) -> None:
         if self._disk_random is not None and self._disk_random.random() < FULL_DISK:
             life.fill_disk(self._disk_random.randint(0, 3), self._disk_random.uniform(0.2, 3))
         life.keep_journal()
 
     def _all_ended(self) -> bool:
         return (
-            all(asker.done for asker in self.askers.values())
+            all(asker.done for asker in self.bots.values())
             and all(order.state in FINAL for order in self.orders.values())
             and not self.exchange.options_account.open
             and all(one in self.claims or owner == FOREIGN for one, owner in self.bought.items())
@@ -194,21 +197,21 @@ class World:
 
     # What goes wrong
 
-    def _spoil(self, ambient: Ambient) -> None:
-        self.note(f"{ambient.kind} for {ambient.lasts_s} s")
-        self.hit_all(ambient.kind)
-        if ambient.kind == STANDSTILL and self.life is not None:
-            self.life.loop.stands_until_ns = self.timeline.now_ns + round(ambient.lasts_s * NS_PER_S)
-            self.timeline.after(ambient.lasts_s / 2, self._take_over)
-        if ambient.kind == IDLE_CLOSE:
+    def _disturb(self, disturbance: Disturbance) -> None:
+        self.note(f"{disturbance.kind} for {disturbance.lasts_s} s")
+        self.hit_all(disturbance.kind)
+        if disturbance.kind == STANDSTILL and self.life is not None:
+            self.life.loop.stands_until_ns = self.timeline.now_ns + round(disturbance.lasts_s * NS_PER_S)
+            self.timeline.after(disturbance.lasts_s / 2, self._take_over)
+        if disturbance.kind == IDLE_CLOSE:
             self._close_idle(IDLE_S)
-            self.timeline.after(ambient.lasts_s, lambda: self._close_idle(USUAL_IDLE_S))
-        if ambient.terms is not None:
-            self.foreign_trader.buy(ambient.terms)
-        if ambient.kind == HIDDEN:
-            self._hidden_until_ns = self.timeline.now_ns + round(ambient.lasts_s * NS_PER_S)
-        for rule in ambient.rules:
-            self.exchange.faults.add(rule if rule.lasts_s else replace(rule, lasts_s=ambient.lasts_s))
+            self.timeline.after(disturbance.lasts_s, lambda: self._close_idle(USUAL_IDLE_S))
+        if disturbance.terms is not None:
+            self.foreign_trader.buy(disturbance.terms)
+        if disturbance.kind == HIDDEN:
+            self._hidden_until_ns = self.timeline.now_ns + round(disturbance.lasts_s * NS_PER_S)
+        for rule in disturbance.rules:
+            self.exchange.faults.add(rule if rule.lasts_s else replace(rule, lasts_s=disturbance.lasts_s))
 
     def _close_idle(self, after_s: float) -> None:
         """From now on the exchange closes sockets that are idle for so long."""
@@ -267,7 +270,7 @@ class World:
         return 0.0
 
     @contextmanager
-    def fault_for(self, wire: Wire, text: str, order_id: str) -> Generator[str]:
+    def fault_for(self, wire: SimulatedSocket, text: str, order_id: str) -> Generator[str]:
         """What is planned to go wrong with this frame: its kind."""
         plan = self.plans.get(order_id)
         kind, rule, call = "", None, ""
@@ -305,7 +308,7 @@ class World:
         self.note(f"a frame for {order_id} is handed over: {text}")
         if text.startswith('{"buy"') and not MAY_BUY.get()():
             self.violations.append(f"stale_sends: {order_id} was sent for a replica that had lost the symbol")
-        self.watch.frame_left(text, order_id, exit_id)
+        self.invariants.frame_left(text, order_id, exit_id)
 
     def executed(self, text: str, order_id: str, exit_id: str) -> None:
         """The exchange has worked on a frame."""
@@ -314,7 +317,7 @@ class World:
             contract_id = list(contracts)[len(self.bought)]
             self.bought[contract_id] = order_id
             self.note(f"bought for {order_id}: contract {contract_id}")
-        self.watch.executed(text, order_id, exit_id)
+        self.invariants.executed(text, order_id, exit_id)
 
     def committed(self, order: Order) -> None:
         """The journal holds a transition."""
@@ -322,8 +325,8 @@ class World:
         before = self.orders.get(order.order_id)
         if before is not None and before.state is State.SETTLED and _exits_of(before) == _exits_of(order):
             self.violations.append(f"wrong_profit: {order.order_id} is {order.state} after it was settled")
-        self.watch.committed(before, order)
-        self.readers.committed(order)
+        self.invariants.committed(before, order)
+        self.feed_followers.committed(order)
         self.orders[order.order_id] = order
         self.moved_ns[order.order_id] = self.timeline.now_ns
         if order.contract_id:
@@ -331,13 +334,13 @@ class World:
         if order.state is State.CONFIRMED and order.contract_id in self._sales_heard and self.life is not None:
             self._expect_settled(self.life, order.contract_id)
 
-    def heard(self, life: Life, number: int, text: str) -> None:
+    def heard(self, life: GatewayLife, number: int, text: str) -> None:
         """The gateway has read a frame: a receipt must be believed, and a sale settle its order."""
         frame: dict[str, Any] = json.loads(text) if text.startswith("{") else {}
         if not isinstance(frame.get("error", {}), dict):
             frame["error"] = {}
-        self.records.heard(number, frame)
-        self.duties.heard(life, number, frame)
+        self.reads.heard(number, frame)
+        self.liveness.heard(life, number, frame)
         if frame.get("msg_type") == "buy" and frame.get("buy"):
             contract_id: int = frame["buy"]["contract_id"]
             self.timeline.after(
@@ -350,14 +353,14 @@ class World:
             self._sales_heard.add(movement["contract_id"])
             self._expect_settled(life, movement["contract_id"])
 
-    def _expect_settled(self, life: Life, contract_id: int) -> None:
+    def _expect_settled(self, life: GatewayLife, contract_id: int) -> None:
         def check() -> None:
             order = self.orders.get(self.claims.get(contract_id, ""))
             self._expect(life, order is None or order.state is State.SETTLED, f"sale of {contract_id}")
 
         self.timeline.after(SOON_S, check)
 
-    def _expect(self, life: Life, is_so: bool, what: str) -> None:
+    def _expect(self, life: GatewayLife, is_so: bool, what: str) -> None:
         if not is_so and self.life is life and life.loop.stands_until_ns <= self.timeline.now_ns - round(SOON_S * 1e9):
             self.violations.append(f"ignored_news: the gateway has read the {what}, and did nothing about it")
 

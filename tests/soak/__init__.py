@@ -1,5 +1,5 @@
-"""``make soak``: a fleet of real processes trades for hours or days while its memory and all that it holds are watched.
+"""``make soak``: a fleet of real processes trades for hours or days while its memory and all that it holds are sampled.
 
-``watch`` samples the processes, ``trend`` tells growth from noise, ``uptime`` reads from a bot's log when it could not
-trade, ``picture`` draws, ``stay`` is one whole run.
+``process_samples`` takes the samples, ``trend`` tells growth from noise. ``downtime`` reads from a bot's log when it
+could not trade, ``chart`` draws. ``soak_run`` is one whole run.
 """

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from derivfleet.deriv.vocabulary import Dialect
-from tests.soak.picture import draw
-from tests.soak.stay import Look, Stay
+from tests.soak.chart import draw_chart
+from tests.soak.soak_run import RunProgress, SoakRun
 
 TARGET = Path("build/soak.json")
 FOLDER = Path("build/soak")
@@ -47,18 +47,18 @@ def soak(
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("soak", total=hours * 3600 / speed, state="")
 
-        def show(look: Look) -> None:
-            state = f"{look.stage}: gateway {look.rss_mb:.0f} MB, {look.orders:,} receipts"
-            progress.update(task, completed=look.passed_s, state=state)
+        def show(now: RunProgress) -> None:
+            state = f"{now.stage}: gateway {now.rss_mb:.0f} MB, {now.orders:,} receipts"
+            progress.update(task, completed=now.passed_s, state=state)
 
         try:
-            report = asyncio.run(Stay(hours, speed, pause, dialect, folder, show).run())
+            report = asyncio.run(SoakRun(hours, speed, pause, dialect, folder, show).run())
         except TimeoutError:
             console.print(f"the fleet did not come up; see {folder}/logs")
             raise typer.Exit(1) from None
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(report.facts, indent=1) + "\n")
-    draw(report.watch.series, speed / 3600, report.warm_s, target.with_suffix(".png"))
+    draw_chart(report.watch.series, speed / 3600, report.warm_s, target.with_suffix(".png"))
     for name, observables in report.facts["processes"].items():
         shown = ", ".join(
             f"{key} {observables[key]['first']:g} {observables[key]['growth']:+g}"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 
 import pytest
@@ -61,6 +62,34 @@ async def test_virtual_time_stands_still_until_it_is_moved() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     await clock.advance(100)
     assert len(woken) == 2
+
+
+async def test_virtual_time_stands_still_while_anything_runs_or_comes_over_a_socket() -> None:
+    clock = ManualClock(1000)
+    here, there = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=here)
+    echo, back = await asyncio.open_connection(sock=there)
+    finished_s: list[float] = []
+
+    async def answer() -> None:
+        while byte := await echo.read(1):
+            back.write(byte)
+
+    async def ask() -> None:
+        await clock.sleep(1)
+        for _ in range(5):
+            writer.write(b"x")
+            assert await reader.readexactly(1) == b"x"
+        for _ in range(10):
+            await asyncio.sleep(0)
+        finished_s.append(clock.now_s())
+
+    tasks = [asyncio.create_task(work) for work in (answer(), ask(), clock.sleep(2))]
+    await clock.advance(2)
+    assert finished_s == [1001]
+    writer.close()
+    await asyncio.gather(*tasks)
+    back.close()
 
 
 async def test_virtual_timeouts_expire_by_virtual_time() -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -9,6 +11,9 @@ import yaml
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.fleet import load_fleet
 from derivfleet.common.strategies import DigitFrequency, MovingAverage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DEMO = Path(__file__).parents[3] / "fleet.yaml"
 BOT = {"name": "one", "strategy": "digit_frequency", "symbols": ["R_100"]}
@@ -143,3 +148,57 @@ def test_a_missing_file_and_a_missing_bot_are_named(tmp_path: Path) -> None:
         load_fleet(tmp_path / "none.yaml")
     with pytest.raises(ConfigurationError, match="there is no bot 'two'"):
         load_fleet(write(tmp_path, {"bots": [BOT]})).bot("two")
+
+
+ONE_BOT = "bots: [{name: b, strategy: digit_frequency, symbols: [R_100]}]"
+
+
+@pytest.mark.parametrize("text", [f"\ufefffleet: a\n{ONE_BOT}\n", f"fleet: a\r\n{ONE_BOT}\r\n"])
+def test_a_file_of_another_editor_is_read(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_bytes(text.encode())
+    assert [bot.name for bot in load_fleet(path).bots] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (ONE_BOT.replace("}", ', stake: "0,35"}'), "bots.b.stake: "),
+        (ONE_BOT.replace("}", ", martingale: 2.1, stop_loss: 100}"), "bots.b.martingale: unknown key"),
+        (ONE_BOT.replace("name: b", "name: 007"), "bots.7.name: "),
+        (ONE_BOT.replace("[R_100]", "R_100"), "bots.b.symbols: "),
+        (f"fleet: no\n{ONE_BOT}", "fleet: "),
+        ("bots:\n\t- {name: b}\n", "is not YAML in line 2: found character '\\t'"),
+        (f"x-defaults: &d {{stake: 0.50}}\n{ONE_BOT}", "x-defaults: unknown key"),
+    ],
+)
+def test_what_people_write_by_mistake_is_named(tmp_path: Path, text: str, named: str) -> None:
+    assert named in problem(tmp_path, text)
+
+
+@pytest.mark.xfail(strict=True, raises=pytest.fail.Exception, reason="of a key that stands twice, the last one counts")
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (f"{ONE_BOT}\n{ONE_BOT.replace('name: b', 'name: c')}\n", "bots"),
+        (ONE_BOT.replace("}", ", stake: 0.35, pause_ticks: 2, stake: 35}"), "stake"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path, text: str, named: str) -> None:
+    assert named in problem(tmp_path, text)
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="files are read by the slow one of YAML's two readers")
+def test_reading_a_large_file_costs_less_than_the_slow_readers_parsing_alone(tmp_path: Path) -> None:
+    parameters = {"fast_ticks": 3, "slow_ticks": 12}
+    bots = [{**BOT, "name": f"b{n}", "strategy": "moving_average", "parameters": parameters} for n in range(1000)]
+    path = write(tmp_path, {"bots": bots})
+    text = path.read_text()
+
+    def cpu_s(work: Callable[[], object]) -> float:
+        begun_s = time.process_time()
+        work()
+        return time.process_time() - begun_s
+
+    slow_s = min(cpu_s(lambda: yaml.load(text, Loader=yaml.SafeLoader)) for _ in range(3))
+    assert min(cpu_s(lambda: load_fleet(path)) for _ in range(3)) < slow_s

@@ -7,7 +7,8 @@ import pytest
 import structlog
 
 from derivfleet.common.clock import ManualClock
-from derivfleet.common.logs import configure_logs, hide, hide_for_a_while, redact
+from derivfleet.common.logs import configure_logs
+from derivfleet.common.redaction import hide, hide_for_a_while, redact
 
 CANARY = "canary-7f3a91c5"
 

@@ -1,17 +1,16 @@
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import pytest
 from pydantic import Field, field_validator
-from pydantic_settings import SettingsConfigDict
 
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.settings import ServiceSettings, load_settings
 
 
 class ThingSettings(ServiceSettings):
-    model_config = SettingsConfigDict(env_prefix="DERIVFLEET_THING_")
+    env_prefix: ClassVar[str] = "DERIVFLEET_THING_"
 
     port: int
     token: Annotated[str, Field(validation_alias="THING_TOKEN")] = ""

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from derivfleet.common.clock import ManualClock
-from derivfleet.common.logs import redact
+from derivfleet.common.redaction import redact
 from derivfleet.connection.login import CredentialError, LoginError, OptionsLogin
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.vocabulary import Dialect

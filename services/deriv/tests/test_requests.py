@@ -14,14 +14,14 @@ from pydantic import ValidationError
 from derivfleet.deriv import requests
 from derivfleet.deriv.dialects import dialect, from_json, to_json
 from derivfleet.deriv.errors import InputValidationFailed, UnrecognisedRequest
-from derivfleet.deriv.vocabulary import Basis, Call, ContractType, Dialect, DurationUnit, HistoryStyle, StreamType
+from derivfleet.deriv.vocabulary import Basis, Call, Dialect, DurationUnit, HistoryStyle, StreamType
 
 if TYPE_CHECKING:
     from conftest import Schemas
 
 STREAM = "0b1c2d3e-0000-4000-8000-000000000010"
 PARAMETERS: dict[str, Any] = {
-    "contract_type": ContractType.DIGITOVER,
+    "contract_type": "DIGITOVER",
     "currency": "USD",
     "underlying_symbol": "R_100",
     "amount": Decimal("0.35"),

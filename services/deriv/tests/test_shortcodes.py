@@ -8,24 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from derivfleet.deriv.contracts import Terms, course_of
-from derivfleet.deriv.shortcodes import Shortcode, format_shortcode, parse
+from derivfleet.deriv.categories.registry import category_of, contract_types
+from derivfleet.deriv.pricing import Price
+from derivfleet.deriv.shortcodes import parse
 from derivfleet.deriv.symbols import SYMBOLS
-from derivfleet.deriv.vocabulary import ContractType, DurationUnit
+from derivfleet.deriv.terms import Shortcode, Terms
+from derivfleet.deriv.vocabulary import DurationUnit
 
 CAPTURED = {
     "CALL_R_100_19.73_1718630564_1718652164_S0P_0": Shortcode(
-        ContractType.CALL, "R_100", Decimal("19.73"), 1718630564, None, 1718652164, "S0P"
+        "CALL", "R_100", Decimal("19.73"), 1718630564, None, 1718652164, "S0P"
     ),
     "CALL_1HZ100V_19.53_1695913929_5T_S0P_0": Shortcode(
-        ContractType.CALL, "1HZ100V", Decimal("19.53"), 1695913929, 5, None, "S0P"
+        "CALL", "1HZ100V", Decimal("19.53"), 1695913929, 5, None, "S0P"
     ),
     "DIGITOVER_1HZ100V_164.51_1710263524_1T_3_0": Shortcode(
-        ContractType.DIGITOVER, "1HZ100V", Decimal("164.51"), 1710263524, 1, None, "3"
+        "DIGITOVER", "1HZ100V", Decimal("164.51"), 1710263524, 1, None, "3"
     ),
-    "DIGITODD_1HZ75V_3.60_1754939094_1T": Shortcode(
-        ContractType.DIGITODD, "1HZ75V", Decimal("3.60"), 1754939094, 1, None, None
-    ),
+    "DIGITODD_1HZ75V_3.60_1754939094_1T": Shortcode("DIGITODD", "1HZ75V", Decimal("3.60"), 1754939094, 1, None, None),
 }
 
 
@@ -35,7 +35,7 @@ def test_captured_ones_are_read(text: str) -> None:
 
 
 @given(
-    kind=st.sampled_from(list(ContractType)),
+    kind=st.sampled_from(contract_types()),
     symbol=st.sampled_from(sorted(SYMBOLS)),
     duration=st.integers(1, 10),
     payout=st.integers(36, 5_000_000).map(lambda n: Decimal(n).scaleb(-2)),
@@ -43,15 +43,18 @@ def test_captured_ones_are_read(text: str) -> None:
     timed=st.booleans(),
 )
 def test_what_is_written_is_what_is_read(
-    kind: ContractType, symbol: str, duration: int, payout: Decimal, digit: int, timed: bool
+    kind: str, symbol: str, duration: int, payout: Decimal, digit: int, timed: bool
 ) -> None:
-    timed = timed and not kind.is_digit
+    is_digit = kind.startswith("DIGIT")
+    timed = timed and not is_digit
     unit = DurationUnit.MINUTES if timed else DurationUnit.TICKS
-    terms = Terms(kind, symbol, duration, unit, Decimal(1), barrier=str(digit) if kind.needs_digit else None)
-    expiry_s = course_of(terms, 1_718_630_564).expiry_s
-    found = parse(format_shortcode(terms, payout, 1_718_630_564, expiry_s))
-    barrier = terms.barrier or (None if kind.is_digit else "S0P")
-    ticks, end_s = (None, expiry_s) if timed else (duration, None)
+    needs_digit = is_digit and kind not in ("DIGITEVEN", "DIGITODD")
+    terms = Terms(kind, symbol, duration, unit, Decimal(1), barrier=str(digit) if needs_digit else None)
+    category = category_of(kind)
+    at = category.timeline(terms, 1_718_630_564)
+    found = parse(category.shortcode(terms, Price(Decimal(1), payout), at))
+    barrier = terms.barrier or (None if is_digit else "S0P")
+    ticks, end_s = (None, at.expiry_s) if timed else (duration, None)
     assert found == Shortcode(kind, symbol, payout, 1_718_630_564, ticks, end_s, barrier)
 
 

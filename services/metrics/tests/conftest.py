@@ -23,11 +23,12 @@ from derivfleet.common.fleet import Fleet
 from derivfleet.common.rpc.identity import Role, issue_tokens
 from derivfleet.common.spans import Attribute
 from derivfleet.common.telemetry import Telemetry
-from derivfleet.metrics.orders import OrderRecord, OrderState
-from derivfleet.metrics.otlp import Received, SpanRecord, received_rows
+from derivfleet.metrics.records.order import OrderRecord, OrderState
+from derivfleet.metrics.records.otlp import Received, received_rows
+from derivfleet.metrics.records.span import SpanRecord
 from derivfleet.metrics.service import Ports, serve
 from derivfleet.metrics.settings import MetricsSettings
-from derivfleet.metrics.store import Store
+from derivfleet.metrics.store.store import Store
 from derivfleet.v1 import control_pb2, control_pb2_grpc, orders_pb2, quota_pb2
 from tests.ports import free_port
 
@@ -419,6 +420,8 @@ class Receiver:
     answers: list[tuple[int, dict[str, str]]] = field(default_factory=list[tuple[int, dict[str, str]]])
     """Status and headers of the next answers; 200 when there are none."""
     asked: int = 0
+    reads: str = "text"
+    """The field that it wants: a body without it is refused."""
 
     @property
     def texts(self) -> list[str]:
@@ -429,7 +432,10 @@ class Receiver:
         if self.answers:
             status, headers = self.answers.pop(0)
             return web.json_response({"ok": False}, status=status, headers=headers)
-        self.taken.append((request.path, await request.json(), request.headers.get("Idempotency-Key", "")))
+        body = await request.json()
+        if not body.get(self.reads):
+            return web.json_response({"message": "Cannot send an empty message"}, status=400)
+        self.taken.append((request.path, body, request.headers.get("Idempotency-Key", "")))
         return web.json_response({"ok": True})
 
 

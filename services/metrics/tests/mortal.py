@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from derivfleet.common.service import run_service
 from derivfleet.metrics.service import serve
 from derivfleet.metrics.settings import MetricsSettings
-from derivfleet.metrics.store import Store
+from derivfleet.metrics.store.store import Store
 
 if TYPE_CHECKING:
     import sqlite3

@@ -17,9 +17,10 @@ import grpc
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from derivfleet.common.clock import ORIGIN_VARIABLE, SPEED_VARIABLE, FleetClock
-from derivfleet.metrics.cells import HOUR_S, WINDOW_S, Cell
-from derivfleet.metrics.store import Store
-from derivfleet.metrics.takings import FLEET
+from derivfleet.metrics.store.store import Store
+from derivfleet.metrics.sums.profit_and_loss import FLEET
+from derivfleet.metrics.sums.span_aggregates import SpanAggregate
+from derivfleet.metrics.sums.time_levels import HOUR_S, WINDOW_S
 from derivfleet.v1 import orders_pb2
 from tests.ports import free_port
 
@@ -114,9 +115,9 @@ def assert_spans_once(connection: sqlite3.Connection, spans: int) -> None:
     assert connection.execute("SELECT COUNT(*) FROM span_keys").fetchone() == (spans,)
     for level_s in (WINDOW_S, HOUR_S):
         rows = connection.execute("SELECT body FROM span_rollups WHERE level_s = ?", (level_s,))
-        cells = [Cell.of(body) for (body,) in rows]
-        assert sum(cell.counts["op gateway.check"] for cell in cells) == spans
-        assert sum(sum(cell.bins["op gateway.check"].values()) for cell in cells) == spans
+        aggregates = [SpanAggregate.of(body) for (body,) in rows]
+        assert sum(aggregate.counts["op gateway.check"] for aggregate in aggregates) == spans
+        assert sum(sum(aggregate.bins["op gateway.check"].values()) for aggregate in aggregates) == spans
 
 
 async def test_what_is_acknowledged_outlives_a_kill_and_counts_once(settings: MetricsSettings) -> None:

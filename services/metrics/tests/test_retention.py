@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from derivfleet.common.clock import ManualClock
-    from derivfleet.metrics.otlp import Received, SpanRecord
-    from derivfleet.metrics.store import Store
+    from derivfleet.metrics.records.otlp import Received
+    from derivfleet.metrics.records.span import SpanRecord
+    from derivfleet.metrics.store.store import Store
 
     MakeSpan = Callable[..., SpanRecord]
     MakeExport = Callable[[Sequence[SpanRecord]], Received]
@@ -43,5 +44,5 @@ async def test_what_is_too_old_goes_within_the_hour(
     await eventually(young_ones_left)
     await eventually(one_left_later)
     job.cancel()
-    cells, _ = await store.sums("demo", now_ns // NS_PER_S - 9 * 86_400, now_ns // NS_PER_S + 60, now_ns, {})
-    assert cells["over-4"].counts["spans"] == 3, "what was summed up stays"
+    aggregates, _ = await store.sums("demo", now_ns // NS_PER_S - 9 * 86_400, now_ns // NS_PER_S + 60, now_ns, {})
+    assert aggregates["over-4"].counts["spans"] == 3, "what was summed up stays"

@@ -13,11 +13,17 @@ import aiohttp
 import grpc
 import pytest
 from google.rpc.error_details_pb2 import RetryInfo
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExportResult
+from pydantic import SecretStr
 
 from derivfleet.common.clock import FleetClock
 from derivfleet.common.errors import ConfigurationError
@@ -25,6 +31,8 @@ from derivfleet.common.rpc.channel import bearer, open_channel
 from derivfleet.common.rpc.status import problem_of
 from derivfleet.common.spans import Attribute, SpanName
 from derivfleet.common.telemetry import Telemetry
+from derivfleet.metrics.alerts import alert_table
+from derivfleet.metrics.store.store import Store
 from derivfleet.v1 import reports_pb2, reports_pb2_grpc
 
 if TYPE_CHECKING:
@@ -334,3 +342,80 @@ async def test_a_bad_setting_ends_in_one_line_and_exit_code_2(
     assert await process.wait() == 2
     assert named in said
     assert said.count(b"\n") == 1
+
+
+async def exported(service: Running, spans: int, size: int, **options: Any) -> int:
+    """What an exporter as it comes achieves with one export: how many spans the receiver kept."""
+    exporter = OTLPSpanExporter(endpoint=service.otlp, insecure=True, timeout=3, **options)
+    tracer = TracerProvider(resource=Resource.create({"service.name": "stock"})).get_tracer("stock")
+    own = {"derivfleet.account": "demo", "derivfleet.bot": "over-4", "note": "x" * size}
+    opened = [tracer.start_span("gateway.buy", attributes=own) for _ in range(spans)]
+    for span in opened:
+        span.end()
+    result = await asyncio.to_thread(exporter.export, [span for span in opened if isinstance(span, ReadableSpan)])
+    exporter.shutdown()  # pyright: ignore[reportUnknownMemberType] - its options have no types
+    assert result is SpanExportResult.SUCCESS
+    return (await report(service, period_s=DAY_S)).completeness.spans
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+async def test_an_exporter_as_it_comes_is_understood(run_metrics: RunMetrics, compression: grpc.Compression) -> None:
+    async with run_metrics() as service:
+        assert await exported(service, 3, 10, compression=compression) == 3
+
+
+async def test_an_export_larger_than_grpcs_own_bound_is_taken(run_metrics: RunMetrics) -> None:
+    async with run_metrics() as service:
+        assert await exported(service, 600, 10_000) == 600
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="OTLP over HTTP is not spoken, on either port")
+async def test_traces_are_taken_over_http_too(run_metrics: RunMetrics) -> None:
+    body = ExportTraceServiceRequest(
+        resource_spans=[ResourceSpans(scope_spans=[ScopeSpans(spans=[raw_span(1)])])]
+    ).SerializeToString()
+    headers = {"Content-Type": "application/x-protobuf"}
+    async with run_metrics() as service, aiohttp.ClientSession() as session:
+        async with session.post(f"{service.url}/v1/traces", data=body, headers=headers) as answer:
+            assert answer.status == 200
+        assert (await report(service, period_s=DAY_S)).completeness.spans == 1
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=(AssertionError, grpc.aio.AioRpcError, ArithmeticError, BaseExceptionGroup),
+    reason="one span of anybody ends the service",
+)
+async def test_a_span_whose_profit_is_no_number_changes_nothing(run_metrics: RunMetrics) -> None:
+    forged = {
+        "derivfleet.account": "demo",
+        "derivfleet.bot": "over-4",
+        "derivfleet.order_id": "forged",
+        "derivfleet.state": "settled",
+        "derivfleet.profit": "abc",
+    }
+    pairs = [KeyValue(key=key, value=AnyValue(string_value=text)) for key, text in forged.items()]
+    async with run_metrics() as service:
+        await export(service, raw_span(1, attributes=pairs))
+        assert (await report(service, period_s=DAY_S)).fleet.profit == "0"
+
+
+@pytest.mark.xfail(strict=True, raises=TimeoutError, reason="what is posted outside asks no proxy")
+async def test_alerts_go_through_the_proxy_that_is_set(
+    run_metrics: RunMetrics, settings: MetricsSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await Store.open(settings.store, "STORE", "demo")
+    await store.write(lambda one: alert_table.add_notice(one, ["webhook"], "FIRING x", FleetClock().now_ns()))
+    await store.close()
+    asked: asyncio.Queue[str] = asyncio.Queue()
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asked.put((await reader.readline()).decode())
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(proxy, "127.0.0.1", 0)
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    async with server, run_metrics(webhook_url=SecretStr("http://hooks.invalid/x")):
+        assert "http://hooks.invalid/x" in await asyncio.wait_for(asked.get(), 3)

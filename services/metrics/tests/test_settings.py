@@ -66,3 +66,26 @@ def test_no_secret_is_in_what_settings_show(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("ALERT_WEBHOOK_URL", "https://hooks.example/canary")
     settings = load_settings(MetricsSettings)
     assert "canary" not in repr(settings) + settings.model_dump_json()
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=(AssertionError, ConfigurationError),
+    reason="the newline that an editor leaves behind a secret is taken for a part of it",
+)
+@pytest.mark.parametrize(
+    ("variable", "field", "value"),
+    [
+        ("SUPABASE_URL", "supabase_url", "https://abcdefgh.supabase.co"),
+        ("SUPABASE_SERVICE_KEY", "supabase_service_key", "key"),
+        ("ALERT_WEBHOOK_URL", "webhook_url", "https://hooks.example/x"),
+        ("TELEGRAM_BOT_TOKEN", "telegram_token", "1:x"),
+    ],
+)
+@pytest.mark.parametrize("rest", ["\n", " "])
+def test_what_stands_behind_a_secret_is_not_a_part_of_it(
+    monkeypatch: pytest.MonkeyPatch, variable: str, field: str, value: str, rest: str
+) -> None:
+    monkeypatch.setenv(variable, value + rest)
+    found = getattr(load_settings(MetricsSettings), field)
+    assert (found if isinstance(found, str) else found.get_secret_value()) == value

@@ -72,4 +72,4 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_the_prices_of_the_settings_are_those_of_the_contracts() -> None:
     prices = SimulatorSettings(commission_digits=Decimal("0.017"), markup=Decimal("0.01")).prices
-    assert (prices.commission_digits, prices.markup) == (Decimal("0.017"), Decimal("0.01"))
+    assert (prices.commissions["digits"], prices.markup) == (Decimal("0.017"), Decimal("0.01"))

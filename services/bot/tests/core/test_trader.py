@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,8 +29,8 @@ from derivfleet.bot.core.trades import (
     Refusal,
     Wait,
 )
+from derivfleet.deriv.categories.digits import DIGITOVER
 from derivfleet.deriv.ticks import Tick
-from derivfleet.deriv.vocabulary import ContractType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,7 @@ def ns(epoch_s: float) -> int:
 
 def always(ticks: Sequence[Tick]) -> Decision | None:
     """Trades as soon as it has seen enough."""
-    return Decision(ContractType.DIGITOVER, 1, "4") if len(ticks) == LEAST_TICKS else None
+    return Decision(DIGITOVER, 1, "4") if len(ticks) == LEAST_TICKS else None
 
 
 def new_trader(symbols: tuple[str, ...] = ("R_100",), pause_ticks: int = 0) -> Trader:
@@ -378,3 +379,28 @@ def test_whatever_happens_trades_do_not_overlap_and_each_ends_once(
     assert set(trader.open_orders) == set(ledger.open)
     assert trader.counters.decided == ledger.ended + len(ledger.open)
     assert trader.counters.settled + trader.counters.errors == ledger.ended
+
+
+def fresh_ticks(trader: Trader, skew_s: float, count: int) -> list[Action]:
+    """What a bot does about ticks that come at once, but by a clock that is wrong by so much."""
+    return [
+        action
+        for number in range(1, count + 1)
+        for action in trader.on_tick(tick(T0 + number), ns(T0 + number + skew_s))
+    ]
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="a tick's age is told by the bot's own clock alone")
+def test_a_bot_whose_clock_is_ahead_trades_on_fresh_ticks() -> None:
+    assert any(isinstance(action, Ask) for action in fresh_ticks(ready(), LATE_S + 1, 60))
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="a tick's age is told by the bot's own clock alone")
+def test_a_bot_whose_clock_is_behind_does_not_trade_on_old_ticks() -> None:
+    trader = ready()
+    for action in fresh_ticks(trader, -60, 60):
+        if isinstance(action, Ask):
+            settled = news(action.intention.order_id, OrderState.SETTLED, "0.33")
+            trader.on_news(settled, action.intention.arrived_ns)
+    late = tick(T0 + 61)
+    assert all(isinstance(action, Dropped) for action in trader.on_tick(late, ns(late.epoch_s - 60 + 30)))

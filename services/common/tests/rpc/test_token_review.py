@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,30 @@ async def test_an_answer_is_kept_for_a_minute() -> None:
         await clock.advance(61)
         await tokens.identify("good")
         assert len(peer.asked) == 3
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="asked again: 1000 tokens of nobody push out the good one"
+)
+async def test_tokens_of_nobody_do_not_push_a_known_one_out() -> None:
+    async with cluster(ManualClock()) as (peer, tokens):
+        await tokens.identify("good")
+        for first in range(0, 1_000, 50):
+            await asyncio.gather(*(tokens.identify(f"junk{first + number}") for number in range(50)))
+            await tokens.identify("good")  # in use all the time
+        assert sum(review["spec"]["token"] == "good" for review in peer.asked) == 1
+
+
+@pytest.mark.xfail(
+    strict=True, raises=IdentitiesUnavailableError, reason="61 s after its last review a known token is refused"
+)
+async def test_a_known_token_is_good_while_the_cluster_does_not_answer_for_minutes() -> None:
+    clock = ManualClock()
+    async with cluster(clock) as (peer, tokens):
+        await tokens.identify("good")
+        peer.broken = True
+        await clock.advance(61)
+        assert await tokens.identify("good") == Identity(name="over-4", role=Role.BOT)
 
 
 async def test_a_cluster_that_does_not_answer_lets_nobody_in_and_is_asked_again(

@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.gateway.core.blocks import Block
 from derivfleet.gateway.core.orders.operations import Sent
 from derivfleet.gateway.core.orders.order import Order, OrderTerms, State
 from derivfleet.gateway.core.orders.tally import Past
 from derivfleet.gateway.core.orders.transitions import Confirmed, Settled, advance
+from derivfleet.gateway.core.quota import Block
 from derivfleet.gateway.journal.feed import Feed
-from derivfleet.gateway.journal.journal import BLOCKS_KEPT_NS, LOST_AT_MOST, Journal
+from derivfleet.gateway.journal.journal import LOST_AT_MOST, Journal
 from derivfleet.gateway.journal.records import ORDER
 from derivfleet.gateway.journal.schema import VERSION
 from derivfleet.gateway.journal.sqlite import SqliteStore
 from derivfleet.gateway.journal.store import ContractTakenError
 from derivfleet.gateway.journal.stores import open_store
+from derivfleet.gateway.journal.write_ahead import BLOCKS_KEPT_NS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

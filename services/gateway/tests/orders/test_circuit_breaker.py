@@ -42,7 +42,7 @@ async def fall_sick(account: Account) -> None:
 async def test_orders_are_denied_at_once_and_told_when_to_come_back(opened: Opened) -> None:
     async with opened() as account:
         await fall_sick(account)
-        before = account.schedule.forecast("one", Call.BUY, account.clock.now_ns())
+        before = account.quota.forecast("one", Call.BUY, account.clock.now_ns())
         order, denial = await account.buying("o1")
         assert (order.state, order.error_code) == (State.DENIED, "DERIV_SICK")
         assert order.error_message.startswith("Deriv is sick: 5 of 5 orders in 30 s had no answer that says")
@@ -50,7 +50,7 @@ async def test_orders_are_denied_at_once_and_told_when_to_come_back(opened: Open
         assert isinstance(denial, DerivSick)
         assert 10**9 <= denial.wait_ns <= 2 * 10**9
         assert len(account.deriv.calls("buy")) == 5
-        assert account.schedule.forecast("one", Call.BUY, account.clock.now_ns()) == before, "no turn was spent"
+        assert account.quota.forecast("one", Call.BUY, account.clock.now_ns()) == before, "no permit was spent"
 
 
 async def test_positions_are_closed_all_the_same(opened: Opened) -> None:

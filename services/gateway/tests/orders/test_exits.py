@@ -291,10 +291,10 @@ async def test_what_cannot_be_sent_in_time_is_not_written_down(held: Held) -> No
     async with held() as position:
         account = position.account
         now_ns = account.clock.now_ns()
-        while account.schedule.forecast("one", Call.SELL, now_ns).wait_ns == 0:
-            ticket = account.schedule.ask("one", Call.SELL, now_ns, now_ns)
-            account.schedule.dispatch(now_ns)
-            account.schedule.landed(ticket, now_ns)  # pyright: ignore[reportArgumentType] - there was room
+        while account.quota.forecast("one", Call.SELL, now_ns).wait_ns == 0:
+            ticket = account.quota.ask("one", Call.SELL, now_ns, now_ns)
+            account.quota.dispatch(now_ns)
+            account.quota.landed(ticket, now_ns)  # pyright: ignore[reportArgumentType] - there was room
         written = account.feed.last_position
         with pytest.raises(DeniedError) as caught:
             await position.exiting("mine", deadline_s=0)

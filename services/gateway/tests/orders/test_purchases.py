@@ -259,13 +259,13 @@ async def test_a_flood_that_comes_at_once_is_refused_before_it_is_orders_and_non
 
 async def test_the_place_of_a_purchase_that_cannot_be_written_down_is_given_back(opened: Opened) -> None:
     async with opened() as account:
-        before = [use.used for use in account.schedule.use(account.clock.now_ns())]
+        before = [use.used for use in account.quota.use(account.clock.now_ns())]
         fill_disk(account)
         for number in range(3):
             with pytest.raises(DeniedError) as caught:
                 await account.buying(f"o{number}")
             assert isinstance(caught.value.denial, JournalNotWritten)
-        assert [use.used for use in account.schedule.use(account.clock.now_ns())] == before
+        assert [use.used for use in account.quota.use(account.clock.now_ns())] == before
         free_disk(account)
         order, _ = await account.buying("o1")
         assert order.state is State.CONFIRMED

@@ -261,7 +261,7 @@ async def test_contracts_that_wait_for_a_resting_limit_keep_no_lost_order_waitin
     async with opened() as account:
         await account.buying("o1")
         await account.lose("o2", bought=False)
-        account.client.schedule.refused_by_deriv(Call.PROPOSAL_OPEN_CONTRACT, account.clock.now_ns())
+        account.client.quota.refused_by_deriv(Call.PROPOSAL_OPEN_CONTRACT, account.clock.now_ns())
         reconciler = account.orders.reconciler()
         await account.clock.advance(45)
         assert account.deriv.calls("proposal_open_contract") == []  # it is overdue, and waits for its turn

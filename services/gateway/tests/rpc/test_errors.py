@@ -12,8 +12,8 @@ from derivfleet.gateway.upstream.pool import StreamsFullError
 
 
 def test_an_order_that_is_denied_because_deriv_is_sick_is_denied_for_good_and_says_when_to_come_back() -> None:
-    sick = DerivSick(1_500_000_000, "so it is")
-    wait_s = errors.wait_s(sick, ManualClock())
+    sick = DerivSick("so it is", wait_ns=1_500_000_000)
+    wait_s = ManualClock().wall_s(sick.wait_s)
     problem = errors.not_sent("order o1", sick.code, str(sick), "demo", {"order_id": "o1"}, wait_s)
     assert (problem.code, problem.reason) == (grpc.StatusCode.ABORTED, "DERIV_SICK")
     assert (problem.retry_after_s, problem.limit) == (1.5, "")
@@ -37,7 +37,9 @@ def test_every_denial_has_a_status_and_words() -> None:
 
 
 def test_a_denial_names_what_it_is_about_and_what_it_waits_for() -> None:
-    problem = errors.denied(LimitReached(1_500_000_000, "trade/60s"), ManualClock(), "order o1", {"order_id": "o1"})
+    problem = errors.denied(
+        LimitReached("trade/60s", wait_ns=1_500_000_000), ManualClock(), "order o1", {"order_id": "o1"}
+    )
     assert (problem.code, problem.limit, problem.retry_after_s) == (
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         "trade/60s",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from derivfleet.common.clock import ManualClock
-from derivfleet.common.logs import hide
+from derivfleet.common.redaction import hide
 from derivfleet.connection.connection import AnswerLostError, CallRefusedError, Connection
 from derivfleet.connection.login import LoginError
 from derivfleet.deriv import requests
@@ -125,14 +125,14 @@ async def test_a_call_that_waits_in_vain_for_a_socket_costs_nothing(opened: Open
         for socket in account.deriv.sockets:
             socket.abort()
         await account.clock.advance(0.1)
-        before = account.schedule.forecast("one", Call.TICKS_HISTORY, account.clock.now_ns())
+        before = account.quota.forecast("one", Call.TICKS_HISTORY, account.clock.now_ns())
         deadline_ns = account.clock.now_ns() + 5 * 10**9
         request = requests.TicksHistory(ticks_history="R_100")
         call = asyncio.ensure_future(account.client.call("one", request, deadline_ns=deadline_ns))
         await account.clock.advance(6)
         with pytest.raises(DeniedError, match="no usable connection"):
             await call
-        assert account.schedule.forecast("one", Call.TICKS_HISTORY, account.clock.now_ns()) == before
+        assert account.quota.forecast("one", Call.TICKS_HISTORY, account.clock.now_ns()) == before
 
 
 class _Alarm(ManualClock):

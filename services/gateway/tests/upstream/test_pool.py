@@ -248,7 +248,7 @@ async def test_sockets_given_up_in_silence_count_until_deriv_has_noticed(opened:
         await account.clock.advance(90)
         assert slot.state is SlotState.READY
         assert where(account, "ping").count("orders") > 3
-        assert Call.PING in account.schedule.table.free
+        assert Call.PING in account.quota.table.free
 
 
 async def test_only_the_account_that_the_journal_s_orders_are_about_is_entered(opened: Opened) -> None:

@@ -6,23 +6,29 @@ import asyncio
 import os
 import signal
 import sys
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import fields
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
+import aiohttp
 import pytest
+from aiohttp import web
+from pydantic import SecretStr
 
 from derivfleet.common.clock import NS_PER_S, ManualClock
-from derivfleet.common.logs import hide
-from derivfleet.metrics.alerts import records
-from derivfleet.metrics.alerts.records import Alert
-from derivfleet.metrics.orders import OrderRecord, OrderState
-from derivfleet.metrics.replicate.copying import RemoteError
-from derivfleet.metrics.replicate.remote import Supabase
-from derivfleet.metrics.replicate.replicator import Replicator
-from derivfleet.metrics.replicate.tables import FLEETS, TABLES, iso
-from derivfleet.metrics.store import FeedMark, Store
+from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.redaction import hide
+from derivfleet.metrics.alerts import alert_table
+from derivfleet.metrics.alerts.alert_table import Alert
+from derivfleet.metrics.records.order import OrderRecord, OrderState
+from derivfleet.metrics.replicate.outbox import FLEETS, TABLES, iso
+from derivfleet.metrics.replicate.remote import RemoteError
+from derivfleet.metrics.replicate.replicator import Replicator, replicator_of
+from derivfleet.metrics.replicate.supabase import Supabase
+from derivfleet.metrics.store.feed_mark import FeedMark
 from derivfleet.v1 import reports_pb2
 
 if TYPE_CHECKING:
@@ -32,7 +38,9 @@ if TYPE_CHECKING:
     from conftest import GatewayPeer
     from supabase_pair import Database, Pair
 
+    from derivfleet.common.fleet import Fleet
     from derivfleet.metrics.settings import MetricsSettings
+    from derivfleet.metrics.store.store import Store
     from derivfleet.v1.orders_pb2 import OrderEvent
 
     Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
@@ -258,13 +266,13 @@ async def test_reports_and_their_revisions_and_alerts_are_copied(
     await keep(1, "0.33")
     fired_ns = clock.now_ns()
     alert = Alert("lost", "over-4", "unknown_orders", Decimal(0), Decimal(1), fired_ns)
-    await store.write(lambda connection: records.keep_alert(connection, alert))
+    await store.write(lambda connection: alert_table.keep_alert(connection, alert))
     async with copying(store, clock, pair) as replicator:
         await caught_up(replicator, clock)
         await keep(2, "0.32")
         until_ns = fired_ns + 60 * NS_PER_S
         await store.write(
-            lambda connection: records.clear_alert(connection, "lost", "over-4", fired_ns, Decimal(0), until_ns)
+            lambda connection: alert_table.clear_alert(connection, "lost", "over-4", fired_ns, Decimal(0), until_ns)
         )
         await caught_up(replicator, clock)
     found = database.rows("select bot, revision, profit from public.reports order by revision, bot")
@@ -358,3 +366,135 @@ async def test_a_service_killed_in_mid_batch_goes_on_where_it_was(
     assert sorted(ids) == sorted(f"o{n}" for n in range(1, 2001))
     assert key not in log.read_text()
     assert log.read_text().count("metrics serves") == 3
+
+
+@asynccontextmanager
+async def larger_than(limit: int, pair: Pair) -> AsyncGenerator[str, None]:
+    """A front door before a pair that takes no body above so many bytes."""
+
+    async def forward(request: web.Request) -> web.Response:
+        body = await request.read()
+        if len(body) > limit:
+            return web.Response(status=413, text="<html>413 Request Entity Too Large</html>", content_type="text/html")
+        headers = {name: value for name, value in request.headers.items() if name not in ("Host", "Content-Length")}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(request.method, f"{pair.url}{request.path_qs}", data=body, headers=headers) as answer,
+        ):
+            kind = answer.headers.get("Content-Type", "application/json")
+            return web.Response(status=answer.status, body=await answer.read(), headers={"Content-Type": kind})
+
+    app = web.Application(client_max_size=64 * 1024 * 1024)
+    app.router.add_route("*", "/{path:.*}", forward)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.xfail(
+    strict=True, raises=RemoteError, reason="a batch too large for the front door is sent again as it is"
+)
+async def test_a_batch_that_is_too_large_goes_in_smaller_ones(
+    store: Store, clock: Unhurried, pair: Pair, database: Database, make_order: MakeOrder
+) -> None:
+    await store.keep_orders([make_order(n, f"o{n}") for n in range(1, 151)], FeedMark(150, 1))
+    async with larger_than(20_000, pair) as url:
+        remote = Supabase(url, pair.key("service_role"))
+        try:
+            await Replicator(store, remote, clock, FLEET, every_s=5, batch_rows=BATCH).copy()
+        finally:
+            await remote.close()
+    assert len(database.rows(ORDERS)) == 150
+
+
+@pytest.mark.xfail(strict=True, raises=RemoteError, reason="a batch too slow for the database is sent again as it is")
+async def test_a_batch_that_takes_the_database_too_long_goes_in_smaller_ones(
+    store: Store, clock: Unhurried, pair: Pair, database: Database, make_order: MakeOrder
+) -> None:
+    await store.keep_orders([make_order(n, f"o{n}") for n in range(1, 101)], FeedMark(100, 1))
+    database.run(
+        "create function public.slow() returns trigger language plpgsql as "
+        "$$ begin perform pg_sleep(0.02); return new; end $$; "
+        "create trigger slow before insert on public.orders for each row execute function public.slow(); "
+        "alter role authenticator set statement_timeout = '1s';"
+    )
+    remote = Supabase(pair.url, pair.key("service_role"))
+    try:
+        await pair.stop()
+        await pair.start()
+        await Replicator(store, remote, clock, FLEET, every_s=5, batch_rows=BATCH).copy()
+    finally:
+        await remote.close()
+        database.run("alter role authenticator reset statement_timeout; drop function public.slow() cascade;")
+    assert len(database.rows(ORDERS)) == 100
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="a row with a NUL in a text is left out, with its money")
+async def test_the_money_of_an_order_is_copied_whatever_its_texts_hold(
+    store: Store, clock: Unhurried, pair: Pair, database: Database, make_order: MakeOrder
+) -> None:
+    await store.keep_orders([make_order(1, "a"), make_order(2, "b", error_message="bad \0 byte")], FeedMark(2, 1))
+    remote = Supabase(pair.url, pair.key("service_role"))
+    await Replicator(store, remote, clock, FLEET, every_s=5, batch_rows=BATCH).copy()
+    await remote.close()
+    assert [(row["order_id"], row["profit"]) for row in database.rows(ORDERS)] == [("a", 0.33), ("b", 0.33)]
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="one code with a NUL keeps the whole report out")
+async def test_a_report_is_copied_whatever_codes_it_counts(
+    store: Store, clock: Unhurried, pair: Pair, database: Database
+) -> None:
+    for start_s, code in ((1_795_161_600, "EVIL\0"), (1_795_161_900, "RateLimit")):
+        report = reports_pb2.Report(
+            account="demo", kind="window", start_epoch_s=start_s, end_epoch_s=start_s + 300, revision=1, made_time_ns=1
+        )
+        report.fleet.profit = report.fleet.staked = "1"
+        report.bots.add(bot="over-4", profit="1", staked="1").errors.add(code=code, count=1)
+        await store.keep_report(report)
+    remote = Supabase(pair.url, pair.key("service_role"))
+    await Replicator(store, remote, clock, FLEET, every_s=5, batch_rows=BATCH).copy()
+    await remote.close()
+    assert len(database.rows("select * from public.latest_reports where bot = ''")) == 2
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the copy's days are days of UTC, whatever the zone")
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kolkata"])
+@pytest.mark.parametrize("view", ["fleet_days", "bot_days"])
+async def test_a_day_of_the_copy_is_a_day_of_the_fleets_zone(
+    store: Store, clock: Unhurried, pair: Pair, database: Database, make_order: MakeOrder, zone: str, view: str
+) -> None:
+    day = datetime(2026, 11, 20, tzinfo=ZoneInfo(zone))
+    start_s, end_s = (int((day + timedelta(days=number)).timestamp()) for number in (0, 1))
+    times = [start_s + 600, start_s + 43_200, end_s - 600]
+    orders = [
+        make_order(n, f"o{n}", settled_ns=at * NS_PER_S, changed_ns=at * NS_PER_S) for n, at in enumerate(times, 1)
+    ]
+    await store.keep_orders(orders, FeedMark(3, 1))
+    report = reports_pb2.Report(
+        account="demo", kind="day", start_epoch_s=start_s, end_epoch_s=end_s, revision=1, made_time_ns=1, time_zone=zone
+    )
+    report.fleet.profit, report.fleet.staked, report.fleet.settled = "0.99", "1.05", 3
+    await store.keep_report(report)
+    remote = Supabase(pair.url, pair.key("service_role"))
+    await Replicator(store, remote, clock, FLEET, every_s=5, batch_rows=BATCH).copy()
+    await remote.close()
+    found = database.rows(f"select day, settled, profit from public.{view}")
+    assert [(row["day"], row["settled"], row["profit"]) for row in found] == [("2026-11-20", 3, 0.99)]
+
+
+async def test_half_of_what_supabase_needs_is_refused(
+    settings: MetricsSettings, fleet: Fleet, store: Store, clock: Unhurried
+) -> None:
+    async with AsyncExitStack() as ending:
+        for missing, half in (
+            ("SUPABASE_SERVICE_KEY", {"supabase_url": "https://abc.supabase.co"}),
+            ("SUPABASE_URL", {"supabase_service_key": SecretStr("canary")}),
+        ):
+            with pytest.raises(ConfigurationError) as error:
+                await replicator_of(settings.model_copy(update=half), fleet, store, clock, ending)
+            assert error.value.key == missing
+        assert await replicator_of(settings, fleet, store, clock, ending) is None

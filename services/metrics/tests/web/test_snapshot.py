@@ -11,19 +11,20 @@ import yaml
 from derivfleet.common.clock import NS_PER_S
 from derivfleet.common.fleet import Fleet
 from derivfleet.common.spans import SpanName
-from derivfleet.metrics.aggregate import figures_of
-from derivfleet.metrics.cells import ERROR, OPERATION, Cell
-from derivfleet.metrics.curve import Curve
-from derivfleet.metrics.status import quota_now, samples_of
-from derivfleet.metrics.takings import BOT, Settled, takings_of
-from derivfleet.metrics.web.snapshot import FeedView, View, order_json, snapshot
-from derivfleet.metrics.web.usage import Usage
+from derivfleet.metrics.records.gateway_status import quota_now, samples_of
+from derivfleet.metrics.reports.figures import figures_of
+from derivfleet.metrics.sums.profit_and_loss import BOT, Settlement, profit_and_loss_of
+from derivfleet.metrics.sums.span_aggregates import ERROR, OPERATION, SpanAggregate
+from derivfleet.metrics.web.limit_usage import LimitUsage
+from derivfleet.metrics.web.profit_curve import ProfitCurve
+from derivfleet.metrics.web.snapshot import order_json, snapshot
+from derivfleet.metrics.web.view import FeedView, View
 from derivfleet.v1 import control_pb2, quota_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from derivfleet.metrics.orders import OrderRecord
+    from derivfleet.metrics.records.order import OrderRecord
     from derivfleet.v1.control_pb2 import GetStatusResponse
 
     MakeOrder = Callable[..., OrderRecord]
@@ -43,12 +44,12 @@ bots:
 
 @pytest.fixture
 def view(make_order: MakeOrder, make_status: MakeStatus) -> View:
-    curve = Curve(8, 86_400)
+    curve = ProfitCurve(8, 86_400)
     curve.add(int(NOW_S), Decimal("0.33"))
-    usage = Usage(3_600)
+    usage = LimitUsage(3_600)
     usage.add(round((NOW_S - 3) * NS_PER_S), {"trade": 0.25, "money": 0.0})
-    cell = Cell(counts={OPERATION + SpanName.GATEWAY_BUY: 1, ERROR + "QUOTA_DEADLINE": 1})
-    takings = takings_of([Settled("over-4", "R_100", Decimal("0.33"), Decimal("0.35"), traced=False)], 1, [])
+    aggregate = SpanAggregate(counts={OPERATION + SpanName.GATEWAY_BUY: 1, ERROR + "QUOTA_DEADLINE": 1})
+    pnl = profit_and_loss_of([Settlement("over-4", "R_100", Decimal("0.33"), Decimal("0.35"), traced=False)], 1, [])
     return View(
         now_ns=round(NOW_S * NS_PER_S),
         speed=60.0,
@@ -56,7 +57,7 @@ def view(make_order: MakeOrder, make_status: MakeStatus) -> View:
         account="demo",
         window_s=300,
         figures=figures_of(
-            {"over-4": cell}, {("fleet", ""): takings, (BOT, "over-4"): takings}, 300, ["over-4", "trend-75"], None
+            {"over-4": aggregate}, {("fleet", ""): pnl, (BOT, "over-4"): pnl}, 300, ["over-4", "trend-75"], None
         ),
         fleet_curve=curve,
         bot_curves={"over-4": curve},
@@ -127,7 +128,7 @@ def test_the_curve_does_not_run_ahead_of_the_clock(view: View) -> None:
 
 
 def test_before_the_gateway_spoke_nothing_is_made_up(view: View) -> None:
-    told = snapshot(replace(view, status=None, quota=None, fleet_curve=Curve(8, 60), orders=[], open_orders={}))
+    told = snapshot(replace(view, status=None, quota=None, fleet_curve=ProfitCurve(8, 60), orders=[], open_orders={}))
     assert told["account"] == {
         "key": "demo",
         "login_id": "",
@@ -154,7 +155,7 @@ def test_a_bot_waits_trades_watches_or_is_silent(view: View, make_status: MakeSt
     assert states(view) == ["trading", "silent"]
     waiting = [quota_pb2.QuotaShare(bot="trend-75", bucket="trade", window_s=60, waiting=2)]
     assert states(replace(view, quota=quota_now(make_status(shares=waiting))["demo"])) == ["trading", "waiting"]
-    looked = {"trend-75": Cell(counts={OPERATION + SpanName.GATEWAY_HISTORY: 1})}
+    looked = {"trend-75": SpanAggregate(counts={OPERATION + SpanName.GATEWAY_HISTORY: 1})}
     figures = figures_of(looked, {}, 300, ["over-4", "trend-75"], None)
     assert states(replace(view, figures=figures, open_orders={})) == ["silent", "watching"]
 

@@ -1,4 +1,4 @@
-"""An exchange at a table: frames in, frames out, and time that passes when a test says so."""
+"""An exchange without sockets: frames in, frames out, and time that passes when a test says so."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ APP_ID = "12345"
 NS = 1_000_000_000
 
 
-class Desk:
+class Harness:
     """One exchange, its sockets, and what each of them was sent. Every frame is checked against Deriv's schemas."""
 
     def __init__(self, valid: Callable[[Dialect, str], None], settings: SimulatorSettings, seed: str) -> None:
@@ -106,18 +106,18 @@ class Desk:
                     self.frozen.add(number)
 
 
-class MakeDesk(Protocol):
-    def __call__(self, *, seed: str = "1", **settings: Any) -> Desk: ...
+class MakeHarness(Protocol):
+    def __call__(self, *, seed: str = "1", **settings: Any) -> Harness: ...
 
 
 @pytest.fixture(scope="session")
-def make_desk(valid_answer: Callable[[Dialect, str], None]) -> MakeDesk:
-    def make(*, seed: str = "1", **settings: Any) -> Desk:
-        return Desk(valid_answer, SimulatorSettings.model_validate(settings), seed)
+def make_harness(valid_answer: Callable[[Dialect, str], None]) -> MakeHarness:
+    def make(*, seed: str = "1", **settings: Any) -> Harness:
+        return Harness(valid_answer, SimulatorSettings.model_validate(settings), seed)
 
     return make
 
 
 @pytest.fixture
-def desk(make_desk: MakeDesk) -> Desk:
-    return make_desk()
+def harness(make_harness: MakeHarness) -> Harness:
+    return make_harness()

@@ -15,23 +15,23 @@ def logins(app_id: str = "12345") -> Logins:
 
 
 def test_a_password_opens_once() -> None:
-    door = logins()
-    otp = door.issue("DOT90000001", "12345", 0)
-    assert door.redeem(otp, 119 * NS) == ("DOT90000001", "12345")
-    assert door.redeem(otp, 119 * NS) is None
+    known_logins = logins()
+    otp = known_logins.issue("DOT90000001", "12345", 0)
+    assert known_logins.redeem(otp, 119 * NS) == ("DOT90000001", "12345")
+    assert known_logins.redeem(otp, 119 * NS) is None
 
 
 def test_a_password_expires_and_a_failed_try_burns_it() -> None:
-    door = logins()
-    otp = door.issue("DOT90000001", "12345", 0)
-    assert door.redeem(otp, 120 * NS) is None
-    assert door.redeem(otp, 0) is None
-    assert door.redeem("made-up", 0) is None
+    known_logins = logins()
+    otp = known_logins.issue("DOT90000001", "12345", 0)
+    assert known_logins.redeem(otp, 120 * NS) is None
+    assert known_logins.redeem(otp, 0) is None
+    assert known_logins.redeem("made-up", 0) is None
 
 
 def test_no_two_passwords_are_alike() -> None:
-    door = logins()
-    assert len({door.issue("DOT90000001", "12345", 0) for _ in range(100)}) == 100
+    known_logins = logins()
+    assert len({known_logins.issue("DOT90000001", "12345", 0) for _ in range(100)}) == 100
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,9 @@ def test_no_two_passwords_are_alike() -> None:
     ],
 )
 def test_apps(configured: str, asked: str, known: bool, known_to_legacy: bool) -> None:
-    door = logins(configured)
-    assert door.knows_app(asked) is known
-    assert door.knows_legacy_app(asked) is known_to_legacy
+    known_logins = logins(configured)
+    assert known_logins.knows_app(asked) is known
+    assert known_logins.knows_legacy_app(asked) is known_to_legacy
 
 
 def test_only_the_token_is_known_and_it_is_not_shown() -> None:

@@ -7,8 +7,6 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING
 
-import structlog
-
 from derivfleet.bot.core.trader import Trader
 from derivfleet.bot.gateway import Gateway
 from derivfleet.bot.gauges import gauges
@@ -17,8 +15,9 @@ from derivfleet.bot.settings import BotSettings
 from derivfleet.bot.staking import FlatStaking
 from derivfleet.bot.strategies import decide
 from derivfleet.common.fleet import load_fleet
+from derivfleet.common.logs import bind_context
+from derivfleet.common.prometheus import scraped
 from derivfleet.common.rpc.identity import OwnToken
-from derivfleet.common.scraping import scraped
 from derivfleet.common.service import run_service
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ async def serve(settings: BotSettings, clock: Clock, telemetry: Telemetry, stop:
     bot = fleet.bot(settings.name)
     account = fleet.account_of(bot).key
     token = OwnToken(settings.token_file, "DERIVFLEET_BOT_TOKEN_FILE")
-    structlog.contextvars.bind_contextvars(bot=bot.name, account=account)
+    bind_context(bot=bot.name, account=account)
     trader = Trader(
         bot.name,
         partial(decide, bot.parameters),
@@ -46,7 +45,7 @@ async def serve(settings: BotSettings, clock: Clock, telemetry: Telemetry, stop:
         bot.pause_ticks,
     )
     replica = settings.replica or f"{socket.gethostname()}-{os.getpid()}"[-64:]
-    structlog.contextvars.bind_contextvars(replica=replica)
+    bind_context(replica=replica)
     gateway = Gateway(settings.gateway, token, bot.name, replica, account, clock)
     try:
         runner = Runner(bot, account, trader, gateway, telemetry, clock)

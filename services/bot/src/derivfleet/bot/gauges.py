@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from derivfleet.common.clock import NS_PER_S
-from derivfleet.common.scraping import counter, gauge
+from derivfleet.common.prometheus import counter, gauge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

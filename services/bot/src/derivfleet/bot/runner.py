@@ -7,13 +7,12 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import structlog
-
 from derivfleet.bot.core.trades import Action, Answer, Ask, AskAgain, Dropped, Ended, Followed, Look, Wait
 from derivfleet.bot.gateway import RefusedError
 from derivfleet.bot.staking import money_text
 from derivfleet.bot.traces import TradeTrace
 from derivfleet.common.backoff import backoff_s
+from derivfleet.common.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -37,7 +36,7 @@ LONGEST_WAIT_S = 10.0
 RENEW_EVERY_WALL_S = 1.0
 """A third of what a lease lasts, so that one lost renewal loses nothing."""
 
-_log = structlog.get_logger()
+_log = get_logger()
 
 
 class _Link:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
-
-from pydantic_settings import SettingsConfigDict
+from typing import ClassVar, Literal
 
 from derivfleet.common.settings import Address, ServiceSettings
 
@@ -15,7 +13,7 @@ __all__ = ["BotSettings"]
 class BotSettings(ServiceSettings):
     """Read from ``DERIVFLEET_BOT_*``."""
 
-    model_config = SettingsConfigDict(env_prefix="DERIVFLEET_BOT_", extra="forbid", frozen=True)
+    env_prefix: ClassVar[str] = "DERIVFLEET_BOT_"
 
     name: str
     """Which bot of the fleet file this process is."""

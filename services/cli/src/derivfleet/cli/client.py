@@ -8,7 +8,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from derivfleet.cli.complaints import CommandError, NoAnswerError
-from derivfleet.common.logs import hide
+from derivfleet.common.redaction import hide
 from derivfleet.common.rpc.channel import bearer, open_channel
 from derivfleet.common.rpc.identity import read_token
 from derivfleet.common.rpc.status import problem_of

@@ -14,9 +14,8 @@ from typer._click.exceptions import (  # what typer raises has no public name
 )
 from typer.core import TyperGroup
 
-from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.logs import redact
-from derivfleet.common.service import EXIT_CONFIGURATION
+from derivfleet.common.errors import EXIT_CONFIGURATION, ConfigurationError
+from derivfleet.common.redaction import redact
 
 __all__ = ["EXIT_FAILED", "CommandError", "NoAnswerError", "OneLineGroup"]
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from derivfleet.cli.complaints import EXIT_FAILED
-from derivfleet.common.service import EXIT_CONFIGURATION
+from derivfleet.common.errors import EXIT_CONFIGURATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -22,9 +22,8 @@ from derivfleet.cli.supervisor import Program, Supervisor, last_line
 from derivfleet.cli.up import DialectChoice, credential_for, dialect_of
 from derivfleet.cli.view import open_console
 from derivfleet.common.clock import FleetClock
-from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.errors import EXIT_CONFIGURATION, ConfigurationError
 from derivfleet.common.fleet import load_fleet
-from derivfleet.common.service import EXIT_CONFIGURATION
 
 if TYPE_CHECKING:
     from rich.console import Console

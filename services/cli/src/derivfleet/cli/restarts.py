@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from derivfleet.common.backoff import backoff_s
-from derivfleet.common.service import EXIT_CONFIGURATION
+from derivfleet.common.errors import EXIT_CONFIGURATION
 
 __all__ = ["CALM_S", "GiveUp", "Restart", "judge_end"]
 

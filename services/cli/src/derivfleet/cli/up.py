@@ -21,7 +21,7 @@ from derivfleet.cli.view import open_console
 from derivfleet.common.clock import FleetClock
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.fleet import Fleet, load_fleet
-from derivfleet.common.logs import hide
+from derivfleet.common.redaction import hide
 from derivfleet.deriv.symbols import SYMBOLS
 from derivfleet.deriv.vocabulary import Dialect
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["ConfigurationError"]
+__all__ = ["EXIT_CONFIGURATION", "ConfigurationError"]
+
+EXIT_CONFIGURATION = 2
 
 
 class ConfigurationError(Exception):

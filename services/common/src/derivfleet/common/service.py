@@ -9,11 +9,10 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-import structlog
-
 from derivfleet.common.clock import clock_from_environment
-from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.logs import configure_logs, redact
+from derivfleet.common.errors import EXIT_CONFIGURATION, ConfigurationError
+from derivfleet.common.logs import configure_logs, get_logger
+from derivfleet.common.redaction import redact
 from derivfleet.common.settings import ServiceSettings, load_settings
 from derivfleet.common.telemetry import Telemetry
 from derivfleet.common.vitals import every_wall_s, tell
@@ -23,9 +22,8 @@ if TYPE_CHECKING:
 
     from derivfleet.common.clock import Clock
 
-__all__ = ["EXIT_CONFIGURATION", "run_service"]
+__all__ = ["run_service"]
 
-EXIT_CONFIGURATION = 2
 SWITCH_S = 0.0005
 """How long the thread that sends traces may hold up the one that does the work: a tenth of Python's own choice."""
 SETTLED_AFTER_WALL_S = 5.0
@@ -89,6 +87,6 @@ def run_service(
         sys.stderr.write(redact(f"{name}: {error.key}: {error.problem}\n"))
         return EXIT_CONFIGURATION
     except Exception as error:  # noqa: BLE001 - the outermost place: say it once, with all that is known, and end
-        structlog.get_logger().exception("ended by an unforeseen error", error=str(error))
+        get_logger().exception("ended by an unforeseen error", error=str(error))
         return 1
     return 0

@@ -1,15 +1,20 @@
-"""Settings of a service: one pydantic model each, read from the environment, unknown keys refused."""
+"""Settings of a service: one pydantic model each, read from the environment, unknown keys refused.
+
+No library reads it: pydantic's own one costs every process a megabyte, for dotenv files and command lines.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotation at run time
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from derivfleet.common.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Address", "ServerSettings", "ServiceSettings", "first_problem", "load_settings", "split_address"]
 
@@ -34,10 +39,12 @@ def _checked_address(text: str) -> str:
 Address = Annotated[str, AfterValidator(_checked_address)]
 
 
-class ServiceSettings(BaseSettings):
+class ServiceSettings(BaseModel):
     """What all services can be told. A subclass sets ``env_prefix``."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    env_prefix: ClassVar[str] = ""
+    """What the names of its environment variables begin with, in capitals."""
 
     log_format: Literal["json", "text"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -67,20 +74,26 @@ def first_problem(error: ValidationError) -> tuple[str, str]:
     return ".".join(str(part) for part in first["loc"]) or "(all)", message
 
 
-def load_settings(model: type[T]) -> T:
+def load_settings(model: type[T], environment: Mapping[str, str] = os.environ) -> T:
     """Read a service's settings.
 
     Raises ConfigurationError naming the environment variable that is unknown, missing or of the wrong type.
     """
-    prefix = model.model_config.get("env_prefix") or ""
+    told = {name.upper(): value for name, value in environment.items()}
     # A field with an alias is read from the variable of that name, without the prefix.
-    known = {f"{prefix}{name}".upper() for name, field in model.model_fields.items() if not field.validation_alias}
-    for name in os.environ:
-        if prefix and name.startswith(prefix.upper()) and name not in known:
+    aliases = {str(field.validation_alias) for field in model.model_fields.values() if field.validation_alias}
+    known = {
+        f"{model.env_prefix}{name}".upper(): name
+        for name, field in model.model_fields.items()
+        if not field.validation_alias
+    }
+    for name in told:
+        if model.env_prefix and name.startswith(model.env_prefix) and name not in known:
             raise ConfigurationError(name, f"unknown setting; known are {', '.join(sorted(known))}")
+    values = {field: told[name] for name, field in known.items() if name in told}
     try:
-        return model()
+        return model.model_validate(values | {alias: told[alias] for alias in aliases if alias in told})
     except ValidationError as error:
         key, message = first_problem(error)
-        name = f"{prefix}{key}" if key.partition(".")[0] in model.model_fields else key
+        name = f"{model.env_prefix}{key}" if key.partition(".")[0] in model.model_fields else key
         raise ConfigurationError(name.upper(), message) from None

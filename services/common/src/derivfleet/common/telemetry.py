@@ -12,18 +12,23 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from derivfleet.common.logs import redact
+from derivfleet.common.optional import without
+from derivfleet.common.redaction import redact
 from derivfleet.common.spans import SPANS, Attribute, SpanKind, SpanName
 from derivfleet.common.vitals import Vitals
+
+# It tells what a process is made of with psutil where it finds that: nobody asks, and it is a megabyte.
+with without("psutil"):
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+    from derivfleet.common.otlp import OtlpExporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
@@ -154,10 +159,9 @@ class Telemetry:
         self._processors: list[SpanProcessor] = [
             # One queue each: a receiver that is away costs the others nothing.
             BatchSpanProcessor(
-                OTLPSpanExporter(endpoint=receiver, insecure=True, timeout=3),
+                OtlpExporter(receiver),
                 schedule_delay_millis=min(SEND_EVERY_WALL_MS, max(100.0, 1000 / clock.speed)),
                 max_queue_size=20_000,
-                export_timeout_millis=3_000,
             )
             for receiver in filter(None, endpoints.split(","))
         ]

@@ -12,9 +12,8 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-import structlog
-
 from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,4 +61,4 @@ async def tell(vitals: Vitals, every_s: float) -> None:
     """Log the counts for ever."""
     while True:
         await asyncio.sleep(every_s)
-        structlog.get_logger().info("vitals", **vitals.look())
+        get_logger().info("vitals", **vitals.look())

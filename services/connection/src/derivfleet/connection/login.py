@@ -18,7 +18,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake, InvalidURI, WebSocketException
 
 from derivfleet.common.clock import NS_PER_S
-from derivfleet.common.logs import hide_for_a_while
+from derivfleet.common.redaction import hide_for_a_while
 from derivfleet.connection.connection import AnswerLostError, CallRefusedError, Connection
 from derivfleet.connection.core.rest_budget import RestBudget
 from derivfleet.deriv import requests

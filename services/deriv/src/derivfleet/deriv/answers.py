@@ -106,6 +106,7 @@ class ContractState:
     is_expired: bool = False
     is_settleable: bool = False
     is_valid_to_sell: bool = False
+    is_valid_to_cancel: bool = False
     bid_price: Decimal | None = None
     profit: Decimal | None = None
     profit_percentage: Decimal | None = None

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from derivfleet.deriv.vocabulary import Basis, Call, ContractType, DurationUnit, HistoryStyle, StreamType
+from derivfleet.deriv.vocabulary import Basis, Call, DurationUnit, HistoryStyle, StreamType
 
 __all__ = [
     "GRANULARITIES_S",
@@ -58,7 +58,7 @@ Epoch = Annotated[int, Field(ge=0, le=9_999_999_999)]
 Natural = Annotated[int, Field(ge=0)]
 SymbolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{2,30}$")]
 ContractTypeName = Annotated[str, Field(pattern=r"^[A-Z]+$")]
-"""Wider than ContractType: the wire knows more types than are traded here."""
+"""Wider than the categories: the wire knows more types than are traded here."""
 Barrier = Annotated[str, Field(pattern=r"^[+-]?[0-9]+\.?[0-9]*$", min_length=1, max_length=20)]
 DayOrEpoch = Annotated[str, Field(pattern=r"^([0-9]{4}-(0?[1-9]|1[012])-(0?[1-9]|[12][0-9]|3[01])|[0-9]{1,10})$")]
 StreamId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{32,128}$")]
@@ -169,7 +169,7 @@ class LimitOrder(BaseModel):
 class ContractParameters(Request):
     """What describes a contract, in a proposal and in a purchase alike."""
 
-    contract_type: ContractTypeName | ContractType
+    contract_type: ContractTypeName
     currency: Annotated[str, Field(pattern=r"^[a-zA-Z0-9]{2,20}$")]
     underlying_symbol: SymbolName
     amount: Amount | None = None

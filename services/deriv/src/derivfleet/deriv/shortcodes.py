@@ -1,65 +1,30 @@
-"""Shortcodes: one line of text that says what a contract is. The amount in it is the payout."""
+"""Shortcodes: one line of text by which an account's records say what a contract is."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
-from derivfleet.deriv.vocabulary import ContractType
+from derivfleet.deriv.categories.registry import find
+from derivfleet.deriv.terms import Shortcode
 
-if TYPE_CHECKING:
-    from derivfleet.deriv.contracts import Terms
-
-__all__ = ["Shortcode", "format_shortcode", "parse"]
-
-_TYPES = "|".join(sorted(ContractType, key=len, reverse=True))
-_SHAPE = re.compile(
-    rf"(?P<type>{_TYPES})_(?P<symbol>(?:R|OTC)_[A-Za-z0-9]+|[A-Za-z0-9]+)_(?P<payout>\d+(?:\.\d+)?)_(?P<start>\d{{1,10}})F?"
-    r"_(?:(?P<ticks>\d{1,3})T|(?P<expiry>\d{1,10})F?)(?:_(?P<barrier>[^_\s]+)(?:_(?P<barrier2>[^_\s]+))?)?",
-    re.ASCII,
-)
-"""Symbols may hold an underscore (R_100, OTC_NDX), so the symbol is matched before the rest is split."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shortcode:
-    """What a shortcode says. Exactly one of ``duration_ticks`` and ``expiry_s`` is set."""
-
-    contract_type: ContractType
-    symbol: str
-    payout: Decimal
-    start_s: int
-    """Equals the purchase time."""
-    duration_ticks: int | None
-    expiry_s: int | None
-    barrier: str | None
-    """The digit of a digit contract; ``S0P`` (the entry spot) for CALL and PUT at the money."""
-
-
-def format_shortcode(terms: Terms, payout: Decimal, purchase_s: int, expiry_s: int) -> str:
-    """The shortcode of a contract bought in a given second."""
-    end = f"{terms.duration}T" if terms.in_ticks else str(expiry_s)
-    head = f"{terms.contract_type}_{terms.symbol}_{payout:.2f}_{purchase_s}_{end}"
-    if terms.contract_type.needs_digit:
-        return f"{head}_{terms.barrier}_0"
-    return head if terms.contract_type.is_digit else f"{head}_S0P_0"
+__all__ = ["parse"]
 
 
 def parse(text: str) -> Shortcode | None:
-    """Read a shortcode of the CALL/PUT and digit families; None for anything else, for it must never break a
-    settlement.
-    """
-    found = _SHAPE.fullmatch(text)
-    if not found:
+    """Read a shortcode of a category that is traded; None for anything else, for it must never break a settlement."""
+    contract_type = text.partition("_")[0]
+    category = find(contract_type)
+    found = None if category is None else category.form.fullmatch(text)
+    if found is None:
         return None
+    told = found.groupdict()
+    ticks, expiry = told.get("ticks"), told.get("expiry")
     return Shortcode(
-        contract_type=ContractType(found["type"]),
+        contract_type=contract_type,
         symbol=found["symbol"],
-        payout=Decimal(found["payout"]),
+        payout=Decimal(told.get("payout") or 0),
         start_s=int(found["start"]),
-        duration_ticks=int(found["ticks"]) if found["ticks"] else None,
-        expiry_s=int(found["expiry"]) if found["expiry"] else None,
-        barrier=found["barrier"],
+        duration_ticks=int(ticks) if ticks else None,
+        expiry_s=int(expiry) if expiry else None,
+        barrier=told.get("barrier"),
     )

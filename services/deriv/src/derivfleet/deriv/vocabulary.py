@@ -5,13 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 
 __all__ = [
-    "CALL_FAMILY",
-    "DIGIT_FAMILY",
     "OTHER_CONTRACT_TYPES",
     "Basis",
     "Call",
     "ContractStatus",
-    "ContractType",
     "Dialect",
     "DurationUnit",
     "HistoryStyle",
@@ -55,34 +52,6 @@ class Call(StrEnum):
     WEBSITE_STATUS = "website_status"
 
 
-class ContractType(StrEnum):
-    """The contract families that this package prices and settles."""
-
-    CALL = "CALL"
-    PUT = "PUT"
-    CALLE = "CALLE"
-    PUTE = "PUTE"
-    DIGITMATCH = "DIGITMATCH"
-    DIGITDIFF = "DIGITDIFF"
-    DIGITOVER = "DIGITOVER"
-    DIGITUNDER = "DIGITUNDER"
-    DIGITEVEN = "DIGITEVEN"
-    DIGITODD = "DIGITODD"
-
-    @property
-    def is_digit(self) -> bool:
-        """Whether the last digit of the exit tick decides."""
-        return self in DIGIT_FAMILY
-
-    @property
-    def needs_digit(self) -> bool:
-        """Whether the request must name a digit as its barrier."""
-        return self.is_digit and self not in (ContractType.DIGITEVEN, ContractType.DIGITODD)
-
-
-CALL_FAMILY = frozenset({ContractType.CALL, ContractType.PUT, ContractType.CALLE, ContractType.PUTE})
-DIGIT_FAMILY = frozenset(ContractType) - CALL_FAMILY
-
 _OTHER_COMMON = (
     "ACCU ASIAND ASIANU EXPIRYMISS EXPIRYMISSE EXPIRYRANGE EXPIRYRANGEE MULTDOWN MULTUP NOTOUCH ONETOUCH RANGE "
     "RESETCALL RESETPUT RUNHIGH RUNLOW TICKHIGH TICKLOW TURBOSLONG TURBOSSHORT UPORDOWN VANILLALONGCALL VANILLALONGPUT"
@@ -93,7 +62,7 @@ OTHER_CONTRACT_TYPES: dict[Dialect, frozenset[str]] = {
     Dialect.OPTIONS: frozenset(f"{_OTHER_COMMON} HIGHER LOWER".split()),
     Dialect.LEGACY: frozenset(f"{_OTHER_COMMON} {_OTHER_LEGACY}".split()),
 }
-"""Types that the wire knows and this package does not trade: valid in a request, refused as not offered."""
+"""Types that the wire knows beside CALL, PUT and digits. What no category trades is refused as not offered."""
 
 
 class DurationUnit(StrEnum):

@@ -7,14 +7,13 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import structlog
-
 from derivfleet.common.fleet import load_fleet
-from derivfleet.common.logs import hide
+from derivfleet.common.logs import get_logger
+from derivfleet.common.prometheus import scraped
+from derivfleet.common.redaction import hide
 from derivfleet.common.rpc.identities import identities_of
 from derivfleet.common.rpc.identity import Role
 from derivfleet.common.rpc.server import Server
-from derivfleet.common.scraping import scraped
 from derivfleet.common.service import run_service
 from derivfleet.gateway.account.account import AccountRoom
 from derivfleet.gateway.gauges import gauges
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from derivfleet.common.telemetry import Telemetry
     from derivfleet.gateway.journal.store import Store
 
-_log = structlog.get_logger()
+_log = get_logger()
 TRADING = trading_pb2.DESCRIPTOR.services_by_name["TradingService"].full_name
 CONTROL = control_pb2.DESCRIPTOR.services_by_name["ControlService"].full_name
 JOURNAL = "DERIVFLEET_GATEWAY_JOURNAL"

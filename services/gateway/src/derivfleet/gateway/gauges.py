@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from derivfleet.common.scraping import counter, gauge
+from derivfleet.common.prometheus import counter, gauge
 from derivfleet.gateway.core.orders.circuit_breaker import BreakerState
 from derivfleet.gateway.core.orders.order import FINAL, State
 
@@ -45,13 +45,13 @@ def gauges(rooms: Collection[AccountRoom], journal: Journal, now_ns: int) -> Ite
 
 
 def _of_quota(rooms: Collection[AccountRoom], now_ns: int) -> Iterator[Metric]:
-    uses = {(room.key, one.bucket, str(one.window_s)): one for room in rooms for one in room.schedule.use(now_ns)}
+    uses = {(room.key, one.bucket, str(one.window_s)): one for room in rooms for one in room.quota.use(now_ns)}
     labels = ("account", "bucket", "window_s")
     used = {key: one.used for key, one in uses.items()}
     yield gauge("quota_used", "Calls that count in a window of Deriv's limits", labels, used)
     limits = {key: one.limit for key, one in uses.items()}
     yield gauge("quota_limit", "How many calls the gateway makes in a window", labels, limits)
-    waiting = {(room.key, *key): count for room in rooms for key, count in room.schedule.waiting().items()}
+    waiting = {(room.key, *key): count for room in rooms for key, count in room.quota.waiting().items()}
     yield gauge("calls_waiting", "Calls that wait for their turn", ("account", "bot", "bucket"), waiting)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotation at run time
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr
-from pydantic_settings import SettingsConfigDict
+from pydantic import BeforeValidator, ConfigDict, Field, SecretStr
 
 from derivfleet.common.settings import Address, ServerSettings
 from derivfleet.connection.settings import DerivSettings
@@ -18,7 +17,8 @@ __all__ = ["GatewaySettings"]
 class GatewaySettings(DerivSettings, ServerSettings):
     """The gateway's environment: ``DERIVFLEET_GATEWAY_…``."""
 
-    model_config = SettingsConfigDict(env_prefix="DERIVFLEET_GATEWAY_", populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
+    env_prefix: ClassVar[str] = "DERIVFLEET_GATEWAY_"
 
     listen: str = "127.0.0.1:7700"
     metrics_listen: Address | Literal[""] = ""

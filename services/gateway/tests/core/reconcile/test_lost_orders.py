@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from derivfleet.deriv.terms import Shortcode
 from derivfleet.gateway.core.orders.exit import Ending
 from derivfleet.gateway.core.orders.order import Attribution, Doubt, Order, OrderTerms, State
 from derivfleet.gateway.core.orders.transitions import Confirmed, Doubted, NotFound, advance
@@ -55,8 +56,10 @@ def lost(
 
 
 def bought(contract_id: int, epoch_s: int = T0 + 1, **change: Any) -> Purchase:
+    shown = Shortcode("DIGITOVER", "1HZ100V", Decimal("0.68"), epoch_s, 1, None, "4")
+    of_shortcode = {name: change.pop(name) for name in [*change] if name in Shortcode.__dataclass_fields__}
     purchase = Purchase(
-        contract_id, contract_id + 1, Decimal("0.35"), Decimal("0.68"), epoch_s, "DIGITOVER", "1HZ100V", "4", 1, None
+        contract_id, contract_id + 1, Decimal("0.35"), Decimal("0.68"), epoch_s, replace(shown, **of_shortcode)
     )
     return replace(purchase, **change)
 
@@ -111,7 +114,7 @@ def test_a_timed_contract_is_recognised_by_its_length() -> None:
         "barrier": "S0P",
         "duration_ticks": None,
     }
-    right, wrong = bought(8, **row, length_s=300), bought(18, **row, length_s=301)
+    right, wrong = bought(8, **row, expiry_s=T0 + 1 + 300), bought(18, **row, expiry_s=T0 + 1 + 301)
     assert told(judge([lost("a", terms=terms)], [], [wrong, right], NOW_NS)) == {"a": 8}
 
 

@@ -1,8 +1,8 @@
-"""Traces and the order feed in; reports, a web page and a report service out.
+"""Traces and the order feed in; reports, a web page, alerts and a copy out.
 
-``otlp``, ``orders`` and ``status`` are what comes in, as plain values; ``ingest`` and ``feed`` bring it; ``store``
-keeps it (``schema``, ``queries``, ``parcels`` for raw spans, ``retention``). ``cells`` and ``sketch`` are what spans
-add up to, ``takings`` what orders add up to; ``rollups`` and ``order_sums`` keep both on disk. ``aggregate``,
-``quota`` and ``curve`` make figures of them without I/O; ``periods`` says which time they are about. ``reports``,
-``messages`` and ``web`` hand them out, ``publisher`` makes them final; ``service`` puts it together.
+What comes in becomes plain values (``records``) and is added up (``sums``); ``store`` keeps both in one SQLite file.
+``ingest`` brings it: the receiver of traces, the reader of the gateway's order feed, the poll of its status.
+``reports`` makes figures of the sums and says when they are final. ``alerts`` watches the fleet file's rules,
+``replicate`` copies the store to Supabase, ``rpc`` and ``web`` answer people. ``retention`` forgets what is old;
+``service`` puts it all together. Each folder imports only those named before it.
 """

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from derivfleet.common.clock import NS_PER_S
-from derivfleet.metrics.alerts.records import forget
-from derivfleet.metrics.store import StoreError
+from derivfleet.metrics.alerts.alert_table import forget
+from derivfleet.metrics.store.store import StoreError
 
 if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
-    from derivfleet.metrics.store import Store
+    from derivfleet.metrics.store.store import Store
 
 __all__ = ["Retention"]
 

@@ -15,23 +15,27 @@ from derivfleet.common.rpc.channel import open_channel
 from derivfleet.common.rpc.identities import identities_of
 from derivfleet.common.rpc.identity import OwnToken, Role
 from derivfleet.common.rpc.server import Server
-from derivfleet.metrics.alerts.alarm import Alarm
-from derivfleet.metrics.alerts.courier import Courier
-from derivfleet.metrics.alerts.measures import Measures
-from derivfleet.metrics.feed import OrderFeed, StatusPoll
-from derivfleet.metrics.ingest import TRACE_SERVICE, TraceReceiver
-from derivfleet.metrics.outside import channels_of, replicator_of
-from derivfleet.metrics.publisher import Publisher
-from derivfleet.metrics.reports import Reports, ReportsServicer
+from derivfleet.metrics.alerts.channels import channels_of
+from derivfleet.metrics.alerts.evaluator import Evaluator
+from derivfleet.metrics.alerts.measurements import Measurements
+from derivfleet.metrics.alerts.notifier import Notifier
+from derivfleet.metrics.ingest.order_feed import OrderFeed
+from derivfleet.metrics.ingest.status_poll import StatusPoll
+from derivfleet.metrics.ingest.trace_receiver import TRACE_SERVICE, TraceReceiver
+from derivfleet.metrics.replicate.replicator import replicator_of
+from derivfleet.metrics.reports.finalizer import Finalizer
+from derivfleet.metrics.reports.reports import Reports
 from derivfleet.metrics.retention import Retention
+from derivfleet.metrics.rpc.reports_servicer import ReportsServicer
+from derivfleet.metrics.rpc.watching_servicer import WatchingServicer
 from derivfleet.metrics.settings import key_of
-from derivfleet.metrics.store import Store
-from derivfleet.metrics.watching import WatchingServicer, gauges
-from derivfleet.metrics.web.answers import Answers
-from derivfleet.metrics.web.board import Board
-from derivfleet.metrics.web.gate import Gate
-from derivfleet.metrics.web.live import Live
-from derivfleet.metrics.web.site import Site
+from derivfleet.metrics.store.store import Store
+from derivfleet.metrics.web.api import Api
+from derivfleet.metrics.web.auth import Auth
+from derivfleet.metrics.web.dashboard_state import DashboardState
+from derivfleet.metrics.web.prometheus import gauges
+from derivfleet.metrics.web.server import WebServer
+from derivfleet.metrics.web.snapshot_stream import SnapshotStream
 from derivfleet.v1 import reports_pb2, reports_pb2_grpc, watching_pb2, watching_pb2_grpc
 
 if TYPE_CHECKING:
@@ -81,15 +85,17 @@ async def serve(
         feed = OrderFeed(channel, token, store, clock, await store.mark())
         receiver = TraceReceiver(store, clock, settings.queue_spans, settings.span_days)
         reports = Reports(store, feed, clock, fleet, receiver.counts)
-        board = Board(store, clock, account, settings.page_hours * 3600)
+        dashboard = DashboardState(store, clock, account, settings.page_hours * 3600)
         poll = StatusPoll(channel, token, store, clock, feed)
-        measures = Measures(store, reports, feed, clock, fleet, account, poll.seen)
+        measurements = Measurements(store, reports, feed, clock, fleet, account, poll.seen)
         channels = channels_of(settings, fleet)
-        alarm = Alarm(store, measures, clock, fleet, [channel.name for channel in channels])
+        evaluator = Evaluator(store, measurements, clock, fleet, [channel.name for channel in channels])
         session = await ending.enter_async_context(aiohttp.ClientSession())
-        couriers = [Courier(store, clock, channel, session) for channel in channels]
+        notifiers = [Notifier(store, clock, channel, session) for channel in channels]
         replicator = await replicator_of(settings, fleet, store, clock, ending)
-        live = Live(store, reports, feed, receiver.counts, board, clock, fleet, account, poll.quota, replicator)
+        stream = SnapshotStream(
+            store, reports, feed, receiver.counts, dashboard, clock, fleet, account, poll.quota, replicator
+        )
 
         server = Server(
             settings.listen,
@@ -103,22 +109,22 @@ async def serve(
         )
         server.grpc_server.add_generic_rpc_handlers((receiver.handlers(),))
         reports_pb2_grpc.add_ReportsServiceServicer_to_server(ReportsServicer(reports), server.grpc_server)
-        watching = WatchingServicer(alarm, replicator, clock, fleet)
+        watching = WatchingServicer(evaluator, replicator, clock, fleet)
         watching_pb2_grpc.add_WatchingServiceServicer_to_server(watching, server.grpc_server)
         server.announce(TRACE_SERVICE, _REPORTS, _WATCHING)
         ending.push_async_callback(server.stop, _GRACE_WALL_S)
-        site = Site(
+        web_server = WebServer(
             settings.web,
-            Gate(identities),
-            Answers(reports, store, clock),
+            Auth(identities),
+            Api(reports, store, clock),
             store,
             feed,
-            live,
+            stream,
             clock,
-            lambda: gauges(alarm, replicator, feed, receiver.counts),
+            lambda: gauges(evaluator, replicator, feed, receiver.counts),
         )
-        ending.push_async_callback(site.stop)
-        ports = Ports(grpc=await server.start(), web=await site.start())
+        ending.push_async_callback(web_server.stop)
+        ports = Ports(grpc=await server.start(), web=await web_server.start())
 
         await server.set_serving(True)
         _log.info("metrics serves", grpc_port=ports.grpc, web_port=ports.web, position=(await store.mark()).position)
@@ -129,10 +135,10 @@ async def serve(
             feed.run(),
             poll.run(),
             Retention(store, clock, settings.span_days, settings.order_days).run(),
-            live.run(),
-            Publisher(store, reports, clock, account, settings.grace_s).run(),
-            alarm.run(),
-            *(courier.run() for courier in couriers),
+            stream.run(),
+            Finalizer(store, reports, clock, account, settings.grace_s).run(),
+            evaluator.run(),
+            *(notifier.run() for notifier in notifiers),
             *([replicator.run()] if replicator is not None else []),
         )
         _log.info("metrics drains")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotations
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic import ConfigDict, Field, SecretStr, field_validator
 
 from derivfleet.common.settings import Address, ServerSettings
 
@@ -20,7 +19,8 @@ _URL = re.compile(r"https?://[^\s/@]+(/[^\s]*)?")
 class MetricsSettings(ServerSettings):
     """Where to listen, whom to follow, where to keep what was seen."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
+    env_prefix: ClassVar[str] = PREFIX
 
     listen: Address = "127.0.0.1:7600"
     """gRPC: the receiver of traces (for everybody) and the reports (for bearers of a token)."""

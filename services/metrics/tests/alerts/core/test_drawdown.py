@@ -26,3 +26,10 @@ def test_the_depth_is_highest_height_of_the_window_minus_the_present_one(
     heights = [sum(profit for _, profit in known[:index]) for index in recent]
     present = sum(profit for _, profit in known)
     assert drawdown.depth(now_ns) == max(0, max(heights, default=present) - present)
+
+
+def test_one_who_only_loses_has_fallen_by_all_that_was_lost() -> None:
+    drawdown = Drawdown(300)
+    for time_ns in (100, 101, 102):
+        drawdown.add(time_ns, Decimal(-1))
+    assert drawdown.depth(103) == 3

@@ -17,7 +17,7 @@ import structlog
 
 from derivfleet.common.clock import NS_PER_S
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.logs import hide, redact
+from derivfleet.common.redaction import hide, redact
 from derivfleet.common.service import run_service
 from derivfleet.connection.login import (
     CredentialError,

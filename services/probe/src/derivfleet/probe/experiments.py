@@ -9,9 +9,10 @@ import structlog
 
 from derivfleet.connection.login import LoginError
 from derivfleet.deriv import requests
+from derivfleet.deriv.categories.rise_fall import CALL
 from derivfleet.deriv.requests import GRANULARITIES_S
 from derivfleet.deriv.symbols import SYMBOLS
-from derivfleet.deriv.vocabulary import Basis, Call, ContractType, DurationUnit, HistoryStyle
+from derivfleet.deriv.vocabulary import Basis, Call, DurationUnit, HistoryStyle
 from derivfleet.probe.core import windows
 from derivfleet.probe.core.bounds import (
     LATENCY_CALLS,
@@ -77,7 +78,7 @@ async def latency(session: Session, notebook: Notebook, _step: Step) -> None:
         requests.TicksHistory(ticks_history=A_SYMBOL, count=10),
         requests.Proposal(
             proposal=1,
-            contract_type=ContractType.CALL,
+            contract_type=CALL,
             currency=currency,
             underlying_symbol=A_SYMBOL,
             amount=Decimal(1),

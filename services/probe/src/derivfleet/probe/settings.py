@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotation at run time
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic import ConfigDict, Field, field_validator
 
 from derivfleet.connection.settings import DerivSettings
 from derivfleet.probe.core.bounds import Experiment
@@ -19,14 +18,15 @@ UNASKED = tuple(experiment for experiment in Experiment if experiment is not Exp
 class ProbeSettings(DerivSettings):
     """The probe's environment: ``DERIVFLEET_PROBE_…``, and the account's credential without a prefix."""
 
-    model_config = SettingsConfigDict(env_prefix="DERIVFLEET_PROBE_", populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
+    env_prefix: ClassVar[str] = "DERIVFLEET_PROBE_"
 
     account: str = "demo"
     """The account's key in the fleet file."""
     dialect: Literal["auto", "options", "legacy"] = "auto"
     login_id: str = ""
     """Which account of the token; empty takes the only demo account."""
-    experiments: Annotated[tuple[Experiment, ...], NoDecode] = UNASKED
+    experiments: tuple[Experiment, ...] = UNASKED
     """Their names, with commas between."""
     hour_calls: Annotated[int, Field(ge=0, le=20_000)] = 0
     """How many calls the experiment `hour` makes; 0 takes a little more than the bucket's published hour."""

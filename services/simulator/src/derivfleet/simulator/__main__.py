@@ -6,10 +6,9 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
-import structlog
-
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.logs import hide
+from derivfleet.common.logs import get_logger
+from derivfleet.common.redaction import hide
 from derivfleet.common.service import run_service
 from derivfleet.simulator.core.exchange import Credentials, Exchange
 from derivfleet.simulator.settings import SimulatorService, load_simulator_settings
@@ -38,7 +37,7 @@ async def serve(service: SimulatorService, clock: Clock, _telemetry: Telemetry, 
     settings = load_simulator_settings(service.settings)
     credentials = Credentials(service.token, service.app_id)
     exchange = Exchange(service.seed, credentials, settings, int(clock.now_s()))
-    log = structlog.get_logger()
+    log = get_logger()
     async with running(exchange, clock, host, port) as served:
         log.info("serving", address=f"{host}:{served.port}", seed=service.seed, speed=clock.speed)
         stopping = asyncio.create_task(stop.wait())

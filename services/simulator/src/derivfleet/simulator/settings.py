@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import yaml
 from pydantic import Field, ValidationError
-from pydantic_settings import SettingsConfigDict
 
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.settings import ServiceSettings, first_problem
@@ -19,7 +18,7 @@ __all__ = ["SimulatorService", "load_simulator_settings"]
 class SimulatorService(ServiceSettings):
     """How the process is started."""
 
-    model_config = SettingsConfigDict(env_prefix="DERIVFLEET_SIMULATOR_", extra="forbid", frozen=True)
+    env_prefix: ClassVar[str] = "DERIVFLEET_SIMULATOR_"
 
     listen: str = "127.0.0.1:7800"
     """host:port of everything: REST, both WebSocket dialects, the ledger."""

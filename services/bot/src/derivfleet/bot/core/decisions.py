@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from derivfleet.deriv.ticks import Tick
-    from derivfleet.deriv.vocabulary import ContractType
 
 __all__ = ["Decision", "NextStake", "Strategy"]
 
@@ -19,7 +18,7 @@ __all__ = ["Decision", "NextStake", "Strategy"]
 class Decision:
     """A contract that a strategy wants. The stake is not its business."""
 
-    contract_type: ContractType
+    contract_type: str
     duration_ticks: int
     barrier: str | None = None
     """The digit for DIGITOVER and DIGITUNDER."""

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from derivfleet.bot.core.decisions import Decision
-from derivfleet.deriv.vocabulary import ContractType
+from derivfleet.deriv.categories.rise_fall import CALL, CALLE, PUT, PUTE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,5 @@ def decide_averages(parameters: MovingAverage, ticks: Sequence[Tick]) -> Decisio
     fast_weighed, slow_weighed = fast * parameters.slow_ticks, slow * parameters.fast_ticks
     if fast_weighed == slow_weighed:
         return None
-    rise, fall = (
-        (ContractType.CALLE, ContractType.PUTE) if parameters.or_equal else (ContractType.CALL, ContractType.PUT)
-    )
+    rise, fall = (CALLE, PUTE) if parameters.or_equal else (CALL, PUT)
     return Decision(rise if fast_weighed > slow_weighed else fall, parameters.duration_ticks)

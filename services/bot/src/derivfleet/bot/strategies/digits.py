@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from derivfleet.bot.core.decisions import Decision
-from derivfleet.deriv.vocabulary import ContractType
+from derivfleet.deriv.categories.digits import DIGITOVER, DIGITUNDER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ def decide_digits(parameters: DigitFrequency, ticks: Sequence[Tick]) -> Decision
     if fair - Fraction(seen, len(window)) < Fraction(str(parameters.deficit)):
         return None
     return Decision(
-        contract_type=ContractType.DIGITOVER if parameters.side == "over" else ContractType.DIGITUNDER,
+        contract_type=DIGITOVER if parameters.side == "over" else DIGITUNDER,
         duration_ticks=parameters.duration_ticks,
         barrier=str(parameters.barrier),
     )

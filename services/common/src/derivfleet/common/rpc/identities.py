@@ -21,7 +21,7 @@ __all__ = ["identities_of"]
 @asynccontextmanager
 async def identities_of(settings: ServerSettings, clock: Clock) -> AsyncGenerator[Identities, None]:
     """The token file or the cluster. Raises ConfigurationError naming the setting that is missing or wrong."""
-    prefix = settings.model_config.get("env_prefix") or ""
+    prefix = settings.env_prefix
     if settings.identities == "kubernetes":
         if not settings.service_accounts:
             raise ConfigurationError(f"{prefix}SERVICE_ACCOUNTS", "is required with identities from kubernetes")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.logs import hide
+from derivfleet.common.redaction import hide
 
 if TYPE_CHECKING:
     from pathlib import Path

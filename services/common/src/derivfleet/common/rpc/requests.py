@@ -7,9 +7,9 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import grpc
-import structlog
 from google.protobuf.message import DecodeError
 
+from derivfleet.common.logs import get_logger
 from derivfleet.common.rpc.identity import known_caller
 from derivfleet.common.rpc.status import Problem, abort
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Readable"]
 
-_log = structlog.get_logger()
+_log = get_logger()
 UNREADABLE = Problem(
     grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_UNREADABLE", "the request is not the message that the method takes"
 )

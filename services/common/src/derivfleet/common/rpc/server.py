@@ -7,13 +7,13 @@ import socket
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import grpc
-import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.logs import get_logger
 from derivfleet.common.rpc.identity import IdentitiesUnavailableError, Role, set_caller
 from derivfleet.common.rpc.requests import Readable
 from derivfleet.common.rpc.status import Problem, abort
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Server"]
 
-_log = structlog.get_logger()
+_log = get_logger()
 _OPEN = ("/grpc.health.v1.Health/", "/grpc.reflection.v1alpha.ServerReflection/")
 _Q = TypeVar("_Q")
 _A = TypeVar("_A")

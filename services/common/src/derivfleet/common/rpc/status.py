@@ -13,7 +13,7 @@ from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 
 from derivfleet.common.clock import NS_PER_S
-from derivfleet.common.logs import redact
+from derivfleet.common.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.logs import get_logger
 from derivfleet.common.rpc.identity import IdentitiesUnavailableError, Identity, Role
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AUDIENCE", "Accounts", "TokenReview", "accounts_of", "reviewing"]
 
-_log = structlog.get_logger()
+_log = get_logger()
 
 AUDIENCE = "derivfleet-gateway"
 KEPT_S = 60.0

@@ -110,6 +110,7 @@ def decode_contract(frame: Frame) -> ContractState | None:
         is_expired=state.flag("is_expired"),
         is_settleable=state.flag("is_settleable"),
         is_valid_to_sell=state.flag("is_valid_to_sell"),
+        is_valid_to_cancel=state.flag("is_valid_to_cancel"),
         bid_price=state.number_or_none("bid_price"),
         profit=state.number_or_none("profit"),
         profit_percentage=state.number_or_none("profit_percentage"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from derivfleet.deriv.vocabulary import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from decimal import Decimal
 
     from derivfleet.deriv.answers import (
@@ -100,6 +100,15 @@ def encode_buy(receipt: BuyReceipt) -> Frame:
 
 def encode_sell(receipt: SellReceipt) -> Frame:
     """A sale's receipt."""
+    return _ended(Call.SELL, receipt)
+
+
+def encode_cancel(receipt: SellReceipt) -> Frame:
+    """A cancellation's receipt; it has the shape of a sale's."""
+    return _ended(Call.CANCEL, receipt)
+
+
+def _ended(call: Call, receipt: SellReceipt) -> Frame:
     content = present(
         contract_id=receipt.contract_id,
         transaction_id=receipt.transaction_id,
@@ -107,7 +116,16 @@ def encode_sell(receipt: SellReceipt) -> Frame:
         sold_for=receipt.sold_for,
         balance_after=receipt.balance_after,
     )
-    return framed(Call.SELL, content)
+    return framed(call, content)
+
+
+def encode_contract_update(limits: Mapping[str, Decimal]) -> Frame:
+    """The limit orders of a contract after a change."""
+    return framed(Call.CONTRACT_UPDATE, _limit_orders(limits))
+
+
+def _limit_orders(limits: Mapping[str, Decimal]) -> Frame:
+    return {name: {"order_amount": amount} for name, amount in limits.items()}
 
 
 def _legacy_displays(state: ContractState) -> Frame:
@@ -145,7 +163,7 @@ def encode_contract(naming: Naming, state: ContractState | None, stream_id: str 
         is_expired=int(state.is_expired),
         is_settleable=int(state.is_settleable),
         is_valid_to_sell=int(state.is_valid_to_sell),
-        is_valid_to_cancel=0,
+        is_valid_to_cancel=int(state.is_valid_to_cancel),
         is_intraday=1,
         is_path_dependent=0,
         buy_price=money(state.buy_price),
@@ -166,6 +184,7 @@ def encode_contract(naming: Naming, state: ContractState | None, stream_id: str 
         shortcode=state.shortcode,
         longcode=state.longcode,
         id=stream_id,
+        limit_order=_limit_orders(state.limits) if state.limits else None,
     )
     fields[naming.contract_symbol] = state.symbol
     fields["transaction_ids"] = present(buy=state.buy_transaction_id, sell=state.sell_transaction_id)

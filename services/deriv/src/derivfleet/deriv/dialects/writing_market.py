@@ -166,24 +166,24 @@ def encode_contracts_for(naming: Naming, offers: Iterable[Offer]) -> Frame:
 
 
 def _offer(naming: Naming, offer: Offer) -> Frame:
-    is_digit = offer.contract_type.is_digit
+    kind, category, span = offer.contract_type, offer.category, offer.span
     row: Frame = {
-        "contract_type": str(offer.contract_type),
-        "contract_category": offer.category,
-        "barriers": int(not is_digit or bool(offer.digits)),
-        "expiry_type": offer.expiry_type,
-        "min_contract_duration": offer.shortest,
-        "max_contract_duration": offer.longest,
-        "sentiment": offer.sentiment,
+        "contract_type": kind.name,
+        "contract_category": category.name,
+        "barriers": kind.barriers,
+        "expiry_type": span.expiry_type,
+        "min_contract_duration": span.shortest,
+        "max_contract_duration": span.longest,
+        "sentiment": kind.sentiment,
         "underlying_symbol": offer.symbol,
         **_MARKET,
     }
-    if offer.digits:
-        row["last_digit_range"] = list(offer.digits)
+    if kind.digits:
+        row["last_digit_range"] = list(kind.digits)
     if naming.has_app_id:
         row |= {
-            "barrier_category": "non_financial" if is_digit else "euro_atm",
-            "contract_category_display": "Digits" if is_digit else "Up/Down",
+            "barrier_category": category.barrier_category,
+            "contract_category_display": category.title,
             "exchange_name": "RANDOM",
             "start_type": "spot",
         }

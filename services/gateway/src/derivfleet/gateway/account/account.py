@@ -19,15 +19,15 @@ from derivfleet.deriv.vocabulary import Call, Dialect
 from derivfleet.gateway.account.limits_table import table_as_told, table_of
 from derivfleet.gateway.core.leases.leases import Leases
 from derivfleet.gateway.core.market.coalescing import Savings
-from derivfleet.gateway.core.schedule import GATEWAY, Schedule
+from derivfleet.gateway.core.quota import GATEWAY, Quota
 from derivfleet.gateway.journal.store import JournalError
 from derivfleet.gateway.market.feeds import Feeds
 from derivfleet.gateway.market.reads import Reads
 from derivfleet.gateway.orders.account_orders import AccountOrders
+from derivfleet.gateway.upstream.admission import Admission
 from derivfleet.gateway.upstream.client import AccountClient
 from derivfleet.gateway.upstream.pool import ConnectionRole, Pool
 from derivfleet.gateway.upstream.streams import StandingStream
-from derivfleet.gateway.upstream.turns import Turns
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -83,14 +83,14 @@ class AccountRoom:
         }
         fastest_ns = round(clock.fleet_s(account.limits.fastest_answer_ms / 1e3) * 1e9)
         drift = account.limits.clock_drift_ppm / 1e6
-        self.schedule = Schedule(limits, account.limits.headroom, weights, caps, stray_ns, fastest_ns, drift)
+        self.quota = Quota(limits, account.limits.headroom, weights, caps, stray_ns, fastest_ns, drift)
         codec = replace(dialect(self.dialect), limits=limits)
         login = login or login_of(codec, settings, account.login_id, clock)
         self.pool = Pool(account.key, login, clock, self._count_login)
         self.pool.on_login = self._remember_login
         self._journal = feed.journal
-        self._turns = Turns(self.schedule, clock, lambda blocks: self._journal.write_blocks(account.key, blocks))
-        self.client = AccountClient(self.pool, self._turns, clock, telemetry)
+        self._admission = Admission(self.quota, clock, lambda blocks: self._journal.write_blocks(account.key, blocks))
+        self.client = AccountClient(self.pool, self._admission, clock, telemetry)
         self.feed = feed
         self.orders = AccountOrders(self.client, feed.journal, telemetry, account.currency)
         if self.dialect is Dialect.LEGACY:
@@ -117,7 +117,7 @@ class AccountRoom:
     def held(self) -> Counter[str]:
         """What it holds on to, by name."""
         held = Counter(
-            turns_waiting=self._turns.waiting,
+            turns_waiting=self._admission.waiting,
             orders_open=len(self.orders.registry.open),
             orders_unknown=len(self.orders.registry.unknown),
             orders_remembered=self._journal.remembered,
@@ -132,7 +132,7 @@ class AccountRoom:
         now_ns = self._clock.now_ns()
         self.pool.login_id = self._journal.login_id(self.key)
         self._is_login_written = bool(self.pool.login_id)
-        self.schedule.restore(self._journal.blocks(self.key, now_ns - 2 * HOUR_NS), now_ns)
+        self.quota.restore(self._journal.blocks(self.key, now_ns - 2 * HOUR_NS), now_ns)
         self.orders.recover()
 
     async def start(self) -> None:
@@ -170,7 +170,7 @@ class AccountRoom:
         except (AnswerLostError, CallRefusedError, MalformedAnswer) as error:
             _log.warning("Deriv did not tell its limits, keeping the built-in ones", problem=str(error))
             return
-        self._turns.adopt(table_as_told(self.schedule.table, self._account, told))
+        self._admission.adopt(table_as_told(self.quota.table, self._account, told))
 
     async def stop(self) -> None:
         """Let purchases under way end, then close."""
@@ -183,12 +183,12 @@ class AccountRoom:
         await self.feeds.stop()
         await self.pool.close()
         await self.orders.close()
-        self._turns.close()
+        self._admission.close()
 
     def _count_login(self, calls: tuple[Call, ...]) -> None:
         # Entries are not held back: without a connection nothing else goes either, and backoff bounds them.
         for call in calls:
-            self.schedule.note(call, self._clock.now_ns())
+            self.quota.note(call, self._clock.now_ns())
 
     def _remember_login(self, login_id: str) -> None:
         if login_id and not self._is_login_written:

@@ -1,1 +1,1 @@
-"""What the gateway decides: limits, shares, turns, orders, reconciliation. Pure: time comes in, decisions go out."""
+"""What the gateway decides: quota, orders, reconciliation. Pure: time comes in, decisions go out."""

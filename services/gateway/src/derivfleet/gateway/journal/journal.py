@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
     from pathlib import Path
 
-    from derivfleet.gateway.core.blocks import Block
     from derivfleet.gateway.core.orders.tally import Past
+    from derivfleet.gateway.core.quota import Block
     from derivfleet.gateway.core.reconcile.foreign_trades import ForeignTrade
     from derivfleet.gateway.journal.store import Step, Store
 

@@ -17,7 +17,7 @@ import psycopg
 from psycopg import conninfo
 
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.logs import redact
+from derivfleet.common.redaction import redact
 from derivfleet.gateway.journal.store import ContractTakenError, InUseError, JournalError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.blocks import Block
+from derivfleet.gateway.core.quota import Block
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

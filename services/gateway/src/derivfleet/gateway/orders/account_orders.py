@@ -71,7 +71,7 @@ class AccountOrders:
             self.skew.see(order)
         self.evidence.recall(journal.foreign(account))
         for bot in journal.sent_since(account, now_ns - RECALLED_NS):
-            self.client.schedule.recall(bot, Call.BUY, now_ns)
+            self.client.quota.recall(bot, Call.BUY, now_ns)
         for order in self.registry.load():
             self.operations.take_up(order, "the gateway ended")
 

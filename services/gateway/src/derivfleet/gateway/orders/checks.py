@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from derivfleet.deriv.vocabulary import Call
     from derivfleet.gateway.core.orders.order import Order, OrderTerms
     from derivfleet.gateway.core.orders.tally import Tallies
-    from derivfleet.gateway.core.schedule import Ticket
+    from derivfleet.gateway.core.quota import Permit
     from derivfleet.gateway.orders.registry import OrderRegistry
     from derivfleet.gateway.upstream.client import AccountClient
 
@@ -52,7 +52,7 @@ class Asked:
     deadline_ns: int
     opening: Opening | None = None
     """None for an exit."""
-    permit: Ticket | None = None
+    permit: Permit | None = None
     """Its place in the queue."""
     denial: Denial | None = None
     """Why it was not sent."""
@@ -134,7 +134,7 @@ class Queue(Check):
 
     def ended(self, asked: Asked, order: Order | None) -> None:  # noqa: ARG002 - the place is free in any case
         if asked.permit is not None:
-            self._client.turns.give_up(asked.permit)
+            self._client.admission.give_up(asked.permit)
 
     def _count(self, bot: str, problem: str) -> None:
         """A bot that floods must fill neither the disk nor the log."""

@@ -73,4 +73,4 @@ class CircuitBreaker(OpeningCheck):
 
 
 def _denial(sick: Sick | None) -> Denial | None:
-    return None if sick is None else DerivSick(sick.wait_ns, sick.reason)
+    return None if sick is None else DerivSick(sick.reason, wait_ns=sick.wait_ns)

@@ -154,7 +154,7 @@ class Exits:
             if field is None:
                 return known
             if exit_id:
-                raise DeniedError(ExitDiffers(exit_id, field))
+                raise DeniedError(ExitDiffers(exit_id, field=field))
         if order.state is not State.CONFIRMED:
             raise DeniedError(OrderNotOpen(order.order_id, order.state, "its contract is not open"))
         if blocking is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from derivfleet.deriv import requests
-from derivfleet.deriv.vocabulary import Basis, ContractStatus, DurationUnit
+from derivfleet.deriv.categories.registry import category_of
+from derivfleet.gateway.core.orders.contract import ENDING_OF_STATUS, contract_terms
 from derivfleet.gateway.core.orders.exit import Ending
 from derivfleet.gateway.core.orders.transitions import Confirmed, Settled
 
@@ -18,15 +19,14 @@ __all__ = ["confirmed", "purchase", "settled"]
 
 def purchase(terms: OrderTerms, currency: str) -> requests.Buy:
     """A purchase by parameters: one call, on whichever socket, with the stake as the highest price."""
+    wanted = contract_terms(terms, currency)
     parameters = requests.BuyParameters(
-        amount=terms.stake,
-        basis=Basis.STAKE,
-        contract_type=terms.contract_type,
-        currency=currency,
-        duration=terms.duration,
-        duration_unit=DurationUnit(terms.duration_unit),
-        barrier=terms.barrier or None,
-        underlying_symbol=terms.symbol,
+        amount=wanted.amount,
+        basis=wanted.basis,
+        contract_type=wanted.contract_type,
+        currency=wanted.currency,
+        underlying_symbol=wanted.symbol,
+        **category_of(wanted.contract_type).request(wanted),
     )
     return requests.Buy(buy="1", price=terms.stake, parameters=parameters)
 
@@ -38,17 +38,9 @@ def confirmed(receipt: BuyReceipt) -> Confirmed:
     )
 
 
-_ENDINGS = {
-    ContractStatus.WON: Ending.EXPIRED,
-    ContractStatus.LOST: Ending.EXPIRED,
-    ContractStatus.SOLD: Ending.SOLD,
-    ContractStatus.CANCELLED: Ending.CANCELLED,
-}
-
-
 def settled(contract: ContractState) -> Settled | None:
     """What a contract says of its end; None if it is open."""
     if not contract.is_sold or contract.sell_price is None:
         return None
-    ending = next((end for status, end in _ENDINGS.items() if contract.status == status), Ending.NONE)
+    ending = next((end for status, end in ENDING_OF_STATUS.items() if contract.status == status), Ending.NONE)
     return Settled(contract.sell_price, contract.sell_time_s or 0, ending, contract.sell_transaction_id or 0)

@@ -94,7 +94,7 @@ class Purchases:
         try:
             known = self._registry.find(order_id)
             if known is not None and (field := differing_field(known, bot, terms)) is not None:
-                raise DeniedError(OrderDiffers(order_id, field))
+                raise DeniedError(OrderDiffers(order_id, field=field))
             task = self._operations.under_way((order_id, ""))
             if task is None:
                 if known is not None:

@@ -12,6 +12,7 @@ from derivfleet.deriv import requests
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.gateway.core.orders.order import Doubt, Order
 from derivfleet.gateway.core.orders.transitions import Confirmed, Doubted, NotFound
+from derivfleet.gateway.core.quota import GATEWAY
 from derivfleet.gateway.core.reconcile.lost_orders import (
     ABSENT_AFTER_S,
     CLOCK_SLACK_S,
@@ -25,7 +26,6 @@ from derivfleet.gateway.core.reconcile.lost_orders import (
     span_s,
     steps_served,
 )
-from derivfleet.gateway.core.schedule import GATEWAY
 from derivfleet.gateway.reconciling import records
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.gateway.core.orders.exit import DECIDED, ExitState, is_late_enough
 from derivfleet.gateway.core.orders.order import Order, State
 from derivfleet.gateway.core.orders.transitions import Disproved, Settled
+from derivfleet.gateway.core.quota import GATEWAY
 from derivfleet.gateway.core.reconcile.lost_orders import (
     ABSENT_AFTER_S,
     CLOCK_SLACK_S,
@@ -24,7 +25,6 @@ from derivfleet.gateway.core.reconcile.lost_orders import (
     fits,
     span_s,
 )
-from derivfleet.gateway.core.schedule import GATEWAY
 from derivfleet.gateway.reconciling import records
 from derivfleet.gateway.reconciling.lost_orders import LEAST_ABSENCE_WALL_S, LEAST_SLACK_WALL_S
 
@@ -70,11 +70,12 @@ class OverdueContracts:
         """Look at each contract that is overdue; where Deriv shows none, at what the account was paid."""
         now_ns = self._clock.now_ns()
         for order in list(self._registry.open.values()):
-            if order.state is not State.CONFIRMED:
+            ends_s = end_s(order)
+            if order.state is not State.CONFIRMED or ends_s is None:
                 continue
             # The receipt may be wrong about the time, too.
             late_s = max(0, order.purchase_epoch_s - order.answered_time_ns // 10**9 - CLOCK_SLACK_S)
-            over_ns = (end_s(order) - late_s) * 10**9 + round(OVERDUE_AFTER_S * 1e9)
+            over_ns = (ends_s - late_s) * 10**9 + round(OVERDUE_AFTER_S * 1e9)
             checks, due_ns = self._checks.get(order.order_id, (0, over_ns))
             if now_ns < due_ns:
                 continue

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from derivfleet.deriv import requests, shortcodes
+from derivfleet.gateway.core.quota import GATEWAY
 from derivfleet.gateway.core.reconcile.lost_orders import Purchase
-from derivfleet.gateway.core.schedule import GATEWAY
 from derivfleet.gateway.reconciling.evidence import Row
 
 if TYPE_CHECKING:
@@ -96,9 +96,5 @@ def _purchase(
         price=price,
         payout=code.payout,
         epoch_s=epoch_s or code.start_s,
-        contract_type=code.contract_type,
-        symbol=code.symbol,
-        barrier=code.barrier or "",
-        duration_ticks=code.duration_ticks,
-        length_s=None if code.expiry_s is None else code.expiry_s - code.start_s,
+        shortcode=code,
     )

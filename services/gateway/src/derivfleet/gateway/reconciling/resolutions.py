@@ -42,10 +42,10 @@ async def resolve(client: AccountClient, registry: OrderRegistry, order: Order, 
     order = registry.find(order.order_id) or order
     _check_open(order)
     if registry.claimed([contract_id]):
-        raise DeniedError(ContractTaken(contract_id))
+        raise DeniedError(ContractTaken(contract_id, field="contract_id"))
     field = differing_term(order, purchase)
     if field is not None:
-        raise DeniedError(ContractDiffers(contract_id, order.order_id, field))
+        raise DeniedError(ContractDiffers(contract_id, order.order_id, field=field))
     receipt = Confirmed(
         contract_id,
         purchase.transaction_id,

@@ -153,8 +153,8 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
                 )
                 for slot in room.pool.slots.values()
             ],
-            windows=quota.window_messages(room.schedule, now_ns),
-            shares=quota.share_messages(room.schedule, now_ns),
+            windows=quota.window_messages(room.quota, now_ns),
+            shares=quota.share_messages(room.quota, now_ns),
             bots=[
                 control_pb2.BotStatus(
                     bot=bot,
@@ -185,5 +185,5 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
                 reason=room.breaker.reason,
                 retry_time_ns=room.breaker.retry_time_ns,
             ),
-            next_calls=quota.next_call_messages(room.schedule, sorted(room.bots), now_ns),
+            next_calls=quota.next_call_messages(room.quota, sorted(room.bots), now_ns),
         )

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from derivfleet.gateway.core.orders.order import Order
     from derivfleet.gateway.journal.store import JournalError
 
-__all__ = ["denied", "fell_behind", "journal_not_read", "no_contract", "not_sent", "refused", "wait_s"]
+__all__ = ["denied", "fell_behind", "journal_not_read", "no_contract", "not_sent", "refused"]
 
 STATUS: Mapping[type[Denial], grpc.StatusCode] = {
     GatewayEnding: grpc.StatusCode.UNAVAILABLE,
@@ -63,21 +63,17 @@ FINAL_STATUS = {LimitReached.code: STATUS[LimitReached], LeaseLost.code: STATUS[
 
 def denied(denial: Denial, clock: Clock, what: str = "", about: Mapping[str, str] | None = None) -> Problem:
     """It was not taken: nothing was written down, and an id is still free. ``about`` names what it is about."""
-    text = str(denial)
-    metadata, limit, field, retry_after_s = dict(about or {}), "", "", RETRY_S.get(type(denial))
-    match denial:
-        case LimitReached(binding=binding):
-            limit, retry_after_s = binding, wait_s(denial, clock)
-        case OrderDoubtful(doubtful):
-            metadata["doubtful"] = doubtful
-        case OrderDiffers(field=name):
-            field = name if name == "bot" else f"terms.{name}"
-        case ExitDiffers(field=name) | ContractDiffers(field=name) | ContractTaken(field=name):
-            field = name
-        case _:
-            pass
-    message = text if denial.is_whole or not what else f"{what} was not taken: {text}"
-    return Problem(STATUS[type(denial)], denial.code, message, field, limit, retry_after_s, metadata)
+    text, binding = str(denial), denial.binding if isinstance(denial, LimitReached) else ""
+    is_term = isinstance(denial, OrderDiffers) and denial.field != "bot"
+    return Problem(
+        STATUS[type(denial)],
+        denial.code,
+        text if denial.is_whole or not what else f"{what} was not taken: {text}",
+        field=f"terms.{denial.field}" if is_term else denial.field,
+        limit=binding,
+        retry_after_s=clock.wall_s(denial.wait_s) if binding else RETRY_S.get(type(denial)),
+        metadata={**(about or {}), **({"doubtful": denial.doubtful} if isinstance(denial, OrderDoubtful) else {})},
+    )
 
 
 def not_sent(
@@ -92,15 +88,6 @@ def not_sent(
         retry_after_s=retry_after_s,
         metadata={**about, "final": "true"},
     )
-
-
-def wait_s(denial: Denial | None, clock: Clock) -> float | None:
-    """When another one may go, in wall seconds; None if the denial does not tell."""
-    match denial:
-        case LimitReached(wait_ns=wait_ns) | NotConnected(wait_ns=wait_ns) | DerivSick(wait_ns=wait_ns):
-            return clock.wall_s(wait_ns / 1e9)
-        case _:
-            return None
 
 
 def refused(call: Call, error: CallRefusedError) -> Problem:

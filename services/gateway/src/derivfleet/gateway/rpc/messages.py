@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import grpc
 
 from derivfleet.common.rpc.status import Problem, ProblemError
-from derivfleet.deriv.contracts import Terms, check_terms
+from derivfleet.deriv.categories.registry import contract_types, find
+from derivfleet.deriv.contracts import check_terms
 from derivfleet.deriv.errors import RequestRefused
 from derivfleet.deriv.symbols import SYMBOLS
-from derivfleet.deriv.vocabulary import ContractType, DurationUnit
+from derivfleet.gateway.core.orders.contract import contract_terms
 from derivfleet.gateway.core.orders.exit import Exit, ExitKind, ExitState, ExitTerms
 from derivfleet.gateway.core.orders.order import Order, OrderTerms, State
 from derivfleet.v1 import control_pb2, market_pb2, orders_pb2, trading_pb2
@@ -103,38 +104,37 @@ def amount_of(field: str, text: str) -> Decimal:
 
 def terms_of(message: orders_pb2.ContractTerms) -> OrderTerms:
     """What is to be bought, checked as far as that is possible without asking Deriv. Raises ProblemError."""
-    try:
-        kind = ContractType(message.contract_type)
-    except ValueError:
-        known = ", ".join(ContractType)
-        raise invalid(
-            "terms.contract_type", f"unknown type {message.contract_type[:20]!r}; known are {known}"
-        ) from None
-    if message.duration_unit not in _UNITS:
+    category = find(message.contract_type)
+    if category is None:
+        known = ", ".join(contract_types())
+        raise invalid("terms.contract_type", f"unknown type {message.contract_type[:20]!r}; known are {known}")
+    if category.has_duration and message.duration_unit not in _UNITS:
         raise invalid("terms.duration_unit", "must be t, s, m or h")
     check_symbol("terms.symbol", message.symbol)
-    if not 1 <= message.duration <= LONGEST_DURATION:
+    if category.has_duration and not 1 <= message.duration <= LONGEST_DURATION:
         raise invalid("terms.duration", f"must be 1 to {LONGEST_DURATION}")
+    if not category.has_duration and (message.duration or message.duration_unit):
+        raise invalid("terms.duration", f"must be empty: {message.contract_type} has none")
     if message.barrier and not _BARRIER.fullmatch(message.barrier):
         raise invalid("terms.barrier", "must be empty or a number with at most 20 characters")
     stake = amount_of("terms.stake", message.stake)
     if stake <= 0:
         raise invalid("terms.stake", "must be above 0")
-    if message.symbol in SYMBOLS:
-        # Deriv offers more symbols than are known here, and is the judge of those.
-        unit = DurationUnit(message.duration_unit)
-        try:
-            check_terms(Terms(kind, message.symbol, message.duration, unit, stake, barrier=message.barrier or None))
-        except RequestRefused as error:
-            raise invalid(f"terms.{error.details.get('field', 'contract_type')}", error.message) from None
-    return OrderTerms(
-        contract_type=kind,
+    terms = OrderTerms(
+        contract_type=message.contract_type,
         symbol=message.symbol,
         stake=stake,
         duration=message.duration,
         duration_unit=message.duration_unit,
         barrier=message.barrier,
     )
+    if message.symbol in SYMBOLS:
+        # Deriv offers more symbols than are known here, and is the judge of those.
+        try:
+            check_terms(contract_terms(terms))
+        except RequestRefused as error:
+            raise invalid(f"terms.{error.details.get('field', 'contract_type')}", error.message) from None
+    return terms
 
 
 def sale_of(request: trading_pb2.SellRequest) -> ExitTerms:

@@ -10,7 +10,7 @@ from derivfleet.v1 import quota_pb2
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from derivfleet.gateway.core.schedule import Forecast, Schedule
+    from derivfleet.gateway.core.quota import Forecast, Quota
 
 __all__ = ["forecast_message", "next_call_messages", "saved_messages", "share_messages", "window_messages"]
 
@@ -19,7 +19,7 @@ CALLS_OF_BOTS = (Call.BUY, Call.SELL, Call.PROPOSAL_OPEN_CONTRACT, Call.TICKS_HI
 """What bots make the gateway call. Of those in one bucket the first stands for all."""
 
 
-def window_messages(schedule: Schedule, now_ns: int) -> list[quota_pb2.QuotaWindow]:
+def window_messages(quota: Quota, now_ns: int) -> list[quota_pb2.QuotaWindow]:
     """The account's windows."""
     return [
         quota_pb2.QuotaWindow(
@@ -27,14 +27,14 @@ def window_messages(schedule: Schedule, now_ns: int) -> list[quota_pb2.QuotaWind
             window_s=use.window_s,
             limit=use.limit,
             used=use.used,
-            deriv_limit=schedule.table.buckets[use.bucket].windows[use.window_s],
+            deriv_limit=quota.table.buckets[use.bucket].windows[use.window_s],
             reserved=use.reserved,
         )
-        for use in schedule.use(now_ns)
+        for use in quota.use(now_ns)
     ]
 
 
-def share_messages(schedule: Schedule, now_ns: int, only_bot: str = "") -> list[quota_pb2.QuotaShare]:
+def share_messages(quota: Quota, now_ns: int, only_bot: str = "") -> list[quota_pb2.QuotaShare]:
     """Each bot's part of the windows; one bot's alone if it is named."""
     return [
         quota_pb2.QuotaShare(
@@ -47,7 +47,7 @@ def share_messages(schedule: Schedule, now_ns: int, only_bot: str = "") -> list[
             lent=use.lent,
             waiting=use.waiting,
         )
-        for use in schedule.share_use(now_ns)
+        for use in quota.share_use(now_ns)
         if only_bot in ("", use.bot)
     ]
 
@@ -65,15 +65,15 @@ def forecast_message(forecast: Forecast, waited_ms: int = 0) -> quota_pb2.Foreca
     )
 
 
-def next_call_messages(schedule: Schedule, bots: Iterable[str], now_ns: int) -> list[quota_pb2.NextCall]:
+def next_call_messages(quota: Quota, bots: Iterable[str], now_ns: int) -> list[quota_pb2.NextCall]:
     """When each bot's next call could start, for each bucket that bots make calls in."""
     standing: dict[str, Call] = {}
     for call in CALLS_OF_BOTS:
-        bucket = schedule.table.bucket_of(call)
+        bucket = quota.table.bucket_of(call)
         if bucket is not None:
             standing.setdefault(bucket.name, call)
     return [
-        quota_pb2.NextCall(bot=bot, call=call, forecast=forecast_message(schedule.forecast(bot, call, now_ns)))
+        quota_pb2.NextCall(bot=bot, call=call, forecast=forecast_message(quota.forecast(bot, call, now_ns)))
         for bot in bots
         for call in standing.values()
     ]

@@ -65,7 +65,8 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             )
             visit.span.set({Attribute.STATE: order.state})
             if order.state is State.DENIED:
-                reason, wait_s = (order.error_code, order.error_message), errors.wait_s(denial, self._clock)
+                wait_s = self._clock.wall_s(denial.wait_s) if denial is not None and denial.wait_ns else None
+                reason = (order.error_code, order.error_message)
                 raise ProblemError(errors.not_sent(visit.what, *reason, visit.room.key, visit.about, wait_s))
             if order.error_code:
                 visit.span.fail(order.error_code, order.error_message)
@@ -73,7 +74,6 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             return trading_pb2.BuyResponse(
                 order=messages.order_message(order), forecast=self._forecast(visit, Call.BUY, waited_ms)
             )
-        raise AssertionError("a visit answers or aborts")
 
     async def Sell(self, request: trading_pb2.SellRequest, context: Context) -> trading_pb2.SellResponse:  # noqa: N802
         attributes = {Attribute.ORDER_ID: request.order_id[:64]}
@@ -86,7 +86,6 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
                 forecast=self._forecast(visit, Call.SELL, 0),
                 exit=messages.exit_message(done),
             )
-        raise AssertionError("a visit answers or aborts")
 
     async def Cancel(self, request: trading_pb2.CancelRequest, context: Context) -> trading_pb2.CancelResponse:  # noqa: N802
         attributes = {Attribute.ORDER_ID: request.order_id[:64]}
@@ -94,7 +93,6 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             order = self._own_order(visit, request.order_id)
             order, done = await self._exit(visit, order, request.exit_id, ExitTerms(ExitKind.CANCEL))
             return trading_pb2.CancelResponse(order=messages.order_message(order), exit=messages.exit_message(done))
-        raise AssertionError("a visit answers or aborts")
 
     async def UpdateContract(  # noqa: N802
         self, request: trading_pb2.UpdateContractRequest, context: Context
@@ -106,7 +104,6 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             return trading_pb2.UpdateContractResponse(
                 order=messages.order_message(order), exit=messages.exit_message(done)
             )
-        raise AssertionError("a visit answers or aborts")
 
     async def Check(self, request: trading_pb2.CheckRequest, context: Context) -> trading_pb2.CheckResponse:  # noqa: N802
         attributes = {Attribute.ORDER_ID: request.order_id[:64]}
@@ -121,7 +118,6 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
                 order=messages.order_message(order),
                 contract=messages.contract_message(visit.room.key, contract),
             )
-        raise AssertionError("a visit answers or aborts")
 
     async def History(  # noqa: N802
         self, request: trading_pb2.HistoryRequest, context: Context
@@ -136,7 +132,6 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             if not 0 <= request.end_epoch_s <= LAST_EPOCH_S:
                 raise messages.invalid("end_epoch_s", f"must be 0 (the latest) to {LAST_EPOCH_S}")
             return await self._history(visit, request)
-        raise AssertionError("a visit answers or aborts")
 
     async def RenewLeases(  # noqa: N802
         self, request: trading_pb2.RenewLeasesRequest, context: Context
@@ -167,12 +162,11 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
         async with self._visit(SpanName.GATEWAY_QUOTA, request.account, context, {}) as visit:
             now_ns = self._clock.now_ns()
             return trading_pb2.GetQuotaResponse(
-                windows=quota.window_messages(visit.room.schedule, now_ns),
-                shares=quota.share_messages(visit.room.schedule, now_ns, visit.bot),
+                windows=quota.window_messages(visit.room.quota, now_ns),
+                shares=quota.share_messages(visit.room.quota, now_ns, visit.bot),
                 calls_saved=quota.saved_messages(visit.room.savings.counts),
-                next_calls=quota.next_call_messages(visit.room.schedule, (visit.bot,), now_ns),
+                next_calls=quota.next_call_messages(visit.room.quota, (visit.bot,), now_ns),
             )
-        raise AssertionError("a visit answers or aborts")
 
     # Streams are written to and not yielded from: a handler that hangs in a reader who does not read can then be ended.
 
@@ -278,5 +272,5 @@ class TradingServicer(trading_pb2_grpc.TradingServiceServicer):
             raise ProblemError(errors.refused(Call.TICKS_HISTORY, error)) from None
 
     def _forecast(self, visit: Visit, call: Call, waited_ms: int) -> quota_pb2.Forecast:
-        forecast = visit.room.schedule.forecast(visit.bot, call, self._clock.now_ns())
+        forecast = visit.room.quota.forecast(visit.bot, call, self._clock.now_ns())
         return quota.forecast_message(forecast, waited_ms)

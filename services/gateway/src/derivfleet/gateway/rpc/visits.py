@@ -105,7 +105,7 @@ class Visit:
 
     async def __aexit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _where: TracebackType | None
-    ) -> bool:
+    ) -> None:
         match error:
             case None:
                 self.span.end()
@@ -128,7 +128,6 @@ class Visit:
                 await self._fail(type(error).__name__, problem)
             case _:
                 self.span.end()
-        return False
 
     async def _fail(self, code: str, problem: Problem) -> NoReturn:
         self.span.fail(code, problem.message)

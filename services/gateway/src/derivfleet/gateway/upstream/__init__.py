@@ -1,1 +1,1 @@
-"""Deriv as one account sees it: the pool of its sockets, its turns to call, its calls and streams."""
+"""Deriv as one account sees it: the pool of its sockets, the admission of its calls, its calls and streams."""

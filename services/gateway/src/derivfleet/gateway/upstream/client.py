@@ -1,4 +1,4 @@
-"""An account's client of Deriv: a call gets its turn, its connection and its span here, and nowhere else."""
+"""An account's client of Deriv: a call gets its permit, its connection and its span here, and nowhere else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from derivfleet.connection.timeouts import answer_timeout_s
 from derivfleet.deriv import requests
 from derivfleet.deriv.errors import RATE_CODES
 from derivfleet.gateway.core.orders.denials import Denial, DeniedError, LimitReached, NotConnected
-from derivfleet.gateway.core.schedule import GATEWAY, Refusal
+from derivfleet.gateway.core.quota import GATEWAY, PermitDenied
 from derivfleet.gateway.upstream.pool import ConnectionRole
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from derivfleet.connection.connection import Connection, Frame, Stream
     from derivfleet.deriv.requests import Request
     from derivfleet.deriv.vocabulary import Call
-    from derivfleet.gateway.core.schedule import Rank, Ticket
+    from derivfleet.gateway.core.quota import Permit, Rank
+    from derivfleet.gateway.upstream.admission import Admission
     from derivfleet.gateway.upstream.pool import Pool
-    from derivfleet.gateway.upstream.turns import Turns
 
 __all__ = ["AccountClient"]
 
@@ -43,29 +43,29 @@ LOGGED_OUT_CODES = frozenset({"AuthorizationRequired", "InvalidToken"})
 class AccountClient:
     """Calls and streams of one account, within its limits."""
 
-    def __init__(self, pool: Pool, turns: Turns, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(self, pool: Pool, admission: Admission, clock: Clock, telemetry: Telemetry) -> None:
         self.pool = pool
         self.account = pool.account
-        self.turns = turns
-        self.schedule = turns.schedule
+        self.admission = admission
+        self.quota = admission.quota
         self.clock = clock
         self._telemetry = telemetry
         self.calls_sent = 0
         self.outcomes: Counter[tuple[str, str]] = Counter()
         """Of the calls that were sent, by kind."""
         self.refused: Counter[str] = Counter()
-        """Calls that got no turn, by kind."""
+        """Calls that got no permit, by kind."""
         self.rejected_by_deriv = 0
         self._strays: set[asyncio.Task[None]] = set()
         pool.on_stray = self._end_stray
 
-    def ask(self, bot: str, call: Call, deadline_ns: int | None, rank: Rank | None = None) -> Ticket:
+    def ask(self, bot: str, call: Call, deadline_ns: int | None, rank: Rank | None = None) -> Permit:
         """Join the queue for a call made soon. Raises DeniedError if it could not start by its deadline."""
-        ticket = self.turns.ask(bot, call, deadline_ns, rank)
-        if isinstance(ticket, Refusal):
+        permit = self.admission.ask(bot, call, deadline_ns, rank)
+        if isinstance(permit, PermitDenied):
             self.refused[call] += 1
-            raise DeniedError(_denial(ticket))
-        return ticket
+            raise DeniedError(_denial(permit))
+        return permit
 
     async def call(
         self,
@@ -77,23 +77,23 @@ class AccountClient:
         on_sending: Callable[[], None] | None = None,
         on_late: Callable[[Frame], None] | None = None,
         rank: Rank | None = None,
-        asked: Ticket | None = None,
+        asked: Permit | None = None,
     ) -> Frame:
-        """Make one call when it is its turn.
+        """Make one call as soon as it is permitted.
 
         ``on_sending`` runs right before the frame is handed over; ``rank`` says how much hangs on the call, if that is
         not plain from its kind; ``asked`` is its place in the queue, if it has one already. Raises DeniedError
         (not sent), CallRefusedError (Deriv's error) or AnswerLostError (see ``handed_over``).
         """
-        ticket, connection = await self._turn(bot, request, role, deadline_ns, parent, rank, asked)
+        permit, connection = await self._permitted(bot, request, role, deadline_ns, parent, rank, asked)
         if on_sending is not None:
             try:
                 on_sending()
             except BaseException:
-                self.turns.unsent(ticket)
+                self.admission.unsent(permit)
                 raise
         return await self._sent(
-            ticket, request, connection, parent, lambda timeout_s: connection.call(request, timeout_s, on_late)
+            permit, request, connection, parent, lambda timeout_s: connection.call(request, timeout_s, on_late)
         )
 
     async def subscribe(
@@ -105,23 +105,23 @@ class AccountClient:
         parent: Context | None = None,
         leaving: Connection | None = None,
     ) -> tuple[Connection, Stream]:
-        """Open a stream when it is its turn; ``sink`` gets every frame.
+        """Open a stream as soon as it is permitted; ``sink`` gets every frame.
 
         Raises as :meth:`call`; StreamsFullError (a CallRefusedError) if no socket has room, StreamStaysError if the
         best place is the connection that it is ``leaving``.
         """
-        self.pool.stream_connection(request.call, leaving)  # before it waits for a turn in vain
-        ticket, connection = await self._turn(bot, request, ConnectionRole.READS, deadline_ns, parent)
+        self.pool.stream_connection(request.call, leaving)  # before it waits for a permit in vain
+        permit, connection = await self._permitted(bot, request, ConnectionRole.READS, deadline_ns, parent)
         try:
             connection = self.pool.stream_connection(request.call, leaving) or connection
         except BaseException:
-            self.turns.unsent(ticket)
+            self.admission.unsent(permit)
             raise
         return connection, await self._sent(
-            ticket, request, connection, parent, lambda timeout_s: connection.subscribe(request, timeout_s, sink)
+            permit, request, connection, parent, lambda timeout_s: connection.subscribe(request, timeout_s, sink)
         )
 
-    async def _turn(
+    async def _permitted(
         self,
         bot: str,
         request: Request,
@@ -129,32 +129,32 @@ class AccountClient:
         deadline_ns: int | None,
         parent: Context | None,
         rank: Rank | None = None,
-        asked: Ticket | None = None,
-    ) -> tuple[Ticket, Connection]:
+        asked: Permit | None = None,
+    ) -> tuple[Permit, Connection]:
         # Who is refused at once does not wait, so there is no span of it.
-        ticket = asked or self.ask(bot, request.call, deadline_ns, rank)
+        permit = asked or self.ask(bot, request.call, deadline_ns, rank)
         attributes = {Attribute.ACCOUNT: self.account, Attribute.BOT: bot, Attribute.CALL: request.call}
-        span = self._telemetry.start(SpanName.QUOTA_WAIT, attributes, parent, ticket.asked_ns)
+        span = self._telemetry.start(SpanName.QUOTA_WAIT, attributes, parent, permit.asked_ns)
         try:
             while True:
-                turn = await self.turns.granted(ticket)
-                if isinstance(turn, Refusal):
+                answer = await self.admission.granted(permit)
+                if isinstance(answer, PermitDenied):
                     self.refused[request.call] += 1
-                    raise DeniedError(_denial(turn))  # noqa: TRY301 - as what is refused at once
-                span.set({Attribute.BUCKET: ticket.binding or ticket.bucket})
+                    raise DeniedError(_denial(answer))  # noqa: TRY301 - as what is denied at once
+                span.set({Attribute.BUCKET: permit.binding or permit.bucket})
                 connection = self.pool.connection(role)
                 if connection is not None:
-                    return ticket, connection
-                # A turn is for its moment. If those who waited for a socket kept theirs, all would start at once.
-                self.turns.unsent(ticket)
+                    return permit, connection
+                # A permit is for its moment. If those who waited for a socket kept theirs, all would start at once.
+                self.admission.unsent(permit)
                 left_s = None if deadline_ns is None else (deadline_ns - self.clock.now_ns()) / 1e9
                 try:
                     async with self.clock.timeout(left_s):
                         await self.pool.ready(role)
                 except TimeoutError:
-                    waited_ns = self.clock.now_ns() - ticket.granted_ns
-                    raise DeniedError(NotConnected(waited_ns)) from None
-                ticket = self.ask(bot, request.call, deadline_ns, rank)
+                    waited_ns = self.clock.now_ns() - permit.granted_ns
+                    raise DeniedError(NotConnected(wait_ns=waited_ns)) from None
+                permit = self.ask(bot, request.call, deadline_ns, rank)
         except DeniedError as error:
             span.fail("NOT_CONNECTED" if isinstance(error.denial, NotConnected) else "TURN_REFUSED", str(error))
             raise
@@ -163,7 +163,7 @@ class AccountClient:
 
     async def _sent(
         self,
-        ticket: Ticket,
+        permit: Permit,
         request: Request,
         connection: Connection,
         parent: Context | None,
@@ -172,24 +172,24 @@ class AccountClient:
         """Send, with a span and the counters around it; ``send`` gets how long the answer is waited for."""
         attributes = {
             Attribute.ACCOUNT: self.account,
-            Attribute.BOT: ticket.bot,
+            Attribute.BOT: permit.bot,
             Attribute.CALL: request.call,
             Attribute.CONNECTION: connection.name,
         }
         timeout_s = answer_timeout_s(self.clock)
         span = self._telemetry.start(SpanName.DERIV_CALL, attributes, parent)
         self.calls_sent += 1
-        settle, outcome = self.turns.lost, "lost"
+        settle, outcome = self.admission.lost, "lost"
         try:
             answer = await send(timeout_s)
-            settle, outcome = self.turns.landed, "answered"
+            settle, outcome = self.admission.landed, "answered"
         except CallRefusedError as error:
-            settle, outcome = self.turns.landed, "refused"
+            settle, outcome = self.admission.landed, "refused"
             span.fail(error.code, error.message)
             if error.code in RATE_CODES:
                 span.set({Attribute.RATE_REFUSED: True})
                 self.rejected_by_deriv += 1
-                self.schedule.refused_by_deriv(request.call, self.clock.now_ns())
+                self.quota.refused_by_deriv(request.call, self.clock.now_ns())
                 _log.error("Deriv refused a call for rate", account=self.account, call=request.call)
             elif error.code in LOGGED_OUT_CODES:
                 _log.error("Deriv has logged a socket out, replacing it", connection=connection.name, code=error.code)
@@ -198,12 +198,12 @@ class AccountClient:
         except AnswerLostError as error:
             span.fail(error.code)
             if not error.handed_over:
-                settle, outcome = self.turns.unsent, "unsent"
+                settle, outcome = self.admission.unsent, "unsent"
             raise
         else:
             return answer
         finally:
-            settle(ticket)
+            settle(permit)
             self.outcomes[request.call, outcome] += 1
             span.end()
 
@@ -224,9 +224,9 @@ class AccountClient:
         try:
             if connection.is_open and stream_id:
                 request = requests.Forget(forget=stream_id)
-                ticket, _ = await self._turn(GATEWAY, request, ConnectionRole.READS, None, None)
+                permit, _ = await self._permitted(GATEWAY, request, ConnectionRole.READS, None, None)
                 await self._sent(
-                    ticket, request, connection, None, lambda timeout_s: connection.call(request, timeout_s)
+                    permit, request, connection, None, lambda timeout_s: connection.call(request, timeout_s)
                 )
         except (AnswerLostError, CallRefusedError, DeniedError, ValueError) as error:
             if connection.is_open:
@@ -241,5 +241,7 @@ class AccountClient:
         task.add_done_callback(self._strays.discard)
 
 
-def _denial(refusal: Refusal) -> Denial:
-    return LimitReached(refusal.wait_ns, refusal.binding) if refusal.binding else NotConnected(refusal.wait_ns)
+def _denial(denied: PermitDenied) -> Denial:
+    if not denied.binding:
+        return NotConnected(wait_ns=denied.wait_ns)
+    return LimitReached(denied.binding, wait_ns=denied.wait_ns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from derivfleet.common.logs import redact
+from derivfleet.common.redaction import redact
 from derivfleet.connection.core.health import Verdict
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import structlog
 from derivfleet.common.backoff import backoff_s
 from derivfleet.connection.connection import AnswerLostError, CallRefusedError
 from derivfleet.deriv.errors import RATE_CODES
-from derivfleet.gateway.core.schedule import GATEWAY
+from derivfleet.gateway.core.quota import GATEWAY
 from derivfleet.gateway.upstream.client import LOGGED_OUT_CODES
 from derivfleet.gateway.upstream.pool import StreamsFullError, StreamStaysError
 

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import aiohttp
 
-from derivfleet.common.logs import redact
+from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.redaction import hide, redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Channel", "ChannelError", "Telegram", "Webhook"]
+    from derivfleet.common.fleet import Fleet
+    from derivfleet.metrics.settings import MetricsSettings
+
+__all__ = ["Channel", "ChannelError", "Telegram", "Webhook", "channels_of"]
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10.0)
 _TOO_MANY = 429
@@ -41,7 +45,7 @@ class Channel(Protocol):
         """Under which its notices wait in the store."""
         ...
 
-    async def tell(self, session: aiohttp.ClientSession, number: int, text: str) -> None:
+    async def send(self, session: aiohttp.ClientSession, number: int, text: str) -> None:
         """Tell it once. ``number`` is the same whenever the same notice is told. Raises ChannelError."""
         ...
 
@@ -53,7 +57,7 @@ class Webhook:
     url: str
     name: str = "webhook"
 
-    async def tell(self, session: aiohttp.ClientSession, number: int, text: str) -> None:
+    async def send(self, session: aiohttp.ClientSession, number: int, text: str) -> None:
         # Slack's three special characters; the rest of its markup is welcome to mean nothing.
         safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         await _post(session, self.url, {"text": safe}, {"Idempotency-Key": f"derivfleet-{number}"})
@@ -68,7 +72,7 @@ class Telegram:
     base_url: str
     name: str = "telegram"
 
-    async def tell(self, session: aiohttp.ClientSession, number: int, text: str) -> None:
+    async def send(self, session: aiohttp.ClientSession, number: int, text: str) -> None:
         del number
         body = {"chat_id": self.chat_id, "text": text, "disable_web_page_preview": True}
         await _post(session, f"{self.base_url}/bot{self.token}/sendMessage", body, {})
@@ -104,3 +108,18 @@ async def _retry_s(answer: aiohttp.ClientResponse) -> float:
         return max(0.0, min(3600.0, float(told)))
     except (TypeError, ValueError):
         return 0.0
+
+
+def channels_of(settings: MetricsSettings, fleet: Fleet) -> list[Channel]:
+    """The ways to tell alerts that there is a secret for. Raises ConfigurationError if one half is missing."""
+    channels: list[Channel] = []
+    webhook, token = settings.webhook_url.get_secret_value(), settings.telegram_token.get_secret_value()
+    hide(webhook, token)
+    if webhook:
+        channels.append(Webhook(webhook))
+    chat = fleet.alerts.telegram
+    if token and chat is not None:
+        channels.append(Telegram(token, chat.chat_id, chat.base_url))
+    elif chat is not None:
+        raise ConfigurationError("TELEGRAM_BOT_TOKEN", "is required, for the fleet file has alerts.telegram")
+    return channels

@@ -2,81 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from derivfleet.common.clock import NS_PER_S
-from derivfleet.metrics.web.alerts import alert_json, alerts_of
+from derivfleet.metrics.web.page_alerts import alert_json, alerts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from decimal import Decimal
 
-    from derivfleet.common.fleet import Bot, Fleet
-    from derivfleet.metrics.aggregate import BotFigures, Figures
-    from derivfleet.metrics.alerts.records import Alert
-    from derivfleet.metrics.curve import Curve
-    from derivfleet.metrics.orders import OrderRecord
-    from derivfleet.metrics.queries import Unknown
-    from derivfleet.metrics.status import Breaker, QuotaNow, Share, StatusSample
-    from derivfleet.metrics.web.usage import Usage
+    from derivfleet.common.fleet import Bot
+    from derivfleet.metrics.records.gateway_status import CircuitBreaker, QuotaShare
+    from derivfleet.metrics.records.order import OrderRecord
+    from derivfleet.metrics.reports.figures import BotFigures
+    from derivfleet.metrics.web.profit_curve import ProfitCurve
+    from derivfleet.metrics.web.view import View
 
-__all__ = ["CopyView", "FeedView", "View", "order_json", "snapshot"]
+__all__ = ["order_json", "snapshot"]
 
 Json = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class FeedView:
-    """How well the order feed and the receiver of traces do."""
-
-    connected: bool
-    problem: str
-    lag_s: float
-    events_refused: int
-    spans_refused: int
-    spans_sent_away: int
-
-
-@dataclass(frozen=True, slots=True)
-class CopyView:
-    """How far the copy at Supabase is behind: entries that wait, the age of the oldest, rows that it will never take.
-
-    ``problem`` is why copying does not go on, as a code.
-    """
-
-    behind_rows: int
-    behind_s: float
-    refused_rows: int
-    problem: str
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """Everything that one snapshot is made of. ``figures`` are those of the last ``window_s`` seconds.
-
-    ``every_wall_s``: how soon the next one is due, so that the page knows when to worry.
-    """
-
-    now_ns: int
-    speed: float
-    fleet: Fleet
-    account: str
-    window_s: int
-    figures: Figures
-    fleet_curve: Curve
-    bot_curves: Mapping[str, Curve]
-    usage: Usage
-    every_wall_s: float
-    kept_alerts: Sequence[Alert]
-    orders: Sequence[OrderRecord]
-    open_orders: Mapping[str, int]
-    status: StatusSample | None
-    quota: QuotaNow | None
-    feed: FeedView
-    copy: CopyView | None = None
-    """None if there is none to be."""
-    unknown_orders: Mapping[str, Unknown] = field(default_factory=dict[str, "Unknown"])
 
 
 def snapshot(view: View) -> Json:
@@ -150,12 +94,12 @@ def _gateway_json(view: View) -> Json:
     }
 
 
-def _is_in_use(share: Share) -> bool:
+def _is_in_use(share: QuotaShare) -> bool:
     """Most shares of a large fleet are idle, and the page gets them every second."""
     return bool(share.used or share.borrowed or share.lent or share.waiting)
 
 
-def _breaker_json(breaker: Breaker) -> Json:
+def _breaker_json(breaker: CircuitBreaker) -> Json:
     return {
         "state": breaker.state,
         "since_s": breaker.since_ns / NS_PER_S,
@@ -180,7 +124,7 @@ def _bot_json(view: View, figures: BotFigures, known: Bot | None, *, is_waiting:
 
 def _state_of(view: View, figures: BotFigures) -> str:
     """What a bot is doing, from what the last minutes saw of it."""
-    if figures.buys or view.open_orders.get(figures.bot):
+    if figures.pnl.buys or view.open_orders.get(figures.bot):
         return "trading"
     return "watching" if figures.ops else "silent"
 
@@ -188,17 +132,17 @@ def _state_of(view: View, figures: BotFigures) -> str:
 def _recent_json(figures: BotFigures) -> Json:
     return {
         "ops": figures.ops,
-        "buys": figures.buys,
-        "settled": figures.settled,
-        "wins": figures.wins,
-        "profit": _amount(figures.profit),
-        "staked": _amount(figures.staked),
+        "buys": figures.pnl.buys,
+        "settled": figures.pnl.settled,
+        "wins": figures.pnl.wins,
+        "profit": _amount(figures.pnl.profit),
+        "staked": _amount(figures.pnl.staked),
         "phases": {one.phase: asdict(one) for one in figures.phases},
         "errors": [{"code": code, "count": count} for code, count in figures.errors],
     }
 
 
-def _total_json(curve: Curve | None) -> Json:
+def _total_json(curve: ProfitCurve | None) -> Json:
     total = curve.total() if curve else None
     return {
         "since_s": curve.since_s if curve else None,
@@ -209,7 +153,7 @@ def _total_json(curve: Curve | None) -> Json:
     }
 
 
-def _curve_json(curve: Curve | None, now_ns: int) -> list[list[float | str]]:
+def _curve_json(curve: ProfitCurve | None, now_ns: int) -> list[list[float | str]]:
     # The newest bucket is still filling: its end may lie ahead of the clock.
     now_s = now_ns / NS_PER_S
     return [[min(point.end_s, now_s), _amount(point.profit)] for point in curve.points()] if curve else []

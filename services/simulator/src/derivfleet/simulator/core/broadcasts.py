@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from derivfleet.deriv.dialects import Frame
-    from derivfleet.simulator.core.book import Account, Movement
+    from derivfleet.simulator.core.account_ledger import Account, Movement
     from derivfleet.simulator.core.connection import Connection
     from derivfleet.simulator.core.contracts import Contract
+    from derivfleet.simulator.core.exchange_state import ExchangeState
     from derivfleet.simulator.core.streams import Stream
-    from derivfleet.simulator.core.venue import Venue
 
 __all__ = ["bought", "contract_frame", "contracts_at", "ended", "movement", "prices_at", "tick_update"]
 
@@ -31,14 +31,14 @@ def _send(connection: Connection, stream: Stream, frame: Frame) -> Send:
     return Send(connection.number, to_json(connection.codec.complete(frame, stream.echo)))
 
 
-def tick_update(exchange: Venue, symbol: str, second: int, stream_id: str | None) -> TickUpdate:
+def tick_update(exchange: ExchangeState, symbol: str, second: int, stream_id: str | None) -> TickUpdate:
     """The tick in force at a second."""
     tick = exchange.market.tick(symbol, second)
     half_spread = SYMBOLS[symbol].half_spread
     return TickUpdate(tick, tick.quote - half_spread, tick.quote + half_spread, stream_id)
 
 
-def prices_at(exchange: Venue, second: int) -> Iterator[Send]:
+def prices_at(exchange: ExchangeState, second: int) -> Iterator[Send]:
     """Ticks, running candles and moving proposals of one second, to whoever listens."""
     wrong: dict[str, FaultKind | None] = {}
     for connection in exchange.connections.values():
@@ -49,7 +49,7 @@ def prices_at(exchange: Venue, second: int) -> Iterator[Send]:
 
 
 def _price_frame(
-    exchange: Venue, connection: Connection, stream: Stream, second: int, wrong: dict[str, FaultKind | None]
+    exchange: ExchangeState, connection: Connection, stream: Stream, second: int, wrong: dict[str, FaultKind | None]
 ) -> Frame | None:
     """``wrong`` keeps what happens to each symbol's tick of this second, so that all hear the same."""
     match stream.key:
@@ -76,7 +76,7 @@ def _price_frame(
     return None
 
 
-def _repeated(exchange: Venue, update: TickUpdate) -> TickUpdate:
+def _repeated(exchange: ExchangeState, update: TickUpdate) -> TickUpdate:
     """The tick with the prices of the one before."""
     tick = update.tick
     before = tick_update(exchange, tick.symbol, tick.epoch_s - SYMBOLS[tick.symbol].tick_spacing_s, update.stream_id)
@@ -87,7 +87,7 @@ def _ticks(symbol: str, second: int) -> bool:
     return second % SYMBOLS[symbol].tick_spacing_s == 0
 
 
-def movement(exchange: Venue, account: Account, moved: Movement) -> Iterator[Send]:
+def movement(exchange: ExchangeState, account: Account, moved: Movement) -> Iterator[Send]:
     """One movement to all sockets of its account that stream transactions or the balance."""
     for connection in exchange.connections.values():
         if connection.account != account.loginid:
@@ -100,14 +100,16 @@ def movement(exchange: Venue, account: Account, moved: Movement) -> Iterator[Sen
             yield _send(connection, stream, codec.encode_balance(balance))
 
 
-def contract_frame(exchange: Venue, connection: Connection, stream: Stream, contract: Contract, now_s: int) -> Frame:
+def contract_frame(
+    exchange: ExchangeState, connection: Connection, stream: Stream, contract: Contract, now_s: int
+) -> Frame:
     """The contract's state for one stream, which ends with the state that says it is sold."""
     if contract.sale:
         connection.streams.close(stream)
     return connection.codec.encode_contract(exchange.state(contract, now_s, stream.id))
 
 
-def bought(exchange: Venue, contract: Contract, now_s: int) -> Iterator[Send]:
+def bought(exchange: ExchangeState, contract: Contract, now_s: int) -> Iterator[Send]:
     """The first state of a new contract: to the stream that its purchase opened, and to streams of all contracts."""
     for connection in exchange.connections.values():
         if connection.account == contract.account:
@@ -115,14 +117,14 @@ def bought(exchange: Venue, contract: Contract, now_s: int) -> Iterator[Send]:
             yield from _tell(exchange, connection, contract, now_s)
 
 
-def ended(exchange: Venue, contract: Contract, now_s: int) -> Iterator[Send]:
+def ended(exchange: ExchangeState, contract: Contract, now_s: int) -> Iterator[Send]:
     """The last state of a contract, to whoever watches it."""
     for connection in exchange.connections.values():
         if connection.account == contract.account:
             yield from _tell(exchange, connection, contract, now_s)
 
 
-def contracts_at(exchange: Venue, second: int, settled: Collection[Contract]) -> Iterator[Send]:
+def contracts_at(exchange: ExchangeState, second: int, settled: Collection[Contract]) -> Iterator[Send]:
     """States of contracts to whoever watches them: those just settled, and those whose symbol just ticked."""
     for contract in settled:
         yield from ended(exchange, contract, second)
@@ -130,14 +132,14 @@ def contracts_at(exchange: Venue, second: int, settled: Collection[Contract]) ->
         for stream in connection.streams:
             match stream.key:
                 case ("contract", int(contract_id)) if connection.account:
-                    contract = exchange.book.accounts[connection.account].contracts[contract_id]
+                    contract = exchange.ledger.accounts[connection.account].contracts[contract_id]
                     if _ticks(contract.terms.symbol, second):
                         yield from _tell(exchange, connection, contract, second)
                 case _:
                     pass
 
 
-def _tell(exchange: Venue, connection: Connection, contract: Contract, now_s: int) -> Iterator[Send]:
+def _tell(exchange: ExchangeState, connection: Connection, contract: Contract, now_s: int) -> Iterator[Send]:
     stream = connection.streams.get(("contract", contract.contract_id))
     if stream:
         yield _send(connection, stream, contract_frame(exchange, connection, stream, contract, now_s))

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from derivfleet.simulator.core.windows import Window, WindowKind
 
 if TYPE_CHECKING:
-    from derivfleet.deriv.contracts import Terms
     from derivfleet.deriv.dialects import Codec
     from derivfleet.deriv.limits import LimitsTable
     from derivfleet.deriv.pricing import Price
+    from derivfleet.deriv.terms import Terms
     from derivfleet.simulator.core.effects import Send
     from derivfleet.simulator.core.streams import Streams
 

@@ -10,11 +10,11 @@ from derivfleet.deriv.dialects import from_json, to_json
 from derivfleet.deriv.errors import MalformedFrame, RequestRefused
 from derivfleet.deriv.vocabulary import Call
 from derivfleet.simulator.core import account_calls, broadcasts, market_calls, server_calls, trade_calls
+from derivfleet.simulator.core.answer_faults import drop, faulted
 from derivfleet.simulator.core.effects import Close, Effect, Send
+from derivfleet.simulator.core.exchange_state import Credentials, ExchangeState
 from derivfleet.simulator.core.faults import FaultKind, FaultRule
-from derivfleet.simulator.core.spoils import drop, spoiled
-from derivfleet.simulator.core.turn import NS_PER_S, Turn
-from derivfleet.simulator.core.venue import Credentials, Venue
+from derivfleet.simulator.core.request_context import NS_PER_S, RequestContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ BAD_DATA_CODE = 1007
 _LONGEST_STRING = 300
 """Second-hand, as the code of the refusal (2)."""
 
-_HANDLERS: dict[Call, Callable[[Turn, Any], list[Frame]]] = {
+_HANDLERS: dict[Call, Callable[[RequestContext, Any], list[Frame]]] = {
     Call.ACTIVE_SYMBOLS: market_calls.active_symbols,
     Call.AUTHORIZE: account_calls.authorize,
     Call.BALANCE: account_calls.balance,
@@ -56,8 +56,8 @@ _HANDLERS: dict[Call, Callable[[Turn, Any], list[Frame]]] = {
 }
 
 
-class Exchange(Venue):
-    """The venue in motion. Time comes in with every call; what sockets should do comes out."""
+class Exchange(ExchangeState):
+    """The simulated service in motion. Time comes in with every call; what sockets should do comes out."""
 
     # Requests
 
@@ -76,7 +76,7 @@ class Exchange(Venue):
         except MalformedFrame:
             # Second-hand: malformed JSON closes the socket. With which code is assumed.
             return [Close(number, BAD_DATA_CODE, "malformed JSON")]
-        turn = Turn(self, connection, frame, now_ns)
+        context = RequestContext(self, connection, frame, now_ns)
         msg_type, fault = "error", None
         try:
             _check_sanity(frame)
@@ -87,22 +87,22 @@ class Exchange(Venue):
             if fault and fault.kind is FaultKind.DROP_BEFORE:
                 return [drop(number, fault)]
             _fail(connection, fault)
-            turn = replace(turn, fault=fault)
+            context = replace(context, fault=fault)
             request = connection.codec.decode_request(frame)
             _check_loginid(connection, request)
-            answers = _HANDLERS[call](turn, request)
+            answers = _HANDLERS[call](context, request)
         except RequestRefused as refusal:
             error = ErrorAnswer(refusal.code, refusal.message, refusal.details)
             answers = [connection.codec.encode_error(msg_type, error)]
-        texts = [self._capped(turn, msg_type, answer) for answer in answers]
-        return spoiled(turn, texts, fault)
+        texts = [self._capped(context, msg_type, answer) for answer in answers]
+        return faulted(context, texts, fault)
 
-    def _capped(self, turn: Turn, msg_type: str, answer: Frame) -> str:
-        text = to_json(turn.codec.complete(answer, turn.echo))
+    def _capped(self, context: RequestContext, msg_type: str, answer: Frame) -> str:
+        text = to_json(context.codec.complete(answer, context.echo))
         if len(text) <= self.settings.frame_cap_bytes:
             return text
-        error = turn.codec.encode_error(msg_type, ErrorAnswer("ResponseTooLarge", "Response too large."))
-        return to_json(turn.codec.complete(error, turn.echo))
+        error = context.codec.encode_error(msg_type, ErrorAnswer("ResponseTooLarge", "Response too large."))
+        return to_json(context.codec.complete(error, context.echo))
 
     def _admit(self, connection: Connection, call: Call, now_ns: int) -> None:
         """Count a call, before its fields are looked at: malformed calls cost quota too."""
@@ -138,9 +138,9 @@ class Exchange(Venue):
         effects: list[Effect] = self._late_answers() if now_s > self.second else []
         for second in range(self.second + 1, now_s + 1):
             effects.extend(broadcasts.prices_at(self, second))
-            settled = self.book.settle_due(second)
+            settled = self.ledger.settle_due(second)
             for contract, moved in settled:
-                effects.extend(broadcasts.movement(self, self.book.accounts[contract.account], moved))
+                effects.extend(broadcasts.movement(self, self.ledger.accounts[contract.account], moved))
             effects.extend(broadcasts.contracts_at(self, second, [contract for contract, _ in settled]))
         self.second = max(self.second, now_s)
         effects = self._as_sent(effects)

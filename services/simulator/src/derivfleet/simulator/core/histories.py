@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from derivfleet.deriv import requests
-    from derivfleet.simulator.core.book import Account, Movement
+    from derivfleet.simulator.core.account_ledger import Account, Movement
     from derivfleet.simulator.core.contracts import Contract
 
 __all__ = ["portfolio", "profit_table", "statement", "transaction"]
@@ -54,7 +54,7 @@ def _statement_row(account: Account, movement: Movement, *, describe: bool) -> S
         balance_after=movement.balance_after,
         transaction_time_s=movement.time_s,
         payout=contract.payout if contract else None,
-        purchase_time_s=contract.course.purchase_s if contract and is_sale else None,
+        purchase_time_s=contract.timeline.purchase_s if contract and is_sale else None,
         reference_id=contract.buy_transaction_id if contract and is_sale else None,
         shortcode=contract.shortcode if contract and describe else None,
         longcode=contract.longcode if contract and describe else None,
@@ -70,12 +70,12 @@ def portfolio(account: Account, request: requests.Portfolio) -> list[PortfolioRo
             transaction_id=contract.buy_transaction_id,
             buy_price=contract.buy_price,
             payout=contract.payout,
-            purchase_time_s=contract.course.purchase_s,
+            purchase_time_s=contract.timeline.purchase_s,
             contract_type=contract.terms.contract_type,
             symbol=contract.terms.symbol,
             currency=contract.currency,
-            start_s=contract.course.purchase_s,
-            expiry_s=contract.course.expiry_s,
+            start_s=contract.timeline.purchase_s,
+            expiry_s=contract.timeline.expiry_s,
             shortcode=contract.shortcode,
             longcode=contract.longcode,
             app_id=_app_number(contract.app_id),
@@ -133,7 +133,7 @@ def _profit_row(contract: Contract, *, describe: bool) -> ProfitRow:
         transaction_id=contract.buy_transaction_id,
         buy_price=contract.buy_price,
         sell_price=sale.price,
-        purchase_time_s=contract.course.purchase_s,
+        purchase_time_s=contract.timeline.purchase_s,
         sell_time_s=sale.time_s,
         payout=contract.payout,
         app_id=_app_number(contract.app_id),
@@ -158,8 +158,8 @@ def transaction(account: Account, movement: Movement) -> Transaction:
         currency=account.currency,
         symbol=contract.terms.symbol if contract else None,
         longcode=contract.longcode if contract else None,
-        purchase_time_s=contract.course.purchase_s if contract and is_sale else None,
-        expiry_s=contract.course.expiry_s if contract else None,
+        purchase_time_s=contract.timeline.purchase_s if contract and is_sale else None,
+        expiry_s=contract.timeline.expiry_s if contract else None,
         barrier=(contract.terms.barrier or "S0P") if contract else None,
         display_name=SYMBOLS[contract.terms.symbol].display_name if contract else None,
     )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from derivfleet.deriv.categories.digits import DIGITS
+from derivfleet.deriv.categories.rise_fall import CALLPUT, CALLPUTEQUAL
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.pricing import PriceSettings
 from derivfleet.deriv.vocabulary import Call, Dialect  # noqa: TC001 - pydantic needs them at run time
@@ -96,8 +98,9 @@ class SimulatorSettings(BaseModel):
     commission_digits: Share = Decimal("0.010")
     """Reproduces captures of 2024; a demo capture of 2025 paid as if it were 0.017."""
     markup: Share = Decimal(0)
-    minimum_stake: Annotated[Decimal, Field(gt=0)] = Decimal("0.35")
-    maximum_payout: Annotated[Decimal, Field(gt=0)] = Decimal("50000.00")
+    minimum_stake: Annotated[Decimal, Field(gt=0)] | None = None
+    """Of every category; each has its own where this is empty, and so has the next."""
+    maximum_payout: Annotated[Decimal, Field(gt=0)] | None = None
     settlement_delay_s: Annotated[int, Field(ge=0)] = 0
     """How long after its exit tick a contract is booked. The same second in captures; up to 2 seen, more is a fault."""
     statement_lag_s: Annotated[int, Field(ge=0)] = 0
@@ -131,8 +134,11 @@ class SimulatorSettings(BaseModel):
     def prices(self) -> PriceSettings:
         """What pricing needs of these."""
         return PriceSettings(
-            commission_rise_fall=self.commission_rise_fall,
-            commission_digits=self.commission_digits,
+            commissions={
+                CALLPUT.name: self.commission_rise_fall,
+                CALLPUTEQUAL.name: self.commission_rise_fall,
+                DIGITS.name: self.commission_digits,
+            },
             markup=self.markup,
             minimum_stake=self.minimum_stake,
             maximum_payout=self.maximum_payout,

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.simulator.wire.floor import Floor
-from derivfleet.simulator.wire.ledger import LedgerDoor
-from derivfleet.simulator.wire.legacy import LegacyDoor
-from derivfleet.simulator.wire.options import OptionsDoor
+from derivfleet.simulator.wire.connection_hub import ConnectionHub
+from derivfleet.simulator.wire.ledger import LedgerEndpoints
+from derivfleet.simulator.wire.legacy import LegacyEndpoints
+from derivfleet.simulator.wire.options import OptionsEndpoints
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -43,10 +43,10 @@ async def running(exchange: Exchange, clock: Clock, host: str, port: int) -> Asy
 
     Raises ConfigurationError if the address cannot be listened on.
     """
-    floor = Floor(exchange, clock)
+    hub = ConnectionHub(exchange, clock)
     application = web.Application()
-    for door in (OptionsDoor(floor), LegacyDoor(floor), LedgerDoor(floor)):
-        application.add_routes(door.routes)
+    for endpoints in (OptionsEndpoints(hub), LegacyEndpoints(hub), LedgerEndpoints(hub)):
+        application.add_routes(endpoints.routes)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_S)
     await runner.setup()
     try:
@@ -56,12 +56,12 @@ async def running(exchange: Exchange, clock: Clock, host: str, port: int) -> Asy
             raise ConfigurationError(
                 "DERIVFLEET_SIMULATOR_LISTEN", f"cannot listen on {host}:{port}: {error.strerror}"
             ) from None
-        passing = asyncio.create_task(floor.pass_time())
+        passing = asyncio.create_task(hub.pass_time())
         try:
             yield Running(runner.addresses[0][1], passing)
         finally:
             passing.cancel()
             await asyncio.wait((passing,))
-            floor.close_all()
+            hub.close_all()
     finally:
         await runner.cleanup()

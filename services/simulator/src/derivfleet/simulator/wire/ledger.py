@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from pydantic import ValidationError
 
-from derivfleet.common.scraping import CONTENT_TYPE, counter, gauge, text_of
+from derivfleet.common.prometheus import CONTENT_TYPE, counter, gauge, text_of
 from derivfleet.common.settings import first_problem
 from derivfleet.simulator.core.settings import FaultSettings
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from derivfleet.deriv.dialects import Frame
-    from derivfleet.simulator.core.book import Account, Movement
+    from derivfleet.simulator.core.account_ledger import Account, Movement
     from derivfleet.simulator.core.contracts import Contract
-    from derivfleet.simulator.wire.floor import Floor
+    from derivfleet.simulator.wire.connection_hub import ConnectionHub
 
-__all__ = ["LedgerDoor"]
+__all__ = ["LedgerEndpoints"]
 
 
-class LedgerDoor:
+class LedgerEndpoints:
     """Handlers."""
 
-    def __init__(self, floor: Floor) -> None:
-        self._floor = floor
-        self._exchange = floor.exchange
+    def __init__(self, hub: ConnectionHub) -> None:
+        self._hub = hub
+        self._exchange = hub.exchange
 
     @property
     def routes(self) -> list[web.RouteDef]:
@@ -48,7 +48,7 @@ class LedgerDoor:
         ]
 
     async def _health(self, _request: web.Request) -> web.Response:
-        return web.json_response({"status": "ok", "time": int(self._floor.clock.now_s())})
+        return web.json_response({"status": "ok", "time": int(self._hub.clock.now_s())})
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         return web.Response(body=text_of(self._gauges), headers={"Content-Type": CONTENT_TYPE})
@@ -61,7 +61,7 @@ class LedgerDoor:
         yield gauge("simulator_sockets", "Open sockets", (), {(): len(self._exchange.connections)})
 
     async def _ledger(self, _request: web.Request) -> web.Response:
-        accounts = [_account(account) for account in self._exchange.book.accounts.values()]
+        accounts = [_account(account) for account in self._exchange.ledger.accounts.values()]
         return web.json_response({"accounts": accounts})
 
     async def _calls(self, _request: web.Request) -> web.Response:
@@ -126,8 +126,8 @@ def _contract(contract: Contract) -> Frame:
         "duration_unit": contract.terms.unit,
         "barrier": contract.terms.barrier,
         "shortcode": contract.shortcode,
-        "purchase_time": contract.course.purchase_s,
-        "date_expiry": contract.course.expiry_s,
+        "purchase_time": contract.timeline.purchase_s,
+        "date_expiry": contract.timeline.expiry_s,
         "buy_price": str(contract.buy_price),
         "payout": str(contract.payout),
         "buy_transaction_id": contract.buy_transaction_id,

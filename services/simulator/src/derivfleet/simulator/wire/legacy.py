@@ -9,16 +9,16 @@ from aiohttp import web
 from derivfleet.deriv.vocabulary import Dialect
 
 if TYPE_CHECKING:
-    from derivfleet.simulator.wire.floor import Floor
+    from derivfleet.simulator.wire.connection_hub import ConnectionHub
 
-__all__ = ["LegacyDoor"]
+__all__ = ["LegacyEndpoints"]
 
 
-class LegacyDoor:
+class LegacyEndpoints:
     """The handler of the socket's upgrade. Any further query (``l``, ``brand``) is accepted and means nothing here."""
 
-    def __init__(self, floor: Floor) -> None:
-        self._floor = floor
+    def __init__(self, hub: ConnectionHub) -> None:
+        self._hub = hub
 
     @property
     def routes(self) -> list[web.RouteDef]:
@@ -27,10 +27,10 @@ class LegacyDoor:
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         app_id = request.query.get("app_id", "")
-        if not self._floor.exchange.logins.knows_legacy_app(app_id):
+        if not self._hub.exchange.logins.knows_legacy_app(app_id):
             return web.Response(status=401, text="InvalidAppID")
-        if self._floor.exchange.faults.on_handshake():
+        if self._hub.exchange.faults.on_handshake():
             return web.Response(status=401, text="Unauthorized")
         if not web.WebSocketResponse().can_prepare(request):
             return web.Response(status=400, text="This endpoint wants a WebSocket upgrade.")
-        return await self._floor.serve(request, Dialect.LEGACY, app_id)
+        return await self._hub.serve(request, Dialect.LEGACY, app_id)

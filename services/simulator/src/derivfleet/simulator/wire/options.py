@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from derivfleet.deriv.dialects import Frame
-    from derivfleet.simulator.core.book import Account
-    from derivfleet.simulator.wire.floor import Floor
+    from derivfleet.simulator.core.account_ledger import Account
+    from derivfleet.simulator.wire.connection_hub import ConnectionHub
 
-__all__ = ["OptionsDoor"]
+__all__ = ["OptionsEndpoints"]
 
 _ROOT = "/trading/v1/options"
 _ACCOUNT_ID = re.compile(r"[A-Z]{2,4}[0-9]{1,10}")
 _APP_HEADER = "Deriv-App-ID"
 
 
-class OptionsDoor:
+class OptionsEndpoints:
     """Handlers of the REST API and of the sockets' upgrades."""
 
-    def __init__(self, floor: Floor) -> None:
-        self._floor = floor
-        self._exchange = floor.exchange
+    def __init__(self, hub: ConnectionHub) -> None:
+        self._hub = hub
+        self._exchange = hub.exchange
 
     @property
     def routes(self) -> list[web.RouteDef]:
@@ -75,7 +75,7 @@ class OptionsDoor:
         app_id = request.headers.get(_APP_HEADER, "")
         known = scheme == "Bearer" and self._exchange.logins.knows_token(token)
         user = self._exchange.options_account.loginid if known else "nobody"
-        if not self._exchange.admit_rest(user, request.remote or "", self._floor.clock.now_ns()):
+        if not self._exchange.admit_rest(user, request.remote or "", self._hub.clock.now_ns()):
             raise RestRefused(429, "RateLimit", "Rate limit exceeded.")
         if not known or self._exchange.faults.on_login():
             raise RestRefused(401, "Unauthorized", "Token is missing, expired or revoked.")
@@ -114,7 +114,7 @@ class OptionsDoor:
         account = self._account(request)
         if "trade" not in self._exchange.settings.scopes:
             raise RestRefused(403, "AccessDenied", "The token lacks the scope trade.")
-        otp = self._exchange.logins.issue(account.loginid, app_id, self._floor.clock.now_ns())
+        otp = self._exchange.logins.issue(account.loginid, app_id, self._hub.clock.now_ns())
         kind = "demo" if account.is_demo else "real"
         scheme = "wss" if request.secure else "ws"
         return data_response(request, {"url": f"{scheme}://{request.host}{_ROOT}/ws/{kind}?otp={otp}"})
@@ -124,10 +124,10 @@ class OptionsDoor:
         account = self._account(request)
         if not account.is_demo:
             raise RestRefused(400, "BadInputRequest", "Only a demo account can be reset.")
-        now_s = int(self._floor.clock.now_s())
-        moved = self._exchange.book.reset_balance(account.loginid, now_s)
+        now_s = int(self._hub.clock.now_s())
+        moved = self._exchange.ledger.reset_balance(account.loginid, now_s)
         if moved:
-            self._floor.carry_out(broadcasts.movement(self._exchange, account, moved))
+            self._hub.carry_out(broadcasts.movement(self._exchange, account, moved))
         return data_response(request, self._summary(account))
 
     async def _migration_status(self, request: web.Request) -> web.Response:
@@ -140,17 +140,17 @@ class OptionsDoor:
 
     async def _account_socket(self, request: web.Request) -> web.StreamResponse:
         self._check_upgrade(request)
-        login = self._exchange.logins.redeem(request.query.get("otp", ""), self._floor.clock.now_ns())
+        login = self._exchange.logins.redeem(request.query.get("otp", ""), self._hub.clock.now_ns())
         if login is None or self._exchange.faults.on_handshake():
             raise RestRefused(401, "Unauthorized", "The one-time password is missing, used or expired.")
         loginid, app_id = login
-        is_demo = self._exchange.book.accounts[loginid].is_demo
+        is_demo = self._exchange.ledger.accounts[loginid].is_demo
         if (request.match_info["kind"] == "demo") != is_demo:
             raise RestRefused(401, "Unauthorized", "The one-time password is for the other kind of account.")
         if not self._exchange.has_room(loginid):
             raise RestRefused(429, "RateLimit", "Too many connections.")
-        return await self._floor.serve(request, Dialect.OPTIONS, app_id, loginid)
+        return await self._hub.serve(request, Dialect.OPTIONS, app_id, loginid)
 
     async def _public_socket(self, request: web.Request) -> web.StreamResponse:
         self._check_upgrade(request)
-        return await self._floor.serve(request, Dialect.OPTIONS, "public")
+        return await self._hub.serve(request, Dialect.OPTIONS, "public")

@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from derivfleet.deriv.candles import Candle
-from derivfleet.gateway.core.calls import DRIFT
+from derivfleet.gateway.core.quota import DRIFT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,7 @@ A denial's text, its reason over gRPC (``rpc/errors``) and its row in ``docs/ord
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 __all__ = [
@@ -29,176 +29,155 @@ __all__ = [
 ]
 
 
+@dataclass(frozen=True, slots=True)
 class Denial:
-    """Why something is not done. ``str()`` is the reason in words; spans are nanoseconds of fleet time."""
+    """Why something is not done; ``str()`` is the reason in words. Spans are nanoseconds of fleet time."""
 
-    __slots__ = ()
     code: ClassVar[str]
     meaning: ClassVar[str]
     """One line of the documents' table."""
+    words: ClassVar[str]
+    """The reason, with what the values say put in."""
     is_whole: ClassVar[bool] = False
     """Whether the words name what they are about, so that nobody has to say it before them."""
+    wait_ns: int = field(default=0, kw_only=True)
+    """After which another one may go; 0 if nobody can tell."""
+    field: str = field(default="", kw_only=True)
+    """What of the request is wrong."""
+
+    def __str__(self) -> str:
+        return self.words.format(self)
+
+    @property
+    def wait_s(self) -> float:
+        """The wait in seconds of fleet time; 0 if nobody can tell."""
+        return self.wait_ns / 1e9
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayEnding(Denial):
     code = "GATEWAY_ENDING"
     meaning = "the gateway ends and takes nothing new; its successor does"
-
-    def __str__(self) -> str:
-        return "the gateway is ending"
+    words = "the gateway is ending"
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseLost(Denial):
     code = "LEASE_LOST"
     meaning = "another replica trades the symbol, or this one's lease ended while the order waited"
+    words = "the lease on {0.symbol} is not (or no longer) this replica's"
     symbol: str
-
-    def __str__(self) -> str:
-        return f"the lease on {self.symbol} is not (or no longer) this replica's"
 
 
 @dataclass(frozen=True, slots=True)
 class OrderDoubtful(Denial):
     code = "ORDER_DOUBTFUL"
     meaning = "the bot has one just like it that an operator must decide about"
+    words = (
+        "{0.doubtful} is just like it, and nobody can tell whether that was bought; "
+        "an operator decides with `derivfleet orders resolve {0.doubtful}`"
+    )
     doubtful: str
-
-    def __str__(self) -> str:
-        return (
-            f"{self.doubtful} is just like it, and nobody can tell whether that was bought; "
-            f"an operator decides with `derivfleet orders resolve {self.doubtful}`"
-        )
 
 
 @dataclass(frozen=True, slots=True)
 class LimitReached(Denial):
     code = "LIMIT_REACHED"
     meaning = "the call limits leave no room for it before its deadline"
-    wait_ns: int
+    words = "would start in {0.wait_s:.1f} s because of {0.binding}"
     binding: str
     """The bucket or cap that it would wait for."""
-
-    def __str__(self) -> str:
-        return f"would start in {self.wait_ns / 1e9:.1f} s because of {self.binding}"
 
 
 @dataclass(frozen=True, slots=True)
 class NotConnected(Denial):
     code = "NOT_CONNECTED"
     meaning = "there was no usable connection to Deriv before the deadline"
-    wait_ns: int
-
-    def __str__(self) -> str:
-        return "there is no usable connection to Deriv"
+    words = "there is no usable connection to Deriv"
 
 
 @dataclass(frozen=True, slots=True)
 class DerivSick(Denial):
     code = "DERIV_SICK"
     meaning = "the circuit breaker is open: too many orders had no answer that says what became of them"
-    wait_ns: int
+    words = "Deriv is sick: {0.reason}; an order is let through again in {0.wait_s:.1f} s"
     reason: str
-
-    def __str__(self) -> str:
-        return f"Deriv is sick: {self.reason}; an order is let through again in {self.wait_ns / 1e9:.1f} s"
 
 
 @dataclass(frozen=True, slots=True)
 class JournalNotWritten(Denial):
     code = "JOURNAL_NOT_WRITTEN"
     meaning = "the journal cannot be written, so nothing is opened"
+    words = "{0.problem}"
     problem: str
-
-    def __str__(self) -> str:
-        return self.problem
 
 
 @dataclass(frozen=True, slots=True)
 class OrderDiffers(Denial):
     code = "ORDER_DIFFERS"
-    is_whole = True
     meaning = "the id belongs to an order that differs in a field"
+    words = "order {0.order_id} exists with another {0.field}: an order id belongs to one order only"
+    is_whole = True
     order_id: str
-    field: str
-
-    def __str__(self) -> str:
-        return f"order {self.order_id} exists with another {self.field}: an order id belongs to one order only"
 
 
 @dataclass(frozen=True, slots=True)
 class ExitDiffers(Denial):
     code = "EXIT_DIFFERS"
-    is_whole = True
     meaning = "the id belongs to an exit of the order that differs in a field"
+    words = "exit {0.exit_id} exists with another {0.field}: an exit id belongs to one exit only"
+    is_whole = True
     exit_id: str
-    field: str
-
-    def __str__(self) -> str:
-        return f"exit {self.exit_id} exists with another {self.field}: an exit id belongs to one exit only"
 
 
 @dataclass(frozen=True, slots=True)
 class OrderNotOpen(Denial):
     code = "ORDER_NOT_OPEN"
-    is_whole = True
     meaning = "the order's state does not allow it"
+    words = "order {0.order_id} is {0.state}: {0.why}"
+    is_whole = True
     order_id: str
     state: str
     why: str
-
-    def __str__(self) -> str:
-        return f"order {self.order_id} is {self.state}: {self.why}"
 
 
 @dataclass(frozen=True, slots=True)
 class ExitNotDecided(Denial):
     code = "EXIT_NOT_DECIDED"
-    is_whole = True
     meaning = "another exit of its sort is under way or unknown"
+    words = "exit {0.exit_id} of order {0.order_id} is {0.state}: wait until it is decided"
+    is_whole = True
     order_id: str
     exit_id: str
     state: str
-
-    def __str__(self) -> str:
-        return f"exit {self.exit_id} of order {self.order_id} is {self.state}: wait until it is decided"
 
 
 @dataclass(frozen=True, slots=True)
 class ContractUnknown(Denial):
     code = "CONTRACT_UNKNOWN"
-    is_whole = True
     meaning = "Deriv shows no contract of a known kind under the number that the operator named"
+    words = "Deriv shows no contract {0.contract_id} of a known kind"
+    is_whole = True
     contract_id: int
-
-    def __str__(self) -> str:
-        return f"Deriv shows no contract {self.contract_id} of a known kind"
 
 
 @dataclass(frozen=True, slots=True)
 class ContractTaken(Denial):
     code = "CONTRACT_TAKEN"
-    is_whole = True
     meaning = "the contract that the operator named belongs to another order"
+    words = "contract {0.contract_id} belongs to another order"
+    is_whole = True
     contract_id: int
-    field: str = "contract_id"
-
-    def __str__(self) -> str:
-        return f"contract {self.contract_id} belongs to another order"
 
 
 @dataclass(frozen=True, slots=True)
 class ContractDiffers(Denial):
     code = "CONTRACT_DIFFERS"
-    is_whole = True
     meaning = "the contract that the operator named is not what the order was to buy"
+    words = "contract {0.contract_id} is not what order {0.order_id} was to buy: another {0.field}"
+    is_whole = True
     contract_id: int
     order_id: str
-    field: str
-
-    def __str__(self) -> str:
-        return f"contract {self.contract_id} is not what order {self.order_id} was to buy: another {self.field}"
 
 
 DENIALS: tuple[type[Denial], ...] = (

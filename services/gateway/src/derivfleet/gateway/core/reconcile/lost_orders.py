@@ -20,7 +20,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from derivfleet.deriv.symbols import SYMBOLS
+from derivfleet.deriv.categories.category import Ended
+from derivfleet.deriv.categories.registry import find
+from derivfleet.gateway.core.orders.contract import ENDING_OF_STATUS, contract_terms
 from derivfleet.gateway.core.orders.exit import Ending
 from derivfleet.gateway.core.orders.order import Attribution, Candidate, Doubt, Order, State
 from derivfleet.gateway.core.orders.transitions import Confirmed, Doubted, NotFound
@@ -29,6 +31,8 @@ from derivfleet.gateway.core.reconcile.matching import cheapest
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from decimal import Decimal
+
+    from derivfleet.deriv.terms import Shortcode
 
 __all__ = [
     "ABSENT_AFTER_S",
@@ -79,23 +83,23 @@ PLAN: tuple[tuple[float, Read], ...] = (
 )
 """What is read when, in seconds from the loss of the answer. After the last step it goes on at ``SLOW_S``."""
 SLOW_S = 600.0
-SLOWEST_TICK_S = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Purchase:
-    """A purchase in the records, with what its shortcode says: how many ticks it lasts, or how many seconds."""
+    """A purchase in the records, with what its shortcode says."""
 
     contract_id: int
     transaction_id: int
     price: Decimal
     payout: Decimal
     epoch_s: int
-    contract_type: str
-    symbol: str
-    barrier: str
-    duration_ticks: int | None
-    length_s: int | None
+    shortcode: Shortcode
+
+    @property
+    def symbol(self) -> str:
+        """On which market."""
+        return self.shortcode.symbol
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,27 +116,21 @@ class LostOrder:
 
 Verdict = Confirmed | Doubted | NotFound
 
-_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SECOND_SQUARED = 10**18
-_NO_BARRIER = frozenset({"", "S0P", "0"})
 
 
 def differing_term(order: Order, purchase: Purchase) -> str | None:
     """In which of its terms a purchase is not what the order was to buy; None if in none."""
-    terms = order.terms
+    shown = purchase.shortcode
     for name, value in (
-        ("contract_type", purchase.contract_type),
-        ("symbol", purchase.symbol),
+        ("contract_type", shown.contract_type),
+        ("symbol", shown.symbol),
         ("stake", purchase.price),
     ):
-        if getattr(terms, name) != value:
+        if getattr(order.terms, name) != value:
             return name
-    if terms.barrier != purchase.barrier and not {terms.barrier, purchase.barrier} <= _NO_BARRIER:
-        return "barrier"
-    if terms.duration_unit == "t":
-        return None if purchase.duration_ticks == terms.duration else "duration"
-    length_s = terms.duration * _UNIT_S.get(terms.duration_unit, 0)
-    return None if purchase.length_s == length_s else "duration"
+    category = find(shown.contract_type)
+    return "contract_type" if category is None else category.differing_term(contract_terms(order.terms), shown)
 
 
 def span_s(order: Order, now_ns: int, slack_s: float = CLOCK_SLACK_S) -> tuple[int, float]:
@@ -311,21 +309,16 @@ def steps_served(order: Order, step: int, read: Read, read_ns: int) -> int:
     return step
 
 
-def end_s(order: Order) -> int:
-    """When the contract must have ended: ticks are counted with their symbol's spacing, one more for the entry."""
-    terms = order.terms
-    if terms.duration_unit == "t":
-        symbol = SYMBOLS.get(terms.symbol)
-        spacing_s = SLOWEST_TICK_S if symbol is None else symbol.tick_spacing_s
-        return order.purchase_epoch_s + (terms.duration + 1) * spacing_s
-    return order.purchase_epoch_s + terms.duration * _UNIT_S[terms.duration_unit]
+def end_s(order: Order) -> int | None:
+    """When the contract must have ended; None if it need never."""
+    category = find(order.terms.contract_type)
+    return None if category is None else category.end_s(contract_terms(order.terms), order.purchase_epoch_s)
 
 
 def ending_of(order: Order, sell_price: Decimal, sell_epoch_s: int) -> Ending:
-    """How a contract ended that was sold for a price, in a second: its own end pays all or nothing, and in its time."""
-    if order.terms.duration_unit == "t":
-        return Ending.EXPIRED  # Deriv does not take tick contracts back
-    is_whole = sell_price in (0, order.payout)
-    # The end is booked with the last tick before it.
-    is_early = 0 < sell_epoch_s < end_s(order) - SLOWEST_TICK_S
-    return Ending.EXPIRED if is_whole and not is_early else Ending.SOLD
+    """How a contract ended that was sold for a price, in a second, where Deriv does not say so."""
+    category = find(order.terms.contract_type)
+    if category is None:
+        return Ending.NONE
+    record = Ended(order.purchase_epoch_s, order.payout, sell_epoch_s, sell_price)
+    return ENDING_OF_STATUS[category.ended(contract_terms(order.terms), record)]

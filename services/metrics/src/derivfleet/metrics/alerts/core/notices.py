@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from derivfleet.metrics.alerts.core.watches import Watch
+    from derivfleet.metrics.alerts.core.alert_state import AlertState
 
-__all__ = ["Silence", "Told", "Turn", "is_silenced", "turn_of"]
+__all__ = ["LastNotice", "NoticeKind", "Silence", "is_silenced", "notice_due"]
 
 
-class Turn(StrEnum):
+class NoticeKind(StrEnum):
     """What there is to tell."""
 
     FIRED = "fired"
@@ -22,14 +22,14 @@ class Turn(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What was told last of one watch: the alert that began to fire at ``fired_ns``, or nothing that goes on (0)."""
+class LastNotice:
+    """What was told last of one rule and bot: the alert that fired at ``fired_ns``, or nothing that goes on (0)."""
 
     fired_ns: int = 0
 
-    def after(self, watch: Watch) -> Told:
-        """Once the watch's turn has been told."""
-        return Told(watch.fired_ns if watch.is_firing else 0)
+    def after(self, state: AlertState) -> LastNotice:
+        """Once the notice that is due has been told."""
+        return LastNotice(state.fired_ns if state.is_firing else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,14 @@ def is_silenced(silences: Iterable[Silence], rule: str, bot: str, now_ns: int) -
     return any(silence.covers(rule, bot, now_ns) for silence in silences)
 
 
-def turn_of(watch: Watch, told: Told, *, silenced: bool) -> Turn | None:
+def notice_due(state: AlertState, last: LastNotice, *, silenced: bool) -> NoticeKind | None:
     """What is to be told now, once; None if nothing has changed since, or while silence is asked for.
 
-    An alert that fires on when its silence ends is told then; one that began and ended in silence never is; the end of
+    An alert that fires on when its silence ends is told then. One that began and ended in silence never is. The end of
     one that had been told is told as soon as the silence is over.
     """
     if silenced:
         return None
-    if watch.is_firing:
-        return Turn.FIRED if told.fired_ns != watch.fired_ns else None
-    return Turn.CLEARED if told.fired_ns else None
+    if state.is_firing:
+        return NoticeKind.FIRED if last.fired_ns != state.fired_ns else None
+    return NoticeKind.CLEARED if last.fired_ns else None

@@ -15,7 +15,7 @@ const RUNS = { 300: "five-minute periods", 3600: "hours", 86400: "days" };
 const BEFORE = { 300: "the five before", 3600: "the hour before", 86400: "the day before" };
 
 export class Reports {
-  #course = new Chart(at("course"), at("course-read"));
+  #curve = new Chart(at("profit-curve"), at("profit-curve-read"));
   #period = 300;
   #start = 0; // 0 follows the running period
   #shown = null;
@@ -78,11 +78,11 @@ export class Reports {
     try {
       const kind = KINDS[this.#period];
       const query = { kind, at: this.#start || null };
-      const [report, course] = await Promise.all([ask("api/report", query, options), ask("api/course", query, options)]);
+      const [report, profits] = await Promise.all([ask("api/report", query, options), ask("api/course", query, options)]);
       const known = this.#shown?.before;
       const isKnown = known?.end_epoch_s === report.start_epoch_s && known.filled_to_epoch_s >= known.end_epoch_s;
       const before = isKnown ? known : await ask("api/report", { kind, at: Math.max(1, report.start_epoch_s - 1) }, options);
-      this.#shown = { report, before, course };
+      this.#shown = { report, before, profits };
       write(at("report-problem"), "");
       this.#draw();
       at("reports").removeAttribute("aria-busy");
@@ -96,21 +96,21 @@ export class Reports {
   }
 
   #draw() {
-    const { report, before, course } = this.#shown;
+    const { report, before, profits } = this.#shown;
     write(at("report-title"), titleOf(report, this.#period));
     at("report-later").disabled = report.end_epoch_s > this.#nowS;
     drawTiles(report, before, this.#currency);
     const { text, tone } = completenessOf(report);
     write(at("report-completeness"), text, tone);
-    this.#drawCourse(report, course);
-    drawRow(course, this.#period, report);
+    this.#drawCurve(report, profits);
+    drawRow(profits, this.#period, report);
     drawBots(report, before);
     write(at("report-bots-note"), `change against ${BEFORE[this.#period]}`);
     showTimes(at("report-times"), Object.fromEntries(report.fleet.phases.map((one) => [one.phase, one])));
     drawQuota(report);
   }
 
-  #drawCourse(report, course) {
+  #drawCurve(report, profits) {
     const period = this.#period;
     const start = report.start_epoch_s;
     const long = report.end_epoch_s - start;
@@ -118,18 +118,18 @@ export class Reports {
     const unit = this.#currency;
     const text = (v) => `${money(v.toFixed(2), { signed: true })} ${unit}`;
     const label = `Profit of ${THIS[period]} against ${BEFORE[period]}`;
-    write(at("course-title"), label);
-    // The report was made a moment after the course: one figure for one thing.
-    const [latest, earlier] = [report.fleet.profit, course.before.at(-1)?.[1] ?? "0"];
-    showLegend(at("course-legend"), [["money", THIS[period], money(latest, { signed: true })], ["before", BEFORE[period], money(earlier, { signed: true })]]);
-    this.#course.show({
+    write(at("profit-curve-title"), label);
+    // The report was made a moment after the curve: one figure for one thing.
+    const [latest, earlier] = [report.fleet.profit, profits.before.at(-1)?.[1] ?? "0"];
+    showLegend(at("profit-curve-legend"), [["money", THIS[period], money(latest, { signed: true })], ["before", BEFORE[period], money(earlier, { signed: true })]]);
+    this.#curve.show({
       label: `${label}: ${money(latest, { signed: true })} and ${money(earlier, { signed: true })} ${unit}`,
       empty: "Nothing settled in either period.",
       from: 0,
       to: long,
       series: [
-        { name: THIS[period], kind: "money", points: course.course.length ? moneyPoints(course.course, 0, Math.max(done, course.course.at(-1)[0])) : [], text },
-        { name: BEFORE[period], kind: "before", stepped: true, points: course.before.length ? moneyPoints(course.before, 0, long) : [], text },
+        { name: THIS[period], kind: "money", points: profits.course.length ? moneyPoints(profits.course, 0, Math.max(done, profits.course.at(-1)[0])) : [], text },
+        { name: BEFORE[period], kind: "before", stepped: true, points: profits.before.length ? moneyPoints(profits.before, 0, long) : [], text },
       ],
       value: moneyAxis,
       every: everyOf,
@@ -191,9 +191,9 @@ function completenessOf(report) {
   return { text: parts.join(" "), tone };
 }
 
-function drawRow(course, period, report) {
+function drawRow(profits, period, report) {
   const shown = report.start_epoch_s;
-  const periods = course.periods.map((one) => (one.start_s === shown ? { ...one, profit: report.fleet.profit } : one));
+  const periods = profits.periods.map((one) => (one.start_s === shown ? { ...one, profit: report.fleet.profit } : one));
   const whole = Math.max(0.01, ...periods.map((one) => Math.abs(Number(one.profit))));
   const nameOf = period === 86_400 ? dayOf : minuteOf;
   const first = Math.max(0, periods.findIndex((one) => one.settled > 0));
