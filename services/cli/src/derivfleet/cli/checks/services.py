@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import aiohttp
-
 from derivfleet.cli.checks.result import CheckResult, Mark
 from derivfleet.cli.clients import OPERATOR, ControlClient, ReportsClient
 from derivfleet.cli.errors import CommandError
@@ -35,6 +33,8 @@ def deriv_url(dialect: str, app_id: str) -> str:
 
 async def check_deriv(whose: str, url: str, clock: Clock) -> CheckResult:
     """Whether Deriv (or the simulator) answers, and whether the clocks agree; asked with ``time``, without a login."""
+    import aiohttp  # noqa: PLC0415 - a quarter of the command's start, and not every check needs it
+
     timeout = aiohttp.ClientTimeout(total=ANSWER_WALL_S)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as session, session.ws_connect(url) as socket:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import psutil
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from derivfleet.cli.errors import CommandError
 from derivfleet.common.clock import FleetClock
@@ -28,9 +28,10 @@ PAGE_READER = "page_reader"
 """Whose token opens the web page, and nothing else is done with it. No bot can have that name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFile:
+class RunFile(BaseModel):
     """``fleet.json``: how to reach the fleet that runs in this folder. No secret is in it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     fleet: str
     account: str
@@ -48,21 +49,6 @@ class RunFile:
     metrics: str
     web: str
     simulator: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> RunFile:
-        """Read what :attr:`text` wrote. Raises ValueError, KeyError or TypeError if it is something else."""
-        data: dict[str, Any] = json.loads(text)
-        kinds = {"str": str, "int": int, "float": (int, float), "bool": bool}
-        for field in fields(cls):
-            if field.name in data and not isinstance(data[field.name], kinds[str(field.type)]):
-                raise TypeError(f"{field.name} must be {field.type}")
-        return cls(**data)
-
-    @property
-    def text(self) -> str:
-        """The file."""
-        return json.dumps(asdict(self), indent=1) + "\n"
 
     @property
     def clock(self) -> FleetClock:
@@ -166,18 +152,18 @@ class RunDir:
         return settled
 
     def write_file(self, run: RunFile) -> None:
-        self.run_file.write_text(run.text)
+        self.run_file.write_text(run.model_dump_json(indent=1) + "\n")
 
     def read_file(self) -> RunFile:
         """How to reach the fleet; raises CommandError if none was started in this folder."""
         try:
-            return RunFile.parse(self.run_file.read_text())
+            return RunFile.model_validate_json(self.run_file.read_text())
         except OSError:
             raise CommandError(
                 f"no fleet was started in {self.path}: "
                 "start one with `derivfleet up`, or name another folder with --run-dir"
             ) from None
-        except (ValueError, KeyError, TypeError):
+        except ValidationError:
             raise CommandError(f"{self.run_file} is not what `derivfleet up` writes: start the fleet again") from None
 
     def running(self) -> RunFile:
