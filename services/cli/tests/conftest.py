@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from derivfleet.cli.commands import app
-from derivfleet.cli.rundir import PAGE_READER, RunDir, RunFile
+from derivfleet.cli.run.run_dir import PAGE_READER, RunDir, RunFile
 from derivfleet.common.rpc.identity import Role, TokenFile, caller, issue_tokens
 from derivfleet.common.rpc.server import Server
 from derivfleet.common.rpc.status import Problem, abort

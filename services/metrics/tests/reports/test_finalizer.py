@@ -14,7 +14,8 @@ import yaml
 from derivfleet.common.clock import NS_PER_S
 from derivfleet.common.fleet import Fleet
 from derivfleet.common.rpc.channel import open_channel
-from derivfleet.common.rpc.identity import OwnToken, Role, issue_tokens
+from derivfleet.common.rpc.identity import Role, issue_tokens
+from derivfleet.common.rpc.own_token import OwnToken
 from derivfleet.common.spans import SpanName
 from derivfleet.metrics.ingest.order_feed import OrderFeed
 from derivfleet.metrics.records.order import OrderState
