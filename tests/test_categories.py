@@ -132,6 +132,7 @@ def _refund(contract: Contract, now_s: int) -> Decimal:
 CLIMBING = Behaviour(
     longcode=lambda terms: f"Climb on {SYMBOLS[terms.symbol].display_name} until a tick ends with 0.",
     barrier=lambda _contract, _entry: None,
+    price_moves=lambda _terms: False,
     next_look_s=lambda contract, after_s: SYMBOLS[contract.terms.symbol].next_tick_epoch(after_s),
     outcome=_outcome,
     value=lambda contract, _market, _prices, now_s: _worth(contract, max(now_s, contract.timeline.entry_s)),

@@ -103,7 +103,7 @@ async def test_money_that_is_paid_in_is_a_figure(tmp_path: Path, dialect: Dialec
             await fleet.buy(f"o{number}")
             await asyncio.sleep(5)
         account = fleet.deriv.account
-        fleet.deriv.exchange.book.reset_balance(account.loginid, fleet.deriv.clock.now_ns() // 10**9)
+        fleet.deriv.exchange.ledger.reset_balance(account.loginid, fleet.deriv.clock.now_ns() // 10**9)
         await fleet.buy("last")
         await asyncio.sleep(120)
         await assert_what_is_unexplained_is_told(fleet)

@@ -236,7 +236,6 @@ class ConnectionTarget(_Plain):
         if (await self._ended(again) or {}).get("time") != 1:
             raise WrongError("the next call was not answered")
         connection.drop(stream)
-        connection.ended(stream.stream_id)
         if connection.open_calls or connection.stream_count:
             raise WrongError(f"{connection.open_calls} calls and {connection.stream_count} streams stayed behind")
 

@@ -56,7 +56,7 @@ class Service:
         self.feed._connected = True  # pyright: ignore[reportPrivateUsage] - the delivery brings what a stream would
         self.receiver = TraceReceiver(store, clock, queue_spans=50_000, span_days=7)
         self.reports = Reports(store, self.feed, clock, FLEET, self.receiver.counts)
-        self.publisher = Finalizer(store, self.reports, clock, ACCOUNT, grace_s=120)
+        self.finalizer = Finalizer(store, self.reports, clock, ACCOUNT, grace_s=120)
 
 
 class Delivery:
@@ -139,7 +139,7 @@ class Delivery:
             answer = await service.receiver.export(request_of(spans).SerializeToString(), nobody)
             assert not answer.partial_success.rejected_spans, answer.partial_success.error_message
         await self.clock.advance(130)
-        while await service.publisher.publish():
+        while await service.finalizer.finalize():
             pass
 
 

@@ -242,7 +242,7 @@ def without_claims(keep: Any) -> Any:
 def whatever_the(name: str) -> Callable[[Any], Any]:
     def change(differing: Any) -> Any:
         def mutated(order: Any, purchase: Any) -> Any:
-            value = getattr(purchase, {"stake": "price"}.get(name, name))
+            value = purchase.price if name == "stake" else getattr(purchase.shortcode, name) or ""
             return differing(replace(order, terms=replace(order.terms, **{name: value})), purchase)
 
         return mutated

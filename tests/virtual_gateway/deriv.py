@@ -18,7 +18,7 @@ from derivfleet.simulator.core.settings import SimulatorSettings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from derivfleet.simulator.core.book import Account
+    from derivfleet.simulator.core.account_ledger import Account
     from derivfleet.simulator.core.contracts import Contract
     from derivfleet.simulator.core.effects import Effect
     from tests.virtual_gateway.clock import WrongClock

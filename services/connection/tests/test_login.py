@@ -11,6 +11,8 @@ from aiohttp import web
 from derivfleet.common.clock import ManualClock
 from derivfleet.common.redaction import redact
 from derivfleet.connection.login import CredentialError, LoginError, OptionsLogin
+from derivfleet.deriv.dialects import dialect
+from derivfleet.deriv.vocabulary import Dialect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -34,7 +36,8 @@ async def login_to(
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    login = OptionsLogin(f"http://127.0.0.1:{runner.addresses[0][1]}", "app", "token-0", login_id, ManualClock())
+    url, codec = f"http://127.0.0.1:{runner.addresses[0][1]}", dialect(Dialect.OPTIONS)
+    login = OptionsLogin(url, "app", "token-0", login_id, ManualClock(), codec)
     try:
         yield login
     finally:

@@ -29,7 +29,7 @@ def bot(name: str, profit: str) -> reports_pb2.BotReport:
         profit=profit,
         staked="1.40",
         uptime=0.25,
-        takings=reports_pb2.Takings(
+        profit_and_loss=reports_pb2.ProfitAndLoss(
             name=name, settled=4, wins=2, win_rate_low=0.15, win_rate_high=0.85, drawdown="0.70", peak_exposure="1.05"
         ),
         phases=[reports_pb2.PhaseLatency(phase="buy", count=5, p50_ms=21.4, p95_ms=80.0, p99_ms=95.6)],
@@ -50,10 +50,10 @@ def answer() -> reports_pb2.GetReportResponse:
         filled_to_epoch_s=DAY_S + 82_800,
         bots=[bot("over-4", "-0.26"), bot("<trend>|", "1.00")],
         fleet=bot("", "0.74"),
-        symbols=[reports_pb2.Takings(name="R_100", settled=4, profit="0.74")],
+        symbols=[reports_pb2.ProfitAndLoss(name="R_100", settled=4, profit="0.74")],
         bottlenecks=[reports_pb2.Bottleneck(text="over-4 waits for the hour window of trade calls 41% of the time")],
         completeness=reports_pb2.Completeness(
-            orders_in_feed=4, orders_traced=3, profit_untraced="-0.35", spans_sampled=5, spans_stood_for=50
+            orders_in_feed=4, orders_traced=3, profit_untraced="-0.35", spans_sampled=5, spans_represented=50
         ),
     )
     before = reports_pb2.Report()

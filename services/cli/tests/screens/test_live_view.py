@@ -69,7 +69,7 @@ async def test_the_screen_shows_bots_quota_orders_profit_and_the_page(fleet: Fle
 
 
 async def test_the_screen_says_what_is_wrong(fleet: Fleet) -> None:
-    breaker = control_pb2.BreakerStatus(state="half_open", reason="5 calls in a row failed")
+    breaker = control_pb2.CircuitBreakerStatus(state="half_open", reason="5 calls in a row failed")
     fleet.control.status.accounts[0].breaker.CopyFrom(breaker)
     text = text_of(await status_of(fleet), RunTime(12.0, 0))
     assert "breaker half open: 5 calls in a row failed" in text

@@ -178,7 +178,7 @@ async def test_the_row_of_the_window_that_binds_tells_when_the_next_call_starts(
 async def test_an_open_breaker_and_a_young_fleet_are_said(fleet: Fleet) -> None:
     account = fleet.control.status.accounts[0]
     retry_ns = fleet.control.status.time_ns + 4_000_000_000
-    breaker = control_pb2.BreakerStatus(state="open", reason="5 of 5 answers were lost", retry_time_ns=retry_ns)
+    breaker = control_pb2.CircuitBreakerStatus(state="open", reason="5 of 5 answers were lost", retry_time_ns=retry_ns)
     account.breaker.CopyFrom(breaker)
     del account.calls_saved[:]
     head = text_of(fleet.control.status).splitlines()[0]

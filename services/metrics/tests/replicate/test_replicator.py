@@ -24,10 +24,10 @@ from derivfleet.common.redaction import hide
 from derivfleet.metrics.alerts import alert_table
 from derivfleet.metrics.alerts.alert_table import Alert
 from derivfleet.metrics.records.order import OrderRecord, OrderState
+from derivfleet.metrics.replicate.outbox import FLEETS, TABLES, iso
 from derivfleet.metrics.replicate.remote import RemoteError
 from derivfleet.metrics.replicate.replicator import Replicator, replicator_of
 from derivfleet.metrics.replicate.supabase import Supabase
-from derivfleet.metrics.replicate.tables import FLEETS, TABLES, iso
 from derivfleet.metrics.store.feed_mark import FeedMark
 from derivfleet.v1 import reports_pb2
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
+from derivfleet.metrics.replicate.outbox import FLEETS
 from derivfleet.metrics.replicate.remote import RemoteError
 from derivfleet.metrics.replicate.supabase import Supabase
-from derivfleet.metrics.replicate.tables import FLEETS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -63,15 +63,15 @@ async def window(reports: Reports) -> reports_pb2.Report:
 async def test_a_report_is_final_when_nothing_is_missing_or_its_grace_is_over(
     store: Store, reports: Reports, clock: ManualClock, make_order: MakeOrder
 ) -> None:
-    publisher = Finalizer(store, reports, clock, "demo", grace_s=120)
+    finalizer = Finalizer(store, reports, clock, "demo", grace_s=120)
     await store.keep_orders([make_order(1, "a")], FeedMark(1))
-    assert await publisher.publish() == 0
+    assert await finalizer.finalize() == 0
     assert (await window(reports)).state == "running"
     await clock.advance(320)
-    assert await publisher.publish() == 0, "an order has no trace yet"
+    assert await finalizer.finalize() == 0, "an order has no trace yet"
     assert (await window(reports)).state == "provisional"
     await clock.advance(110)
-    assert await publisher.publish() == 1
+    assert await finalizer.finalize() == 1
     final = await window(reports)
     assert (final.state, final.revision, final.completeness.complete) == ("final", 1, False)
     assert (final.completeness.orders_in_feed, final.completeness.orders_traced) == (1, 0)
@@ -80,33 +80,36 @@ async def test_a_report_is_final_when_nothing_is_missing_or_its_grace_is_over(
 async def test_a_report_says_which_orders_nobody_knows_the_fate_of(
     store: Store, reports: Reports, clock: ManualClock, make_order: MakeOrder
 ) -> None:
-    publisher = Finalizer(store, reports, clock, "demo", grace_s=120)
+    finalizer = Finalizer(store, reports, clock, "demo", grace_s=120)
     start_ns = clock.now_ns()
     lost = make_order(1, "a", state=OrderState.UNKNOWN, settled_ns=0, bought_ns=0, intended_ns=start_ns + 10**9)
     lost = replace(lost, profit=None, buy_price=None, stake=Decimal("0.35"), doubt="more_candidates")
     await store.keep_orders([make_order(1, "b"), replace(lost, position=2)], FeedMark(2))
     await clock.advance(450)
-    await publisher.publish()
+    await finalizer.finalize()
     final = await window(reports)
     seen = final.completeness
     assert (final.revision, seen.complete, seen.orders_unknown, seen.orders_doubtful) == (1, False, 1, 1)
     assert (seen.staked_unknown, final.fleet.buys) == ("0.35", 1)
-    assert Decimal(final.fleet.takings.mean_exposure) > Decimal("0.35") * 290 / 300
+    assert Decimal(final.fleet.profit_and_loss.mean_exposure) > Decimal("0.35") * 290 / 300
     # Its money may be at stake in the windows after it, too.
     await clock.advance(450)
-    await publisher.publish()
+    await finalizer.finalize()
     after = await reports.report("demo", START_S + 300, 300)
     assert (after.state, after.completeness.complete, after.completeness.orders_unknown) == ("final", False, 1)
-    assert (after.completeness.staked_unknown, Decimal(after.fleet.takings.mean_exposure)) == ("0.35", Decimal("0.35"))
+    assert (after.completeness.staked_unknown, Decimal(after.fleet.profit_and_loss.mean_exposure)) == (
+        "0.35",
+        Decimal("0.35"),
+    )
     assert (await reports.report("demo", START_S - 300, 300)).completeness.orders_unknown == 0
     await store.keep_orders([replace(lost, position=3, state=OrderState.NOT_FOUND, doubt="")], FeedMark(3))
-    await publisher.publish()
+    await finalizer.finalize()
     revised = await window(reports)
     assert (revised.revision, revised.completeness.orders_unknown) == (2, 0)
     after = await reports.report("demo", START_S + 300, 300)
     assert (after.revision, after.completeness.orders_unknown, after.completeness.complete) == (2, 0, True)
     assert revised.completeness.staked_unknown == "0"
-    assert Decimal(revised.fleet.takings.mean_exposure) < Decimal("0.1")
+    assert Decimal(revised.fleet.profit_and_loss.mean_exposure) < Decimal("0.1")
 
 
 async def test_late_news_make_a_revision_and_the_same_news_again_none(
@@ -117,22 +120,22 @@ async def test_late_news_make_a_revision_and_the_same_news_again_none(
     make_span: MakeSpan,
     make_export: MakeExport,
 ) -> None:
-    publisher = Finalizer(store, reports, clock, "demo", grace_s=0)
+    finalizer = Finalizer(store, reports, clock, "demo", grace_s=0)
     await store.keep_orders([make_order(1, "a")], FeedMark(1))
     await clock.advance(3_700)
-    while await publisher.publish():
+    while await finalizer.finalize():
         pass
     late = make_export([make_span(1, SpanName.SETTLE, order_id="a")])
     for _ in range(2):
         await store.keep_spans([late], clock.now_ns())
-        await publisher.publish()
+        await finalizer.finalize()
     revised = await window(reports)
     assert (revised.revision, revised.completeness.orders_traced, revised.completeness.spans_late) == (2, 1, 1)
     assert (await reports.report("demo", START_S, 0, "hour")).revision == 2
     await store.keep_orders([make_order(2, "b", "-0.35")], FeedMark(2))
-    await publisher.publish()
+    await finalizer.finalize()
     assert ((await window(reports)).revision, (await window(reports)).fleet.profit) == (3, "-0.02")
-    assert await publisher.publish() == 0
+    assert await finalizer.finalize() == 0
 
 
 async def test_a_service_that_was_away_makes_up_for_it(
@@ -140,9 +143,9 @@ async def test_a_service_that_was_away_makes_up_for_it(
 ) -> None:
     await store.keep_orders([make_order(1, "a")], FeedMark(1))
     await clock.advance(86_400 * 2)
-    publisher = Finalizer(store, reports, clock, "demo", grace_s=120)
+    finalizer = Finalizer(store, reports, clock, "demo", grace_s=120)
     made = 0
-    while count := await publisher.publish():
+    while count := await finalizer.finalize():
         made += count
     day = await reports.report("demo", 0, 0, "day", 1)
     assert (day.state, day.fleet.settled) == ("final", 0)
@@ -201,19 +204,19 @@ async def test_after_an_outage_every_final_hour_is_its_twelve_windows(
     issue_tokens({"metrics": Role.OBSERVER}, tmp_path)
     feed = OrderFeed(channel, OwnToken(tmp_path / "metrics.token", "t"), store, clock, FeedMark())
     reports = Reports(store, feed, clock, FLEET)
-    publisher = Finalizer(store, reports, clock, "demo", grace_s=120)
+    finalizer = Finalizer(store, reports, clock, "demo", grace_s=120)
     seen_ns = (START_S + 3600) * NS_PER_S
     await feed.confirm(0)
     await store.keep_orders(trades_of(make_order, 1, 1, START_S + 10, 1), FeedMark(1, seen_ns))
     await clock.advance(3800)
-    while await publisher.publish():
+    while await finalizer.finalize():
         pass
     # Away for half a day in which trades went on: the first pass comes before the feed has told of them.
     await clock.advance(43_200)
-    await publisher.publish()
+    await finalizer.finalize()
     missed = trades_of(make_order, 2, 720, START_S + 3600, 60)
     await store.keep_orders(missed, FeedMark(721, clock.now_ns()))
-    while await publisher.publish():
+    while await finalizer.finalize():
         await clock.advance(10)
     await channel.close(None)
     for start_s in range(START_S, START_S + 43_200, 3600):
@@ -232,8 +235,8 @@ async def test_no_second_is_in_two_final_days_when_the_fleet_moves_to_another_zo
     days: list[reports_pb2.Report] = []
     for zone in ("UTC", "Asia/Kolkata"):
         reports.zone = ZoneInfo(zone)
-        publisher = Finalizer(store, reports, clock, "demo", grace_s=0)
-        while await publisher.publish():
+        finalizer = Finalizer(store, reports, clock, "demo", grace_s=0)
+        while await finalizer.finalize():
             pass
         await clock.advance(18 * 3600)
     kept = "SELECT start_s FROM reports WHERE kind = 'day' ORDER BY start_s"

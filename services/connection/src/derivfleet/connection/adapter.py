@@ -17,7 +17,9 @@ from __future__ import annotations
 import asyncio
 import json
 import warnings
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from websockets.exceptions import ConnectionClosedError
 
@@ -29,35 +31,28 @@ with warnings.catch_warnings():
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LibraryAdapter", "Transport"]
+__all__ = ["LibraryAdapter"]
 
 
-class Transport(Protocol):
-    """Where frames go out."""
-
-    async def transmit(self, req_id: int, text: str) -> None:
-        """Hand a frame to the socket."""
-        ...
+Transmit = Callable[[int, str], Awaitable[None]]
+"""Hands a frame, and the id of its request, to the socket."""
 
 
 class _Pipe:
     """What the library takes for a websocket."""
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-        self._inbox: asyncio.Queue[str | None] = asyncio.Queue()
+    def __init__(self, transmit: Transmit) -> None:
+        self._transmit = transmit
+        self.inbox: asyncio.Queue[str | None] = asyncio.Queue()
 
     async def send(self, text: str) -> None:
-        await self._transport.transmit(json.loads(text)["req_id"], text)
+        await self._transmit(json.loads(text)["req_id"], text)
 
     async def recv(self) -> str:
-        text = await self._inbox.get()
+        text = await self.inbox.get()
         if text is None:
             raise ConnectionClosedError(None, None)
         return text
-
-    def put(self, text: str | None) -> None:
-        self._inbox.put_nowait(text)
 
 
 class _NoCache:
@@ -81,10 +76,10 @@ def _is_readable(error: Any) -> bool:
 
 
 class LibraryAdapter:
-    """One DerivAPI object over our transport. Lives as long as one socket."""
+    """One DerivAPI object over a socket of ours. Lives as long as one socket."""
 
-    def __init__(self, transport: Transport) -> None:
-        self._pipe = _Pipe(transport)
+    def __init__(self, transmit: Transmit) -> None:
+        self._pipe = _Pipe(transmit)
         library: Any = DerivAPI  # its own annotations say that every option is a string
         self._api = library(connection=self._pipe, cache=_NoCache())
         self._ended: dict[int, asyncio.Future[Exception | None]] = {}
@@ -97,19 +92,12 @@ class LibraryAdapter:
     async def send(self, frame: dict[str, Any]) -> None:
         """Send a request and return when it has ended: answered, be it by a result or an error, or given up.
 
-        The answer itself is the caller's to take from where :meth:`deliver` was called. Raises what the transport does.
+        The answer itself is the caller's to take from where :meth:`deliver` was called. Raises what handing over does.
         """
         req_id = frame["req_id"]
         ended = self._ended[req_id] = asyncio.get_running_loop().create_future()
         source = self._api.send_and_get_source(frame)
-
-        def taken(_answer: object) -> None:
-            self._forget(req_id)
-
-        def failed(error: Exception) -> None:
-            self.end(req_id, error)
-
-        source.subscribe(taken, failed)
+        source.subscribe(partial(self._forget, req_id), partial(self.end, req_id))
         try:
             error = await ended
         finally:
@@ -124,7 +112,7 @@ class LibraryAdapter:
         self.end(req_id)
         whole = isinstance(frame.get("msg_type"), str) and isinstance(frame.get("echo_req"), dict)
         if whole and _is_readable(frame.get("error")):
-            self._pipe.put(text)
+            self._pipe.inbox.put_nowait(text)
         else:
             self._forget(req_id)
 
@@ -138,7 +126,7 @@ class LibraryAdapter:
 
     def close(self) -> None:
         """End the library's reader."""
-        self._pipe.put(None)
+        self._pipe.inbox.put_nowait(None)
 
-    def _forget(self, req_id: int) -> None:
+    def _forget(self, req_id: int, _answer: object = None) -> None:
         self._api.pending_requests.pop(req_id, None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter, OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -88,7 +88,6 @@ class Stream:
 
     req_id: int
     stream_id: str
-    sink: Callable[[Frame], None] = field(repr=False)
 
 
 class Connection:
@@ -105,12 +104,13 @@ class Connection:
         self.on_room: Callable[[], None] | None = None
         """Hears that a call has ended on a socket that had no room for another."""
         self._key = f"{name}#{next(_ordinals)}"
-        self._adapter = LibraryAdapter(self)
+        self._adapter = LibraryAdapter(self.transmit)
         self._req_ids = itertools.count(FIRST_REQ_ID)
         self._open: dict[int, _Open] = {}
         self._late: OrderedDict[int, Callable[[Frame], None]] = OrderedDict()
         self._streams: dict[int, Callable[[Frame], None]] = {}
-        self._ending: set[str] = set()
+        self.ending: set[str] = set()
+        """Ids of streams that Deriv is being told to end: what still arrives of them goes nowhere."""
         self._closed = asyncio.Event()
         self._retiring: asyncio.Task[None] | None = None
         self.on_stray: Callable[[Connection, str], None] | None = None
@@ -138,7 +138,7 @@ class Connection:
             calls_in_library=self._adapter.pending,
             calls_late=len(self._late),
             streams=len(self._streams),
-            streams_ending=len(self._ending),
+            streams_ending=len(self.ending),
         )
 
     def has_room(self, *, for_exit: bool = False) -> bool:
@@ -154,34 +154,58 @@ class Connection:
         """Wait for the end of the socket."""
         await self._closed.wait()
 
-    async def call(self, request: Request, timeout_s: float, on_late: Callable[[Frame], None] | None = None) -> Frame:
+    async def call(
+        self,
+        request: Request,
+        timeout_s: float,
+        on_late: Callable[[Frame], None] | None = None,
+        sink: Callable[[Frame], None] | None = None,
+    ) -> Frame:
         """Make one call and return its answer.
 
-        ``timeout_s`` is fleet time. ``on_late`` gets the answer if it comes after the timeout. Raises CallRefusedError
-        for Deriv's error, AnswerLostError for everything else; no call is ever sent twice.
+        ``timeout_s`` is fleet time. ``on_late`` gets the answer if it comes after the timeout, ``sink`` the frames that
+        follow it. Raises CallRefusedError for Deriv's error, AnswerLostError for everything else; no call is ever sent
+        twice.
         """
-        return await self._call(request, timeout_s, on_late, None)
+        req_id = next(self._req_ids)
+        frame = self._codec.encode_request(request, req_id)
+        if not self.is_open:
+            raise AnswerLostError(request.call, "ConnectionClosed", handed_over=False)
+        entry = self._open[req_id] = _Open(request.call, on_late)
+        if sink is not None:
+            self._streams[req_id] = sink
+        lost = "ConnectionClosed"
+        try:
+            try:
+                async with self._clock.timeout(timeout_s):
+                    await self._adapter.send(frame)
+            except TimeoutError:
+                lost = "Timeout"
+            except (ConnectionError, ConnectionClosed):
+                pass
+            finally:
+                self._forget(req_id, entry)
+            # An answer may have arrived in the very moment of the timeout: then it counts.
+            return self._judge(request.call, entry, lost)
+        except BaseException:
+            self._streams.pop(req_id, None)
+            raise
 
     async def subscribe(self, request: Request, timeout_s: float, sink: Callable[[Frame], None]) -> Stream:
         """Open a stream: ``sink`` gets every frame, beginning with the answer. Raises as :meth:`call` does."""
         # The next frame can be read before this task runs again; it must not overtake the first.
         held: list[Frame] = []
-        first = await self._call(request, timeout_s, None, held.append)
+        first = await self.call(request, timeout_s, sink=held.append)
         req_id = first["req_id"]
         for frame in (first, *held):
             self._give(sink, frame)
         if req_id in self._streams:
             self._streams[req_id] = sink
-        return Stream(req_id, self._stream_id_of(first), sink)
+        return Stream(req_id, self._stream_id_of(first))
 
     def drop(self, stream: Stream) -> None:
-        """Stop listening to a stream; what still arrives of it goes nowhere. :meth:`ended` has to follow."""
+        """Stop listening to a stream."""
         self._streams.pop(stream.req_id, None)
-        self._ending.add(stream.stream_id)
-
-    def ended(self, stream_id: str) -> None:
-        """Deriv was told to end a stream: should it go on, it is a stray."""
-        self._ending.discard(stream_id)
 
     def retire(self) -> None:
         """Make no more calls, let Deriv answer what it has, close."""
@@ -212,48 +236,16 @@ class Connection:
         self.health.sent(req_id, self._clock.now_ns(), timed=entry.call not in _LARGE)
         await self._socket.send(text)
 
-    async def _call(
-        self,
-        request: Request,
-        timeout_s: float,
-        on_late: Callable[[Frame], None] | None,
-        sink: Callable[[Frame], None] | None,
-    ) -> Frame:
-        req_id = next(self._req_ids)
-        frame = self._codec.encode_request(request, req_id)
-        call = request.call
-        if not self.is_open:
-            raise AnswerLostError(call, "ConnectionClosed", handed_over=False)
-        entry = self._open[req_id] = _Open(call, on_late)
-        if sink is not None:
-            self._streams[req_id] = sink
-        lost = "ConnectionClosed"
-        try:
-            async with self._clock.timeout(timeout_s):
-                await self._adapter.send(frame)
-        except TimeoutError:
-            lost = "Timeout"
-        except (ConnectionError, ConnectionClosed):
-            pass
-        except BaseException:
-            self._streams.pop(req_id, None)
-            raise
-        finally:
-            had_room = self.has_room()
-            del self._open[req_id]
-            self.health.given_up(req_id, self._clock.now_ns())
-            if not had_room and self.on_room is not None:
-                self.on_room()
-            if entry.answer is None and entry.on_late is not None:
-                self._late[req_id] = entry.on_late
-                if len(self._late) > LATE_ANSWERS_KEPT:
-                    self._late.popitem(last=False)
-        # An answer may have arrived in the very moment of the timeout: then it counts.
-        try:
-            return self._judge(call, entry, lost)
-        except (AnswerLostError, CallRefusedError):
-            self._streams.pop(req_id, None)
-            raise
+    def _forget(self, req_id: int, entry: _Open) -> None:
+        had_room = self.has_room()
+        del self._open[req_id]
+        self.health.given_up(req_id, self._clock.now_ns())
+        if not had_room and self.on_room is not None:
+            self.on_room()
+        if entry.answer is None and entry.on_late is not None:
+            self._late[req_id] = entry.on_late
+            if len(self._late) > LATE_ANSWERS_KEPT:
+                self._late.popitem(last=False)
 
     def _judge(self, call: str, entry: _Open, lost: str) -> Frame:
         answer = entry.answer
@@ -298,23 +290,22 @@ class Connection:
         now_ns = self._clock.now_ns()
         self.health.heard(now_ns)
         req_id = frame.get("req_id")
-        entry = self._open.get(req_id) if isinstance(req_id, int) else None
-        if isinstance(req_id, int) and entry is not None and entry.answer is None:
+        req_id = req_id if isinstance(req_id, int) else 0
+        entry = self._open.get(req_id)
+        if entry is not None and entry.answer is None:
             entry.answer = frame
             self.health.answered(req_id, now_ns)
             self._adapter.deliver(req_id, text, frame)
-        elif isinstance(req_id, int) and req_id in self._late:
-            self._give(self._late.pop(req_id), frame)
-        elif isinstance(req_id, int) and req_id in self._streams:
-            self._give(self._streams[req_id], frame)
+        elif taker := self._late.pop(req_id, None) or self._streams.get(req_id):
+            self._give(taker, frame)
         elif entry is None:
             self._take_stray(frame)
 
     def _take_stray(self, frame: Frame) -> None:
         stream_id = self._stream_id_of(frame)
         _log.debug("frame without a taker", connection=self.name, msg_type=frame.get("msg_type"))
-        if stream_id and stream_id not in self._ending and self.on_stray is not None and self.is_open:
-            self._ending.add(stream_id)
+        if stream_id and stream_id not in self.ending and self.on_stray is not None and self.is_open:
+            self.ending.add(stream_id)
             self.on_stray(self, stream_id)
 
     def _stream_id_of(self, frame: Frame) -> str:

@@ -22,15 +22,18 @@ from derivfleet.common.redaction import hide_for_a_while
 from derivfleet.connection.connection import AnswerLostError, CallRefusedError, Connection
 from derivfleet.connection.core.rest_budget import RestBudget
 from derivfleet.deriv import requests
-from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.errors import MalformedAnswer, Outcome, outcome_of
 from derivfleet.deriv.vocabulary import Call, Dialect
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from websockets.asyncio.client import ClientConnection
 
     from derivfleet.common.clock import Clock
-    from derivfleet.deriv.dialects import Codec
+    from derivfleet.connection.settings import DerivSettings
+    from derivfleet.deriv.dialects import Codec, Frame
+    from derivfleet.deriv.requests import Request
 
 __all__ = [
     "AccountFacts",
@@ -40,7 +43,8 @@ __all__ = [
     "LoginError",
     "OptionsLogin",
     "RealMoneyError",
-    "kind_of",
+    "dialect_of",
+    "login_of",
 ]
 
 LOGIN_TIMEOUT_S = 30.0
@@ -50,6 +54,14 @@ MAX_FRAME_BYTES = 2_000_000
 """Answers are capped at 600 kB by the server; three times that leaves room without leaving it open."""
 UNDELIVERED_MS = 5_000
 """After so long without a sign that a frame has arrived, the system ends the socket."""
+
+_LEGACY_KEYS = {
+    "InvalidToken": "DERIV_TOKEN",
+    "InvalidAppID": "DERIV_APP_ID",
+    "AuthorizationRequired": "DERIV_TOKEN",
+    "InputValidationFailed": "DERIV_TOKEN",
+}
+"""Which setting ``authorize`` blames, by its code."""
 
 HTTP_UNAUTHORIZED = 401
 HTTP_TOO_MANY = 429
@@ -105,9 +117,20 @@ class Login(Protocol):
         ...
 
 
-def kind_of(app_id: str) -> Dialect:
+def dialect_of(app_id: str, told: str = "auto") -> Dialect:
     """Which dialect a credential belongs to: app ids of the legacy API are numbers, those of the new one are not."""
-    return Dialect.LEGACY if app_id.isdigit() else Dialect.OPTIONS
+    return Dialect(told) if told != "auto" else Dialect.LEGACY if app_id.isdigit() else Dialect.OPTIONS
+
+
+def login_of(codec: Codec, settings: DerivSettings, login_id: str, clock: Clock) -> Login:
+    """How to log in with a credential; ``login_id`` chooses one of the token's accounts, empty takes the only demo one.
+
+    ``codec`` tells the dialect, and the limits, which need not be the published ones.
+    """
+    credential = settings.app_id, settings.token, login_id
+    if codec.dialect is Dialect.LEGACY:
+        return LegacyLogin(settings.legacy_url, *credential, clock, codec)
+    return OptionsLogin(settings.deriv_url, *credential, clock, codec)
 
 
 def refuse_real_money(login_id: str, *, is_demo: bool) -> None:
@@ -152,44 +175,50 @@ def _deliver_soon_or_never(connection: ClientConnection) -> None:
         transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNDELIVERED_MS)
 
 
+async def _logged_in(
+    connection: Connection,
+    request: Request,
+    timeout_s: float,
+    facts_of: Callable[[Frame], AccountFacts],
+    key_of: Callable[[str], str | None],
+) -> tuple[Connection, AccountFacts]:
+    """Make the first call of a socket, which shows whose it is. Whatever fails, the socket is closed.
+
+    ``key_of`` names the setting that a code of Deriv's blames, if it blames any.
+    """
+    try:
+        return connection, facts_of(await connection.call(request, timeout_s))
+    except CredentialError:
+        await connection.close()
+        raise
+    except (CallRefusedError, AnswerLostError, MalformedAnswer) as error:
+        await connection.close()
+        if isinstance(error, CallRefusedError) and (key := key_of(error.code)):
+            raise CredentialError(key, f"Deriv does not accept it ({error})") from None
+        raise LoginError(f"the first call failed: {error}") from None
+    except BaseException:
+        connection.abort()
+        raise
+
+
 class LegacyLogin:
     """API v3: open the socket, then ``authorize``."""
 
     login_calls = (Call.AUTHORIZE,)
 
-    def __init__(
-        self, url: str, app_id: str, token: str, login_id: str, clock: Clock, codec: Codec | None = None
-    ) -> None:
-        """``codec`` replaces the dialect's own, for an account whose limits are not the published ones."""
+    def __init__(self, url: str, app_id: str, token: str, login_id: str, clock: Clock, codec: Codec) -> None:
         self._url = f"{url}/websockets/v3?app_id={app_id}&l=EN"
         self._token = token
         self._login_id = login_id
         self._clock = clock
-        self.codec = codec or dialect(Dialect.LEGACY)
+        self.codec = codec
 
     async def connect(self, name: str) -> tuple[Connection, AccountFacts]:
         connection = Connection(name, await _open_socket(self._url, self._clock), self.codec, self._clock)
-        try:
-            request = requests.Authorize(authorize=self._token)
-            facts = self._facts(await connection.call(request, _timeout_s(self._clock)))
-        except CallRefusedError as error:
-            await connection.close()
-            if error.code in ("InvalidToken", "InvalidAppID", "AuthorizationRequired", "InputValidationFailed"):
-                key = "DERIV_APP_ID" if error.code == "InvalidAppID" else "DERIV_TOKEN"
-                raise CredentialError(key, f"Deriv does not accept it ({error.code}: {error.message})") from None
-            raise LoginError(f"authorize was refused: {error.code}: {error.message}") from None
-        except (AnswerLostError, MalformedAnswer) as error:
-            await connection.close()
-            raise LoginError(f"authorize was not answered: {error}") from None
-        except CredentialError:
-            await connection.close()
-            raise
-        except BaseException:
-            connection.abort()
-            raise
-        return connection, facts
+        request = requests.Authorize(authorize=self._token)
+        return await _logged_in(connection, request, _timeout_s(self._clock), self._facts, _LEGACY_KEYS.get)
 
-    def _facts(self, frame: dict[str, Any]) -> AccountFacts:
+    def _facts(self, frame: Frame) -> AccountFacts:
         answer = self.codec.decode_authorize(frame)
         facts = AccountFacts(answer.loginid, answer.currency, answer.balance, answer.is_virtual)
         if "trade" not in answer.scopes:
@@ -210,17 +239,14 @@ class OptionsLogin:
 
     login_calls = (Call.BALANCE,)
 
-    def __init__(
-        self, url: str, app_id: str, token: str, login_id: str, clock: Clock, codec: Codec | None = None
-    ) -> None:
-        """``codec`` as for the other."""
+    def __init__(self, url: str, app_id: str, token: str, login_id: str, clock: Clock, codec: Codec) -> None:
         self._base = f"{url.rstrip('/')}/trading/v1/options"
         self._headers = {"Authorization": f"Bearer {token}", "Deriv-App-ID": app_id}
         self._login_id = login_id
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
         self._account_id = ""
-        self.codec = codec or dialect(Dialect.OPTIONS)
+        self.codec = codec
         self._budget = RestBudget(self.codec.limits.rest.per_user)
 
     async def connect(self, name: str) -> tuple[Connection, AccountFacts]:
@@ -236,27 +262,15 @@ class OptionsLogin:
                 "accounts.login_id", f"Deriv gave no demo address for {account_id}: refusing to connect"
             )
         connection = Connection(name, await _open_socket(url, self._clock), self.codec, self._clock)
-        try:
-            balance = self.codec.decode_balance(
-                await connection.call(requests.Balance(balance=1), _timeout_s(self._clock))
-            )
-        except CallRefusedError as error:
-            await connection.close()
-            if outcome_of(Call.BALANCE, error.code) is Outcome.CONFIGURATION:
-                raise CredentialError("DERIV_TOKEN", f"Deriv does not accept it ({error})") from None
-            raise LoginError(f"the first call was refused: {error}") from None
-        except (AnswerLostError, MalformedAnswer) as error:
-            await connection.close()
-            raise LoginError(f"the first call was not answered: {error}") from None
-        except BaseException:
-            connection.abort()
-            raise
-        if balance.loginid != account_id:
-            await connection.close()
-            raise CredentialError(
-                "accounts.login_id", f"the socket speaks for {balance.loginid}, asked for {account_id}"
-            )
-        return connection, AccountFacts(account_id, balance.currency, balance.balance, is_demo=True)
+        request = requests.Balance(balance=1)
+        return await _logged_in(connection, request, _timeout_s(self._clock), self._facts, _options_key)
+
+    def _facts(self, frame: Frame) -> AccountFacts:
+        balance = self.codec.decode_balance(frame)
+        if balance.loginid != self._account_id:
+            problem = f"the socket speaks for {balance.loginid}, asked for {self._account_id}"
+            raise CredentialError("accounts.login_id", problem)
+        return AccountFacts(balance.loginid, balance.currency, balance.balance, is_demo=True)
 
     async def _choose_account(self) -> str:
         answer: Any = await self._rest("GET", "/accounts")
@@ -265,18 +279,15 @@ class OptionsLogin:
         rows = cast("list[Any]", answer)
         objects: list[dict[str, Any]] = [row for row in rows if isinstance(row, dict)]
         listed = [row for row in objects if row.get("account_id")]
-        if self._login_id:
-            chosen = [row for row in listed if row.get("account_id") == self._login_id]
-        else:
-            chosen = [row for row in listed if row.get("account_type") == "demo"] or listed
+        demo = [row for row in listed if row.get("account_type") == "demo"]
+        chosen = [row for row in listed if row["account_id"] == self._login_id] if self._login_id else demo or listed
         if len(chosen) != 1:
             names = ", ".join(str(row.get("account_id")) for row in listed) or "none"
             raise CredentialError(
                 "accounts.login_id", f"must name one account of the token ({names}), not {self._login_id or 'empty'}"
             )
-        account = chosen[0]
-        login_id = str(account["account_id"])
-        refuse_real_money(login_id, is_demo=account.get("account_type") == "demo")
+        login_id = str(chosen[0]["account_id"])
+        refuse_real_money(login_id, is_demo=chosen[0] in demo)
         return login_id
 
     async def _rest(self, method: str, path: str) -> Any:
@@ -307,6 +318,10 @@ class OptionsLogin:
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+
+def _options_key(code: str) -> str | None:
+    return "DERIV_TOKEN" if outcome_of(Call.BALANCE, code) is Outcome.CONFIGURATION else None
 
 
 def _rest_error(body: Any) -> tuple[str, str]:

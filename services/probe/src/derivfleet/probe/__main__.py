@@ -21,13 +21,13 @@ from derivfleet.common.redaction import hide, redact
 from derivfleet.common.service import run_service
 from derivfleet.connection.login import (
     CredentialError,
-    LegacyLogin,
     LoginError,
-    OptionsLogin,
     RealMoneyError,
-    kind_of,
+    dialect_of,
+    login_of,
 )
 from derivfleet.deriv import requests
+from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.errors import MalformedAnswer
 from derivfleet.deriv.limits import with_website_status
 from derivfleet.deriv.vocabulary import Dialect
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from derivfleet.common.clock import Clock
     from derivfleet.common.telemetry import Telemetry
-    from derivfleet.connection.login import AccountFacts, Login
+    from derivfleet.connection.login import AccountFacts
 
 __all__ = ["Probe", "main"]
 
@@ -64,8 +64,9 @@ class Probe:
     def __init__(self, settings: ProbeSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self.dialect = kind_of(settings.app_id) if settings.dialect == "auto" else Dialect(settings.dialect)
-        self._session = Session(self._login(), clock, lambda left_s: say("waiting", seconds=round(left_s, 1)))
+        self.dialect = dialect_of(settings.app_id, settings.dialect)
+        login = login_of(dialect(self.dialect), settings, settings.login_id, clock)
+        self._session = Session(login, clock, lambda left_s: say("waiting", seconds=round(left_s, 1)))
         table = self._session.codec.limits
         # The offset of the clocks tells when the server's minutes begin: without it no window can be judged.
         chosen = {*settings.experiments, Experiment.CLOCK}
@@ -161,12 +162,6 @@ class Probe:
             latencies_ms=self._session.latencies_ms,
             notebook=self.notebook,
         )
-
-    def _login(self) -> Login:
-        told = self._settings
-        if self.dialect is Dialect.LEGACY:
-            return LegacyLogin(told.legacy_url, told.app_id, told.token, told.login_id, self._clock)
-        return OptionsLogin(told.deriv_url, told.app_id, told.token, told.login_id, self._clock)
 
 
 def write(report: Report, folder: Path | None) -> list[str]:

@@ -98,7 +98,7 @@ def csv_of(report: reports_pb2.Report) -> str:
     writer.writerow([*head.split(","), *phases, *_SEEN])
     seen = report.completeness
     for bot in (*report.bots, report.fleet):
-        one = bot.takings
+        one = bot.profit_and_loss
         found = {phase.phase: phase for phase in bot.phases}
         times = [
             f"{value:.3f}"

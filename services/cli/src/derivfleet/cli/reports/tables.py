@@ -42,9 +42,8 @@ def report_tables(answer: reports_pb2.GetReportResponse) -> list[ReportTable]:
         tables.append(_comparison(answer))
     for title, parts in (("by symbol", report.symbols), ("by strategy", report.strategies)):
         if parts:
-            tables.append(
-                ReportTable(title, head=(title.removeprefix("by "), *_MONEY), rows=[_money_cells(one) for one in parts])
-            )
+            head = (title.removeprefix("by "), *_MONEY)
+            tables.append(ReportTable(title, head=head, rows=[_profit_and_loss(one) for one in parts]))
     tables += [
         _times(report),
         _waits(report),
@@ -74,11 +73,11 @@ def _bots(report: reports_pb2.Report) -> ReportTable:
     for bot in (*report.bots, report.fleet):
         errors = ", ".join(f"{error.code} {error.count}" for error in bot.errors)
         name = "fleet" if bot is report.fleet else bot.bot
-        rows.append((name, str(bot.ops), *_money_cells(bot.takings, bot)[1:], f"{bot.uptime:.0%}", errors))
+        rows.append((name, str(bot.ops), *_profit_and_loss(bot.profit_and_loss, bot)[1:], f"{bot.uptime:.0%}", errors))
     return ReportTable("bots", head=("bot", "calls", *_MONEY, "heard of", "errors"), rows=rows, texts=1)
 
 
-def _money_cells(one: reports_pb2.Takings, bot: reports_pb2.BotReport | None = None) -> tuple[str, ...]:
+def _profit_and_loss(one: reports_pb2.ProfitAndLoss, bot: reports_pb2.BotReport | None = None) -> tuple[str, ...]:
     of = bot or one
     rate = f"{of.win_rate:.0%}"
     if one.settled:
@@ -104,10 +103,10 @@ def _compared_figures(report: reports_pb2.Report) -> dict[str, str]:
         "calls": str(fleet.ops),
         "buys": str(fleet.buys),
         "settled": str(fleet.settled),
-        "win rate (95 %)": _money_cells(fleet.takings, fleet)[4],
+        "win rate (95 %)": _profit_and_loss(fleet.profit_and_loss, fleet)[4],
         "staked": f"{decimal_of(fleet.staked):.2f}",
         "profit": f"{decimal_of(fleet.profit):+.2f}",
-        "drawdown": f"{decimal_of(fleet.takings.drawdown):.2f}",
+        "drawdown": f"{decimal_of(fleet.profit_and_loss.drawdown):.2f}",
         "refused for rate": str(report.rejected_by_deriv),
         "orders without a trace": str(seen.orders_in_feed - seen.orders_traced),
     }
@@ -156,7 +155,7 @@ def _waits(report: reports_pb2.Report) -> ReportTable:
 
 def _limits(report: reports_pb2.Report) -> str:
     uses = ", ".join(f"{use.bucket} {use.calls} calls ({use.share_of_limit:.1%})" for use in report.quota)
-    saved = ", ".join(f"{one.kind} {one.calls}" for one in report.saved)
+    saved = ", ".join(f"{one.kind} {one.calls}" for one in report.calls_saved)
     return (
         f"share of Deriv's limits: {uses or 'none used'}; refused by Deriv for rate: {report.rejected_by_deriv}; "
         f"calls saved: {saved or 'none'}"
@@ -174,8 +173,8 @@ def _unseen(report: reports_pb2.Report) -> list[str]:
     )
     spans = (
         f"{seen.spans} spans, {seen.spans_late} of them late, {seen.spans_ahead} from clocks ahead "
-        f"(by {seen.most_ahead_s:.1f} s at most); since the service started: {seen.spans_refused} refused, "
-        f"{seen.spans_sent_away} told to come again, {seen.events_refused} events of the feed refused"
+        f"(by {seen.max_ahead_s:.1f} s at most); since the service started: {seen.spans_refused} refused, "
+        f"{seen.spans_deferred} told to come again, {seen.events_refused} events of the feed refused"
     )
     lines = [orders, spans]
     if seen.orders_unknown:
@@ -186,7 +185,7 @@ def _unseen(report: reports_pb2.Report) -> list[str]:
         )
     if seen.spans_sampled:
         lines.append(
-            f"{seen.spans_sampled} spans are a sample that stands for {seen.spans_stood_for}: calls and times are "
+            f"{seen.spans_sampled} spans are a sample that stands for {seen.spans_represented}: calls and times are "
             "estimates, and orders without a trace may be left out on purpose; money is not sampled"
         )
     return lines

@@ -20,9 +20,8 @@ class RestBudget:
     """REST calls of one user, by a sliding log."""
 
     def __init__(self, windows: Mapping[int, int], part: float = REST_PART) -> None:
-        """``windows``: calls by the length of their window in seconds."""
-        self._windows = [(length_s * NS_PER_S, max(1, int(most * part))) for length_s, most in windows.items()]
-        self._longest_ns = max((length_ns for length_ns, _ in self._windows), default=0)
+        """``windows``: calls by the length of their window in seconds, at least one."""
+        self._windows = [(length_s * NS_PER_S, max(1, int(most * part))) for length_s, most in sorted(windows.items())]
         self._calls: deque[int] = deque()
         self._rests_until_ns = 0
 
@@ -36,11 +35,10 @@ class RestBudget:
 
     def spend(self, now_ns: int) -> None:
         """A call is made."""
-        while self._calls and self._calls[0] + self._longest_ns <= now_ns:
+        while self._calls and self._calls[0] + self._windows[-1][0] <= now_ns:
             self._calls.popleft()
         self._calls.append(now_ns)
 
     def refused(self, now_ns: int) -> None:
         """Deriv counts differently: none for the shortest window."""
-        shortest_ns = min((length_ns for length_ns, _ in self._windows), default=0)
-        self._rests_until_ns = now_ns + shortest_ns
+        self._rests_until_ns = now_ns + self._windows[0][0]

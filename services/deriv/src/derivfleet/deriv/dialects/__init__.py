@@ -1,8 +1,8 @@
 """The two wire languages: one object per dialect that writes and reads requests and answers.
 
-``naming`` says in what they differ, ``numbers`` how JSON numbers and decimals meet, ``questions`` writes and reads
-requests, ``reader`` reads answers (the gateway's side), ``writer`` writes them (the simulator's side), and ``codec``
-puts the four together.
+``naming`` says in what they differ, ``numbers`` how JSON numbers and decimals meet, ``request_frames`` writes and reads
+requests. ``reading_account`` and ``reading_market`` read answers (the gateway's side), ``writing_account`` and
+``writing_market`` write them (the simulator's side); ``codec`` puts all together.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from derivfleet.deriv.dialects import questions, reading_account, reading_market, writing_account, writing_market
+from derivfleet.deriv.dialects import reading_account, reading_market, request_frames, writing_account, writing_market
 from derivfleet.deriv.dialects.fields import stream_id_of
 from derivfleet.deriv.dialects.naming import LEGACY_NAMING, OPTIONS_NAMING, Naming
 from derivfleet.deriv.limits import LEGACY_LIMITS, OPTIONS_LIMITS, LimitsTable
@@ -42,14 +42,14 @@ class Codec:
         """Which one this is."""
         return self.naming.dialect
 
-    # A client's side: questions out, answers in. Reading is the same in both dialects.
+    # A client's side: request_frames out, answers in. Reading is the same in both dialects.
 
     def encode_request(self, request: Request, req_id: int) -> Frame:
         """A frame ready for json.dumps.
 
         ValueError if the dialect lacks the call or a field that is set, or if money has more than two decimals.
         """
-        return questions.encode_request(self.naming, request, req_id)
+        return request_frames.encode_request(self.naming, request, req_id)
 
     stream_id_of = staticmethod(stream_id_of)
     decode_error = staticmethod(reading_market.decode_error)
@@ -71,15 +71,15 @@ class Codec:
     decode_portfolio = staticmethod(reading_account.decode_portfolio)
     decode_profit_table = staticmethod(reading_account.decode_profit_table)
 
-    # A server's side: questions in, answers out.
+    # A server's side: request_frames in, answers out.
 
     def call_of(self, frame: Frame) -> Call:
         """The call that a frame names. UnrecognisedRequest if none, several, or one that the dialect lacks."""
-        return questions.call_of(self.naming, frame)
+        return request_frames.call_of(self.naming, frame)
 
     def decode_request(self, frame: Frame) -> Request:
         """The request in a frame. UnrecognisedRequest, or InputValidationFailed with a text per offending field."""
-        return questions.decode_request(self.naming, frame)
+        return request_frames.decode_request(self.naming, frame)
 
     @staticmethod
     def complete(answer: Frame, echo: Frame) -> Frame:

@@ -11,7 +11,7 @@ import structlog
 
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.connection.connection import AnswerLostError, CallRefusedError
-from derivfleet.connection.login import CredentialError, LegacyLogin, OptionsLogin, kind_of
+from derivfleet.connection.login import CredentialError, dialect_of, login_of
 from derivfleet.deriv import requests
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.errors import MalformedAnswer
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from derivfleet.common.telemetry import Telemetry
     from derivfleet.connection.connection import Frame
     from derivfleet.connection.login import Login
-    from derivfleet.deriv.limits import LimitsTable
     from derivfleet.gateway.core.orders.circuit_breaker import Breaker
     from derivfleet.gateway.journal.feed import Feed
     from derivfleet.gateway.reconciling.reconciler import Reconciler
@@ -72,7 +71,7 @@ class AccountRoom:
     ) -> None:
         """``login`` is another way in than the one of the settings, as to a Deriv in the same process."""
         self.key = account.key
-        self.dialect = kind_of(settings.app_id) if account.dialect == "auto" else Dialect(account.dialect)
+        self.dialect = dialect_of(settings.app_id, account.dialect)
         self.bots = frozenset(bot.name for bot in fleet.bots if fleet.account_of(bot) is account)
         limits = table_of(self.dialect, account)
         weights = {bot.name: bot.weight for bot in fleet.bots if bot.name in self.bots}
@@ -85,7 +84,8 @@ class AccountRoom:
         fastest_ns = round(clock.fleet_s(account.limits.fastest_answer_ms / 1e3) * 1e9)
         drift = account.limits.clock_drift_ppm / 1e6
         self.quota = Quota(limits, account.limits.headroom, weights, caps, stray_ns, fastest_ns, drift)
-        login = login or _login(self.dialect, limits, account, settings, clock)
+        codec = replace(dialect(self.dialect), limits=limits)
+        login = login or login_of(codec, settings, account.login_id, clock)
         self.pool = Pool(account.key, login, clock, self._count_login)
         self.pool.on_login = self._remember_login
         self._journal = feed.journal
@@ -201,11 +201,3 @@ class AccountRoom:
             self.balance = self.pool.login.codec.decode_balance(frame).balance
         except MalformedAnswer as error:
             _log.warning("balance without use", problem=str(error))
-
-
-def _login(name: Dialect, limits: LimitsTable, account: Account, settings: GatewaySettings, clock: Clock) -> Login:
-    codec = replace(dialect(name), limits=limits)
-    credential = (settings.app_id, settings.token, account.login_id)
-    if name is Dialect.LEGACY:
-        return LegacyLogin(settings.legacy_url, *credential, clock, codec)
-    return OptionsLogin(settings.deriv_url, *credential, clock, codec)

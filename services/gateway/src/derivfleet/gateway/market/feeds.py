@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import structlog
 
@@ -18,7 +19,7 @@ from derivfleet.gateway.core.market.history import RecentTicks
 from derivfleet.gateway.upstream.streams import StandingStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
     from derivfleet.connection.connection import Frame
     from derivfleet.deriv.answers import ContractState
@@ -41,15 +42,8 @@ FRESH_S = 5.0
 slowest market that never sleeps ticks every 2 s."""
 FRESH_WALL_S = 0.5
 """But at least for so long: networks and processors do not run faster when the clock does."""
-Item_contra = TypeVar("Item_contra", contravariant=True)
-
-
-class Watcher(Protocol[Item_contra]):
-    """Who is told of a stream."""
-
-    def put(self, item: Item_contra | CallRefusedError | None) -> None:
-        """A message, the refusal that ended the stream, or None when the gateway stops."""
-        ...
+Watcher = Callable[[T | CallRefusedError | None], None]
+"""It is told each message of a stream, the refusal that ended the stream, or None when the gateway stops."""
 
 
 class Waker:
@@ -120,17 +114,6 @@ class Watch(Generic[T]):
         return self.take()
 
 
-class _Hold:
-    """A watcher that looks at nothing: it keeps a stream open."""
-
-    def __init__(self, on_refused: Callable[[], None]) -> None:
-        self._on_refused = on_refused
-
-    def put(self, item: object) -> None:
-        if isinstance(item, CallRefusedError):
-            asyncio.get_running_loop().call_soon(self._on_refused)  # others are being told; nobody may leave now
-
-
 class _SharedStream(Generic[T]):
     """One stream at Deriv and its watchers."""
 
@@ -156,10 +139,13 @@ class _SharedStream(Generic[T]):
 
     def join(self, watcher: Watcher[T]) -> None:
         self.watchers.add(watcher)
-        if self._refusal is not None:
-            watcher.put(self._refusal)
-        elif self.latest is not None:
-            watcher.put(self.latest)
+        told = self._refusal or self.latest
+        if told is not None:
+            watcher(told)
+
+    def tell(self, item: T | CallRefusedError | None) -> None:
+        for watcher in self.watchers:
+            watcher(item)
 
     def _take(self, frame: Frame) -> None:
         try:
@@ -174,18 +160,11 @@ class _SharedStream(Generic[T]):
         if self.latest is not None and not self._is_news(self.latest, item):
             return  # a stream that is opened again begins with what it ended with
         self.latest = item
-        for watcher in self.watchers:
-            watcher.put(item)
-
-    def end(self) -> None:
-        """Tell the watchers that nothing more will come."""
-        for watcher in self.watchers:
-            watcher.put(None)
+        self.tell(item)
 
     def _refused(self, error: CallRefusedError) -> None:
         self._refusal = error
-        for watcher in self.watchers:
-            watcher.put(error)
+        self.tell(error)
 
 
 class Feeds:
@@ -210,16 +189,20 @@ class Feeds:
         for symbol in symbols:
             if symbol in self._ticks:
                 self._savings.count(Saving.TICKS)
-            self._join_ticks(symbol, watch)
+            self._join_ticks(symbol, watch.put)
         try:
             yield watch
         finally:
             for symbol in symbols:
-                self._leave_ticks(symbol, watch)
+                self._leave_ticks(symbol, watch.put)
 
     def hold(self, symbol: str, on_refused: Callable[[], None]) -> Callable[[], None]:
         """Keep a symbol's ticks coming although nobody watches; returns what ends that, to be called once."""
-        hold = _Hold(on_refused)
+
+        def hold(item: object) -> None:
+            if isinstance(item, CallRefusedError):
+                asyncio.get_running_loop().call_soon(on_refused)  # others are being told; nobody may leave now
+
         self._join_ticks(symbol, hold)
         return lambda: self._leave_ticks(symbol, hold)
 
@@ -253,13 +236,13 @@ class Feeds:
                 request,
                 self._codec.decode_contract,
                 lambda last, state: not last.is_sold and state != last,
-                self._end_of(contract_id),
+                self._ending.get(contract_id),
             )
-        self._contracts[contract_id].join(watch)
+        self._contracts[contract_id].join(watch.put)
         try:
             yield watch
         finally:
-            self._leave(self._contracts, contract_id, watch)
+            self._leave(self._contracts, contract_id, watch.put)
 
     def contract_now(self, contract_id: int, fresh_ns: int) -> ContractState | None:
         """The state of a contract that somebody watches, if it was told at most ``fresh_ns`` ago or is the last one."""
@@ -278,7 +261,7 @@ class Feeds:
                 requests.Ticks(ticks=symbol, subscribe=1),
                 lambda frame: self._tick_of(frame, recent),
                 lambda last, tick: tick.epoch_s > last.epoch_s,
-                self._end_of(symbol),
+                self._ending.get(symbol),
             )
         self._ticks[symbol].join(watcher)
 
@@ -302,9 +285,6 @@ class Feeds:
         if self._ending.get(key) is task:
             del self._ending[key]
 
-    def _end_of(self, key: str | int) -> asyncio.Task[None] | None:
-        return self._ending.get(key)
-
     def _tick_of(self, frame: Frame, recent: RecentTicks) -> Tick:
         try:
             update = self._codec.decode_tick(frame)
@@ -318,7 +298,7 @@ class Feeds:
         """Stop listening to all streams, when the sockets are about to close."""
         for source in [*self._ticks.values(), *self._contracts.values()]:
             source.stream.cancel()
-            source.end()
+            source.tell(None)
         for task in self._ending.values():
             task.cancel()
         await asyncio.gather(*self._ending.values(), return_exceptions=True)

@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Callable, Coroutine
+from math import inf
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from derivfleet.connection.connection import AnswerLostError
 from derivfleet.gateway.core.market.coalescing import Source
 from derivfleet.gateway.core.orders.denials import DeniedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable
+    from collections.abc import Hashable
 
     from derivfleet.common.clock import Clock
 
 __all__ = ["InFlightCalls"]
 
 T = TypeVar("T")
+Start = Callable[[Callable[[], None]], Coroutine[Any, Any, T]]
+"""Makes a call, and calls what it is given when that is about to be sent."""
 
 
 class _InFlightCall(Generic[T]):
     """One call and those who wait for it."""
 
-    def __init__(self, clock: Clock, start: Callable[[Callable[[], None]], Awaitable[T]], name: str) -> None:
+    def __init__(self, clock: Clock, start: Start[T], name: str) -> None:
         self._clock = clock
-        self._start = start
         self.waiting = 0
-        self.sent_ns: int | None = None
-        self.task = asyncio.create_task(self._run(), name=name)
-
-    async def _run(self) -> T:
-        return await self._start(self._sent)
+        self.sent_ns: float = inf
+        self.task = asyncio.create_task(start(self._sent), name=name)
 
     def _sent(self) -> None:
         self.sent_ns = self._clock.now_ns()
@@ -46,10 +46,8 @@ class InFlightCalls(Generic[T]):
         self._joinable_ns = joinable_ns
         self._open: dict[Hashable, _InFlightCall[T]] = {}
 
-    async def join(
-        self, key: Hashable, deadline_ns: int, start: Callable[[Callable[[], None]], Awaitable[T]]
-    ) -> tuple[T, Source]:
-        """The answer to ``key``. ``start`` makes the call, and calls what it is given when it is about to be sent.
+    async def join(self, key: Hashable, deadline_ns: int, start: Start[T]) -> tuple[T, Source]:
+        """The answer to ``key``.
 
         Who gives up (a deadline, a cancellation) leaves the call to the others; it ends when nobody is left. If the
         first one's call could not be sent before *its* deadline, another one makes its own. Raises what ``start``
@@ -57,7 +55,7 @@ class InFlightCalls(Generic[T]):
         """
         while True:
             call = self._open.get(key)
-            if call is None or not self._is_joinable(call):
+            if call is None or self._clock.now_ns() - call.sent_ns > self._joinable_ns:
                 call = self._open[key] = _InFlightCall(self._clock, start, f"{self._name} {key}")
                 return await self._answer(key, call), Source.DERIV
             left_s = (deadline_ns - self._clock.now_ns()) / 1e9
@@ -67,11 +65,7 @@ class InFlightCalls(Generic[T]):
             except DeniedError:
                 continue
             except TimeoutError:
-                raise AnswerLostError(self._name, "Deadline", handed_over=call.sent_ns is not None) from None
-
-    def _is_joinable(self, call: _InFlightCall[T]) -> bool:
-        sent_ns = call.sent_ns
-        return sent_ns is None or self._clock.now_ns() - sent_ns <= self._joinable_ns
+                raise AnswerLostError(self._name, "Deadline", handed_over=call.sent_ns < inf) from None
 
     async def _answer(self, key: Hashable, call: _InFlightCall[T]) -> T:
         call.waiting += 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
-from weakref import WeakKeyDictionary
 
 from derivfleet.common.spans import Attribute
 from derivfleet.connection.connection import AnswerLostError
@@ -57,40 +56,14 @@ PAST_BYTES = 4_000_000
 """Of answers about the past, as they go over the wire. In memory they take about four times that."""
 READY_SHAPES = 16
 """How many different answers about one symbol are kept ready between two ticks."""
-Shape = tuple[int, int]
-"""Count and granularity."""
-
-
-class _Ready:
-    """Answers about the latest prices of one symbol, ready to be sent until its next tick."""
-
-    def __init__(self) -> None:
-        self._version = -1
-        self._messages: dict[Shape, HistoryResponse] = {}
-
-    def get(self, recent: RecentTicks, asked: HistoryQuery, now_ns: int) -> HistoryResponse | None:
-        """The latest prices, or None if Deriv has to be asked."""
-        if not recent.is_current(now_ns):
-            return None
-        if self._version != recent.version:
-            self._version = recent.version
-            self._messages.clear()
-        shape = asked.rows, asked.granularity_s
-        message = self._messages.get(shape)
-        if message is None:
-            message = _told(recent, asked, now_ns)
-            if message is not None and len(self._messages) < READY_SHAPES:
-                self._messages[shape] = message
-        return message
 
 
 class Reads:
     """The shared reads of one account. What it returns is shared too, and must not be changed."""
 
     def __init__(self, client: AccountClient, feeds: Feeds, savings: Savings) -> None:
-        clock = client.clock
         self._client = client
-        self._clock = clock
+        self._clock = clock = client.clock
         self._feeds = feeds
         self._savings = savings
         self._codec = client.pool.login.codec
@@ -103,7 +76,6 @@ class Reads:
         self._contracts: InFlightCalls[ContractState | None] = InFlightCalls(
             Call.PROPOSAL_OPEN_CONTRACT, clock, self._good_ns
         )
-        self._ready: WeakKeyDictionary[RecentTicks, _Ready] = WeakKeyDictionary()
         self._kept = KeptStreams(KEPT_STREAMS, round(KEPT_S * 1e9))
         self._holds: dict[str, Callable[[], None]] = {}
         self._reaper: asyncio.Task[None] | None = None
@@ -179,16 +151,17 @@ class Reads:
     # The latest
 
     def _known_latest(self, asked: HistoryQuery) -> HistoryResponse | None:
-        if not self._feeds.is_open(asked.symbol):
+        recent = self._feeds.recent(asked.symbol)
+        if recent is None or not self._feeds.is_open(asked.symbol):
             return None
         self._keep(asked.symbol)
-        recent = self._feeds.recent(asked.symbol)
-        if recent is None:
-            return None
-        ready = self._ready.get(recent)
-        if ready is None:
-            ready = self._ready[recent] = _Ready()
-        return ready.get(recent, asked, self._clock.now_ns())
+        now_ns = self._clock.now_ns()
+        message: HistoryResponse | None = recent.answers.get(asked) if recent.is_current(now_ns) else None
+        if message is None:
+            message = _told(recent, asked, now_ns)
+            if message is not None and len(recent.answers) < READY_SHAPES:
+                recent.answers[asked] = message
+        return message
 
     async def _asked_latest(
         self, bot: str, asked: HistoryQuery, deadline_ns: int, span: OpenSpan

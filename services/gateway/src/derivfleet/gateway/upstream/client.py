@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from derivfleet.connection.connection import Connection, Frame, Stream
     from derivfleet.deriv.requests import Request
     from derivfleet.deriv.vocabulary import Call
-    from derivfleet.gateway.core.quota import Permit, Quota, Rank
+    from derivfleet.gateway.core.quota import Permit, Rank
     from derivfleet.gateway.upstream.admission import Admission
     from derivfleet.gateway.upstream.pool import Pool
 
-__all__ = ["AccountClient", "StreamStaysError"]
+__all__ = ["AccountClient"]
 
 _log = structlog.get_logger()
 T = TypeVar("T")
@@ -40,16 +40,14 @@ LOGGED_OUT_CODES = frozenset({"AuthorizationRequired", "InvalidToken"})
 """The socket will refuse every further call of the account; only a new login helps."""
 
 
-class StreamStaysError(Exception):
-    """A stream that was to leave a connection has no better place. Nothing was sent."""
-
-
 class AccountClient:
     """Calls and streams of one account, within its limits."""
 
     def __init__(self, pool: Pool, admission: Admission, clock: Clock, telemetry: Telemetry) -> None:
         self.pool = pool
+        self.account = pool.account
         self.admission = admission
+        self.quota = admission.quota
         self.clock = clock
         self._telemetry = telemetry
         self.calls_sent = 0
@@ -60,14 +58,6 @@ class AccountClient:
         self.rejected_by_deriv = 0
         self._strays: set[asyncio.Task[None]] = set()
         pool.on_stray = self._end_stray
-
-    @property
-    def account(self) -> str:
-        return self.pool.account
-
-    @property
-    def quota(self) -> Quota:
-        return self.admission.quota
 
     def ask(self, bot: str, call: Call, deadline_ns: int | None, rank: Rank | None = None) -> Permit:
         """Join the queue for a call made soon. Raises DeniedError if it could not start by its deadline."""
@@ -120,22 +110,16 @@ class AccountClient:
         Raises as :meth:`call`; StreamsFullError (a CallRefusedError) if no socket has room, StreamStaysError if the
         best place is the connection that it is ``leaving``.
         """
-        self._place(request, leaving)  # before it waits for a permit in vain
+        self.pool.stream_connection(request.call, leaving)  # before it waits for a permit in vain
         permit, connection = await self._permitted(bot, request, ConnectionRole.READS, deadline_ns, parent)
         try:
-            connection = self._place(request, leaving) or connection
+            connection = self.pool.stream_connection(request.call, leaving) or connection
         except BaseException:
             self.admission.unsent(permit)
             raise
         return connection, await self._sent(
             permit, request, connection, parent, lambda timeout_s: connection.subscribe(request, timeout_s, sink)
         )
-
-    def _place(self, request: Request, leaving: Connection | None) -> Connection | None:
-        place = self.pool.stream_connection(request.call, leaving)
-        if place is leaving is not None:
-            raise StreamStaysError
-        return place
 
     async def _permitted(
         self,
@@ -234,9 +218,9 @@ class AccountClient:
             await self._end(connection, stream.stream_id)
         finally:
             connection.drop(stream)
-            connection.ended(stream.stream_id)
 
     async def _end(self, connection: Connection, stream_id: str) -> None:
+        connection.ending.add(stream_id)
         try:
             if connection.is_open and stream_id:
                 request = requests.Forget(forget=stream_id)
@@ -248,7 +232,7 @@ class AccountClient:
             if connection.is_open:
                 _log.warning("a stream could not be ended", connection=connection.name, problem=str(error))
         finally:
-            connection.ended(stream_id)
+            connection.ending.discard(stream_id)
 
     def _end_stray(self, connection: Connection, stream_id: str) -> None:
         _log.warning("ending a stream that nobody takes", connection=connection.name)

@@ -33,30 +33,24 @@ LEAST_PING_TIMEOUT_WALL_S = 2.0
 async def monitor(slot: Slot, connection: Connection, clock: Clock, on_news: Callable[[], None]) -> None:
     """Look after a slot's socket until it closes; ``on_news`` hears that calls may be better placed elsewhere now."""
     step_s = health_timeouts(clock).step_ns / NS_PER_S
-    pings: set[asyncio.Task[None]] = set()
     try:
-        while connection.is_open:
-            match connection.health.check(clock.now_ns()):
-                case Action.PING:
-                    task = asyncio.create_task(_ping(slot, connection, clock), name=f"ping {connection.name}")
-                    pings.add(task)
-                    task.add_done_callback(pings.discard)
-                case Action.ABANDON:
-                    _give_up(connection, connection.health.problem)
-                    return
-                case Action.NOTHING:
-                    pass
-            if slot.judge(clock.now_ns()):
-                level = _log.warning if slot.problem else _log.info
-                level(f"socket {slot.state}", connection=connection.name, problem=slot.problem or None)
-                on_news()
-            await clock.sleep(step_s)
+        async with asyncio.TaskGroup() as pings:
+            while connection.is_open:
+                match connection.health.check(clock.now_ns()):
+                    case Action.PING:
+                        pings.create_task(_ping(slot, connection, clock), name=f"ping {connection.name}")
+                    case Action.ABANDON:
+                        return _give_up(connection, connection.health.problem)
+                    case Action.NOTHING:
+                        pass
+                if slot.judge(clock.now_ns()):
+                    level = _log.warning if slot.problem else _log.info
+                    level(f"socket {slot.state}", connection=connection.name, problem=slot.problem or None)
+                    on_news()
+                await clock.sleep(step_s)
     except Exception:  # noqa: BLE001 - a socket that nobody looks after may be dead without anybody noticing
         _log.exception("looking after a socket failed: giving it up", connection=connection.name)
         connection.give_up()
-    finally:
-        for task in pings:
-            task.cancel()
 
 
 async def _ping(slot: Slot, connection: Connection, clock: Clock) -> None:
@@ -69,9 +63,6 @@ async def _ping(slot: Slot, connection: Connection, clock: Clock) -> None:
             _give_up(connection, str(error))
     except CallRefusedError as error:
         _log.warning("ping refused", connection=connection.name, code=error.code)
-    except Exception:  # noqa: BLE001 - without pings a dead peer is not noticed
-        _log.exception("pinging failed: giving the socket up", connection=connection.name)
-        connection.give_up()
     else:
         slot.ping_ms = (clock.now_ns() - start_ns) / 1e6
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
     from derivfleet.deriv.vocabulary import Call
 
-__all__ = ["ConnectionRole", "Pool", "Slot", "SlotState", "StreamsFullError"]
+__all__ = ["ConnectionRole", "Pool", "Slot", "SlotState", "StreamStaysError", "StreamsFullError"]
 
 _log = structlog.get_logger()
 
@@ -44,6 +44,10 @@ BEREFT_S = 5.0
 """A slot waits no longer for its next socket while the account has none at all: exits and lost orders wait for it."""
 
 
+class StreamStaysError(Exception):
+    """A stream that was to leave a connection has no better place. Nothing was sent."""
+
+
 class StreamsFullError(CallRefusedError):
     """No socket has room for another stream: refused here, Deriv was not asked.
 
@@ -51,8 +55,8 @@ class StreamsFullError(CallRefusedError):
     """
 
     def __init__(self, call: str, sockets: int, streams: int, *, for_now: bool) -> None:
-        held = f"{sockets} open sockets hold {streams} streams, and Deriv caps the streams of a socket"
-        super().__init__(call, "STREAMS_FULL", f"no room for another stream: {held}")
+        problem = "no room for another stream: {} open sockets hold {} streams, and Deriv caps the streams of a socket"
+        super().__init__(call, "STREAMS_FULL", problem.format(sockets, streams))
         self.for_now = for_now
 
 
@@ -90,8 +94,10 @@ class Pool:
             await self._log_in(self.slots[ConnectionRole.ORDERS])
         except LoginError as error:
             self._report(self.slots[ConnectionRole.ORDERS], str(error))
-        for slot in self.slots.values():
-            self._tasks.append(asyncio.create_task(self._keep(slot), name=f"keep {self.account}/{slot.role}"))
+        self._tasks = [
+            asyncio.create_task(self._keep(slot), name=f"keep {self.account}/{slot.role}")
+            for slot in self.slots.values()
+        ]
 
     # Placement
 
@@ -101,9 +107,9 @@ class Pool:
         return _best(usable, role)
 
     def stream_connection(self, call: Call, leaving: Connection | None = None) -> Connection | None:
-        """The best connection that has room for a stream, or the one that it would leave; None if none is open.
+        """The best connection that has room for a stream; None if none is open.
 
-        Raises StreamsFullError if all that are open are full.
+        Raises StreamsFullError if all that are open are full, StreamStaysError if the best is the one to be left.
         """
         usable = self._open
         with_room = [
@@ -114,13 +120,15 @@ class Pool:
         if usable and not with_room:
             streams = sum(connection.stream_count for _, connection in usable)
             raise StreamsFullError(call, len(usable), streams, for_now=len(usable) < len(self.slots))
-        return _best(with_room, ConnectionRole.READS)
+        best = _best(with_room, ConnectionRole.READS)
+        if best is leaving is not None:
+            raise StreamStaysError
+        return best
 
     @property
     def _open(self) -> list[tuple[ConnectionRole, Connection]]:
         """All connections that calls may be made on, each with the role whose home it is."""
-        found = [(slot.role, slot.usable) for slot in self.slots.values()]
-        return [(home, connection) for home, connection in found if connection is not None]
+        return [(slot.role, usable) for slot in self.slots.values() if (usable := slot.usable) is not None]
 
     async def ready(self, role: ConnectionRole) -> Connection:
         """Wait for a usable connection."""
@@ -212,14 +220,12 @@ class Pool:
                     await self._rested(backoff_s(short_lives - 1, f"{self.account}/{slot.role}"))
                 try:
                     await self._log_in(slot)
-                except (LoginError, CredentialError) as error:
-                    # A credential that worked at the start may be renewed by its owner, so even this is tried again.
-                    self._report(slot, str(error))
-                    short_lives = 0
-                    continue
                 except Exception as error:  # noqa: BLE001 - a slot that nobody keeps stays empty for ever
-                    _log.exception("logging in failed in an unforeseen way", account=self.account, role=slot.role)
-                    self._report(slot, type(error).__name__)
+                    # A credential that worked at the start may be renewed by its owner, so even this is tried again.
+                    is_foreseen = isinstance(error, LoginError | CredentialError)
+                    if not is_foreseen:
+                        _log.exception("logging in failed in an unforeseen way", account=self.account, role=slot.role)
+                    self._report(slot, str(error) if is_foreseen else type(error).__name__)
                     short_lives = 0
                     continue
             lived_s = await self._use_up(slot)
@@ -269,9 +275,8 @@ class Pool:
 
 
 def _admits(connection: Connection, role: ConnectionRole) -> bool:
-    if role is ConnectionRole.ORDERS and connection.health.verdict >= Verdict.SUSPECT:
-        return False
-    return connection.has_room(for_exit=role is ConnectionRole.EXITS)
+    is_doubtful = role is ConnectionRole.ORDERS and connection.health.verdict >= Verdict.SUSPECT
+    return not is_doubtful and connection.has_room(for_exit=role is ConnectionRole.EXITS)
 
 
 def _best(usable: list[tuple[ConnectionRole, Connection]], role: ConnectionRole) -> Connection | None:

@@ -11,8 +11,8 @@ from derivfleet.common.backoff import backoff_s
 from derivfleet.connection.connection import AnswerLostError, CallRefusedError
 from derivfleet.deriv.errors import RATE_CODES
 from derivfleet.gateway.core.quota import GATEWAY
-from derivfleet.gateway.upstream.client import LOGGED_OUT_CODES, StreamStaysError
-from derivfleet.gateway.upstream.pool import StreamsFullError
+from derivfleet.gateway.upstream.client import LOGGED_OUT_CODES
+from derivfleet.gateway.upstream.pool import StreamsFullError, StreamStaysError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,16 +70,13 @@ class StandingStream:
             try:
                 await self._open()
                 attempt = 0
-            except CallRefusedError as error:
-                _log.warning("stream refused", call=self._request.call, code=error.code, problem=error.message)
-                if not _passes(error) and self._on_refused is not None:
+            except Exception as error:  # noqa: BLE001 - without this stream nobody hears of settlements: never give up
+                is_refused = isinstance(error, CallRefusedError)
+                level = _log.warning if is_refused or isinstance(error, AnswerLostError) else _log.exception
+                level("stream could not be opened", call=self._request.call, problem=str(error))
+                if is_refused and not _passes(error) and self._on_refused is not None:
                     self._on_refused(error)
                     return
-                await self._client.clock.sleep(backoff_s(attempt, self._request.call))
-                attempt += 1
-            except Exception as error:  # noqa: BLE001 - without this stream nobody hears of settlements: never give up
-                level = _log.warning if isinstance(error, AnswerLostError) else _log.exception
-                level("stream could not be opened, trying again", call=self._request.call, problem=str(error))
                 await self._client.clock.sleep(backoff_s(attempt, self._request.call))
                 attempt += 1
 

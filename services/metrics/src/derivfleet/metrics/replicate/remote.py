@@ -9,7 +9,7 @@ from derivfleet.common.redaction import redact
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from derivfleet.metrics.replicate.tables import Json, Target
+    from derivfleet.metrics.replicate.outbox import Json, Target
 
 __all__ = ["Remote", "RemoteError"]
 

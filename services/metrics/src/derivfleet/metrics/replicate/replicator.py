@@ -16,8 +16,8 @@ from derivfleet.common.backoff import backoff_s
 from derivfleet.common.clock import NS_PER_S
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.redaction import hide
+from derivfleet.metrics.replicate.outbox import FLEETS, TABLES
 from derivfleet.metrics.replicate.remote import RemoteError
-from derivfleet.metrics.replicate.tables import FLEETS, TABLES
 from derivfleet.metrics.store.store import StoreError
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from derivfleet.common.clock import Clock
     from derivfleet.common.fleet import Fleet
+    from derivfleet.metrics.replicate.outbox import Entry, Json, Table
     from derivfleet.metrics.replicate.remote import Remote
-    from derivfleet.metrics.replicate.tables import Entry, Json, Table
     from derivfleet.metrics.settings import MetricsSettings
     from derivfleet.metrics.store.store import Store
 
@@ -52,7 +52,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class _Mark:
+class _ReplicaMark:
     """As the store keeps it: entries up to ``cursor`` are there, ``rows`` were put, ``refused`` never will be."""
 
     cursor: int = 0
@@ -111,7 +111,7 @@ class Replicator:
             await self._remote.put(FLEETS, [self._fleet])
             self._introduced = True
         for table in TABLES:
-            mark = await self._store.read(lambda connection, table=table: _mark(connection, table.target.name))
+            mark = await self._store.read(lambda connection, table=table: _replica_mark(connection, table.target.name))
             while entries := await self._next(table, mark.cursor):
                 mark = await self._put(table, entries, mark)
                 self._failures = 0
@@ -123,7 +123,7 @@ class Replicator:
         def ask(connection: sqlite3.Connection) -> list[Progress]:
             found: list[Progress] = []
             for table in TABLES:
-                mark = _mark(connection, table.target.name)
+                mark = _replica_mark(connection, table.target.name)
                 waiting = table.waiting(connection, mark.cursor)
                 age_s = max(0, now_ns - waiting.oldest_ns) / NS_PER_S if waiting.entries else 0.0
                 found.append(Progress(table.target.name, mark.rows, mark.refused, waiting.entries, age_s))
@@ -142,7 +142,7 @@ class Replicator:
                 return entries[:count]
         return entries
 
-    async def _put(self, table: Table, entries: Sequence[Entry], mark: _Mark) -> _Mark:
+    async def _put(self, table: Table, entries: Sequence[Entry], mark: _ReplicaMark) -> _ReplicaMark:
         """Put a batch there and move the cursor. A row that can never go in is left out, and counted."""
         rows = [row for entry in entries for row in entry.rows]
         refused = 0
@@ -160,8 +160,8 @@ class Replicator:
                 "rows refused by Supabase", table=table.target.name, cursor=entries[0].cursor, problem=str(error)
             )
         put = len(rows) - refused
-        moved = _Mark(entries[-1].cursor, mark.rows + put, mark.refused + refused)
-        await self._store.write(lambda connection: _keep_mark(connection, table.target.name, moved))
+        moved = _ReplicaMark(entries[-1].cursor, mark.rows + put, mark.refused + refused)
+        await self._store.write(lambda connection: _keep_replica_mark(connection, table.target.name, moved))
         return moved
 
     def _failed(self, code: str, problem: str) -> float:
@@ -174,12 +174,12 @@ class Replicator:
         return wait_s
 
 
-def _mark(connection: sqlite3.Connection, name: str) -> _Mark:
+def _replica_mark(connection: sqlite3.Connection, name: str) -> _ReplicaMark:
     row = connection.execute("SELECT cursor, rows, refused FROM replicas WHERE name = ?", (name,)).fetchone()
-    return _Mark(*row) if row else _Mark()
+    return _ReplicaMark(*row) if row else _ReplicaMark()
 
 
-def _keep_mark(connection: sqlite3.Connection, name: str, mark: _Mark) -> None:
+def _keep_replica_mark(connection: sqlite3.Connection, name: str, mark: _ReplicaMark) -> None:
     connection.execute(
         "INSERT INTO replicas (name, cursor, rows, refused) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
         "cursor = excluded.cursor, rows = excluded.rows, refused = excluded.refused",

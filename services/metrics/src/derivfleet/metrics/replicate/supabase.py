@@ -15,7 +15,7 @@ from supabase import AsyncClient, AsyncClientOptions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from derivfleet.metrics.replicate.tables import Json, Target
+    from derivfleet.metrics.replicate.outbox import Json, Target
 
 __all__ = ["Supabase"]
 

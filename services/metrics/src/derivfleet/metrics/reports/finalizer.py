@@ -32,7 +32,7 @@ def figures_only(report: reports_pb2.Report) -> bytes:
     plain.CopyFrom(report)
     for field in ("state", "revision", "made_time_ns", "filled_to_epoch_s"):
         plain.ClearField(field)
-    for field in ("feed_connected", "feed_lag_s", "spans_refused", "spans_sent_away", "events_refused", "complete"):
+    for field in ("feed_connected", "feed_lag_s", "spans_refused", "spans_deferred", "events_refused", "complete"):
         plain.completeness.ClearField(field)
     return plain.SerializeToString(deterministic=True)
 
@@ -51,10 +51,10 @@ class Finalizer:
         self._trouble = ""
 
     async def run(self) -> None:
-        """Publish until cancelled."""
+        """Finalize until cancelled."""
         while True:
             try:
-                await self.publish()
+                await self.finalize()
                 self._trouble = ""
             except StoreError as error:
                 if not self._trouble:
@@ -62,7 +62,7 @@ class Finalizer:
                 self._trouble = str(error)
             await self._clock.sleep(max(_EVERY_S, self._clock.fleet_s(_SHORTEST_WALL_S)))
 
-    async def publish(self) -> int:
+    async def finalize(self) -> int:
         """Make final what can be, revise what has changed; returns how many reports were made. Raises StoreError."""
         made = 0
         await self._store.roll_up()
@@ -108,7 +108,7 @@ class Finalizer:
     async def _revise(self) -> int:
         """Look again at every final report that holds a window in which something changed."""
         made = 0
-        for start_s in await self._store.amended(self._account, _MOST_AT_ONCE):
+        for start_s in await self._store.amended_windows(self._account, _MOST_AT_ONCE):
             for kind in Kind:
                 period = period_at(kind, start_s, self._reports.zone)
                 last = await self._store.last_report(self._account, kind, period.start_s)
@@ -126,5 +126,5 @@ class Finalizer:
                         profit_before=last.fleet.profit,
                         profit=report.fleet.profit,
                     )
-            await self._store.looked_at(self._account, start_s)
+            await self._store.clear_amended(self._account, start_s)
         return made

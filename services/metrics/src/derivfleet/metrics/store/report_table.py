@@ -11,7 +11,15 @@ from derivfleet.v1 import reports_pb2
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["amended", "first_seen_s", "keep_report", "last_final", "last_report", "looked_at", "mark_amended"]
+__all__ = [
+    "amended_windows",
+    "clear_amended",
+    "first_seen_s",
+    "keep_report",
+    "last_final",
+    "last_report",
+    "mark_amended",
+]
 
 
 def last_report(connection: sqlite3.Connection, account: str, kind: str, start_s: int) -> reports_pb2.Report | None:
@@ -69,7 +77,7 @@ def mark_amended(connection: sqlite3.Connection, touched: set[tuple[str, int]]) 
     )
 
 
-def amended(connection: sqlite3.Connection, account: str, limit: int) -> list[int]:
+def amended_windows(connection: sqlite3.Connection, account: str, limit: int) -> list[int]:
     """When the windows begin whose final reports may have changed, oldest first."""
     rows = connection.execute(
         "SELECT start_s FROM amended WHERE account = ? ORDER BY start_s LIMIT ?", (account, limit)
@@ -77,6 +85,6 @@ def amended(connection: sqlite3.Connection, account: str, limit: int) -> list[in
     return [start_s for (start_s,) in rows]
 
 
-def looked_at(connection: sqlite3.Connection, account: str, start_s: int) -> None:
+def clear_amended(connection: sqlite3.Connection, account: str, start_s: int) -> None:
     """Forget that a window was amended."""
     connection.execute("DELETE FROM amended WHERE account = ? AND start_s = ?", (account, start_s))

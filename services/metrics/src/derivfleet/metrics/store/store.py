@@ -208,13 +208,13 @@ class Store:
         """Keep one revision of a final report. It never changes afterwards."""
         await self.write(lambda connection: report_table.keep_report(connection, report))
 
-    async def amended(self, account: str, limit: int) -> list[int]:
+    async def amended_windows(self, account: str, limit: int) -> list[int]:
         """When the windows begin whose final reports may have changed, oldest first."""
-        return await self.read(lambda connection: report_table.amended(connection, account, limit))
+        return await self.read(lambda connection: report_table.amended_windows(connection, account, limit))
 
-    async def looked_at(self, account: str, start_s: int) -> None:
+    async def clear_amended(self, account: str, start_s: int) -> None:
         """The final reports that hold this window say what is known again."""
-        await self.write(lambda connection: report_table.looked_at(connection, account, start_s))
+        await self.write(lambda connection: report_table.clear_amended(connection, account, start_s))
 
     async def mark(self, source: str = "gateway") -> FeedMark:
         """How far the feed has been kept."""

@@ -10,6 +10,7 @@ from derivfleet.deriv.contracts import terms_of
 from derivfleet.deriv.errors import InputValidationFailed, RequestRefused
 from derivfleet.deriv.vocabulary import Call, StreamType
 from derivfleet.simulator.core import broadcasts
+from derivfleet.simulator.core.behaviours.registry import behaviour_of
 from derivfleet.simulator.core.connection import Proposal
 from derivfleet.simulator.core.faults import FaultKind
 from derivfleet.simulator.core.request_context import NS_PER_S
@@ -32,8 +33,7 @@ _PROPOSALS_KEPT = 200
 def proposal(context: RequestContext, request: requests.Proposal) -> list[Frame]:
     """A price and an id to buy it by.
 
-    Prices that cannot move (digits, tick contracts, timed ones at the money on the two-second indices) are not
-    streamed: a subscription to one is answered once and opens nothing.
+    Prices that cannot move are not streamed: a subscription to one is answered once and opens nothing.
     """
     exchange, connection = context.exchange, context.connection
     terms = terms_of(request)
@@ -41,7 +41,7 @@ def proposal(context: RequestContext, request: requests.Proposal) -> list[Frame]
     connection.proposals_made += 1
     proposal_id = derived_uuid(exchange.seed, "proposal", connection.number, connection.proposals_made)
     stream_id = None
-    if request.subscribe and _moves(terms):
+    if request.subscribe and behaviour_of(terms).price_moves(terms):
         about = request.model_dump_json(exclude={"subscribe"}, exclude_none=True)
         stream_id = connection.streams.open(
             Call.PROPOSAL, ("proposal", about), StreamType.PROPOSAL, context.echo, proposal_id
@@ -51,10 +51,6 @@ def proposal(context: RequestContext, request: requests.Proposal) -> list[Frame]
     _forget_expired(connection.proposals, context.now_ns)
     connection.proposals[proposal_id] = made
     return [context.codec.encode_proposal(exchange.quote(made, proposal_id, context.now_s, stream_id))]
-
-
-def _moves(terms: Terms) -> bool:
-    return not terms.in_ticks and not terms.symbol.startswith("R_")
 
 
 def _forget_expired(proposals: dict[str, Proposal], now_ns: int) -> None:

@@ -27,13 +27,9 @@ class LoginQueue:
         self._most = most_sockets
         self._held = 0
         self._ghosts: deque[int] = deque()
-        self._failures = 0
-        self._not_before_ns = 0
-
-    @property
-    def failures(self) -> int:
+        self.failures = 0
         """Logins that failed, one after the other, since the last that did not."""
-        return self._failures
+        self._not_before_ns = 0
 
     def wait_ns(self, now_ns: int) -> tuple[int, str]:
         """How long the next login has to wait, and why, if it is not for the failure of the last one."""
@@ -50,12 +46,12 @@ class LoginQueue:
 
     def failed(self, now_ns: int) -> None:
         """A login failed: everybody waits, longer each time."""
-        self._not_before_ns = now_ns + round(backoff_s(self._failures, self._key) * NS_PER_S)
-        self._failures += 1
+        self._not_before_ns = now_ns + round(backoff_s(self.failures, self._key) * NS_PER_S)
+        self.failures += 1
 
     def logged_in(self) -> None:
         """A socket is open."""
-        self._failures = 0
+        self.failures = 0
         self._held += 1
 
     def ended(self, now_ns: int, *, may_linger: bool) -> None:

@@ -116,9 +116,8 @@ class KeptStreams:
 
     def ask(self, symbol: str, now_ns: int) -> bool:
         """Somebody asks for a symbol; returns whether its stream is to be open, from now on for a while."""
-        if symbol in self._refused:
-            return False
-        if symbol not in self._until_ns and len(self._until_ns) >= self._most:
+        is_full = symbol not in self._until_ns and len(self._until_ns) >= self._most
+        if is_full or symbol in self._refused:
             return False
         self._until_ns[symbol] = now_ns + self._lasts_ns
         self._until_ns.move_to_end(symbol)

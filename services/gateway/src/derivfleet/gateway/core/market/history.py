@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from derivfleet.deriv.candles import Candle
 from derivfleet.gateway.core.quota import DRIFT
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from derivfleet.deriv.ticks import Tick
+    from derivfleet.gateway.core.market.coalescing import HistoryQuery
 
     Price = tuple[int, Decimal]
     """Epoch second and quote."""
@@ -90,8 +91,8 @@ class RecentTicks:
         """Deriv's clock ahead of ours, less what the quickest tick took."""
         self._run = 0
         self.decimals: int | None = None
-        self.version = 0
-        """Another one whenever an answer from here would be another one."""
+        self.answers: dict[HistoryQuery, Any] = {}
+        """What was made of these ticks for who had asked so. It goes whenever it would be made otherwise."""
 
     def is_current(self, now_ns: int) -> bool:
         """Whether the last tick here is the symbol's last tick."""
@@ -136,16 +137,17 @@ class RecentTicks:
             return
         if self._ticks and not self._follows(tick.epoch_s, told_s):
             self._begin_again()
-        self._append((tick.epoch_s, tick.quote))
+        self._ticks.append((tick.epoch_s, tick.quote))
+        self._tell_candles(tick.epoch_s, tick.quote)
         if len(self._ticks) > MOST + SLACK:
             del self._ticks[:SLACK]
-        self.version += 1
+        self.answers.clear()
 
     def lose(self) -> None:
         """The stream's latest message could not be read."""
         self._begin_again()
         self._told_s = None
-        self.version += 1
+        self.answers.clear()
 
     def fill(self, answered: Sequence[Price], asked: int, decimals: int, now_ns: int) -> None:
         """Deriv's answer to a request for the latest ``asked`` ticks, made at ``now_ns``."""
@@ -171,7 +173,7 @@ class RecentTicks:
         for epoch_s, quote in answered[bisect_right(answered, known_s, key=_epoch_s) :]:
             self._tell_candles(epoch_s, quote)
         self._ticks += newer
-        self.version += 1
+        self.answers.clear()
 
     def fill_candles(self, granularity_s: int, answered: Sequence[Candle], asked: int, mark: int | None) -> None:
         """Deriv's answer to a request for the latest ``asked`` candles; ``mark`` is of before the request."""
@@ -183,7 +185,7 @@ class RecentTicks:
             series.take(epoch_s, quote)
         last_s, quote = self._ticks[-1]
         series.is_settled = last_s >= answered[-1].epoch_s and quote == answered[-1].close
-        self.version += 1
+        self.answers.clear()
 
     # How it is done
 
@@ -210,10 +212,6 @@ class RecentTicks:
         self._ticks.clear()
         self._candles.clear()
         self._run += 1
-
-    def _append(self, price: Price) -> None:
-        self._ticks.append(price)
-        self._tell_candles(*price)
 
     def _tell_candles(self, epoch_s: int, quote: Decimal) -> None:
         for series in self._candles.values():

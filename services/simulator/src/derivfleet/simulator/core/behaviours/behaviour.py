@@ -36,6 +36,8 @@ class Behaviour:
     """One sentence for people. Deriv's own wording is not documented."""
     barrier: Callable[[Contract, Decimal | None], str | None]
     """The barrier that an open-contract message shows, with the entry spot if it has come."""
+    price_moves: Callable[[Terms], bool]
+    """Whether the price of new terms changes from tick to tick, so that a proposal of it is streamed."""
     next_look_s: Callable[[Contract, int], int | None]
     """The first second after another in which the contract can end by itself; None if it never will."""
     outcome: Callable[[Contract, Market, int], Outcome | None]

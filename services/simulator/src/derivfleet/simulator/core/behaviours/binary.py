@@ -54,6 +54,11 @@ def _longcode(terms: Terms) -> str:
     return f"Win payout if {SYMBOLS[terms.symbol].display_name} {goal} after {span}."
 
 
+def _price_moves(terms: Terms) -> bool:
+    """Not those of digits, of tick contracts, and of timed ones at the money on the two-second indices."""
+    return not terms.in_ticks and not terms.symbol.startswith("R_")
+
+
 def _next_look_s(contract: Contract, after_s: int) -> int | None:
     decided_s = contract.timeline.decided_s
     return decided_s if decided_s is not None and decided_s > after_s else None
@@ -75,7 +80,7 @@ def _value(
     if now_s < at.entry_s:
         return bid(contract.payout, chance(terms, terms.seconds, None, None), commission)
     spot, strike = market.quote(terms.symbol, now_s), market.quote(terms.symbol, at.entry_s)
-    left_s = max(at.exit_s or 0, at.expiry_s) - now_s
+    left_s = (at.decided_s or now_s) - now_s
     return bid(contract.payout, chance(terms, left_s, spot, strike), commission)
 
 
@@ -97,6 +102,7 @@ def _binary(
     return Behaviour(
         longcode=_longcode,
         barrier=barrier,
+        price_moves=_price_moves,
         next_look_s=_next_look_s,
         outcome=partial(_outcome, wins=wins),
         value=partial(_value, category=category, chance=chance),

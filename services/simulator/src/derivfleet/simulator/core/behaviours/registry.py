@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from derivfleet.deriv.categories import digits, rise_fall
 from derivfleet.deriv.categories.registry import category_of
 from derivfleet.simulator.core.behaviours.binary import DIGITS, RISE_FALL, RISE_FALL_EQUAL
 
@@ -13,7 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["BEHAVIOURS", "behaviour_of"]
 
-BEHAVIOURS = {"callput": RISE_FALL, "callputequal": RISE_FALL_EQUAL, "digits": DIGITS}
+BEHAVIOURS = {
+    rise_fall.CALLPUT.name: RISE_FALL,
+    rise_fall.CALLPUTEQUAL.name: RISE_FALL_EQUAL,
+    digits.DIGITS.name: DIGITS,
+}
 """By the name of the category."""
 
 
