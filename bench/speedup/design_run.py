@@ -23,9 +23,10 @@ from derivfleet.cli.errors import CommandError
 from derivfleet.cli.run.environments import environment_of
 from derivfleet.cli.run.plan import Plan, Simulated, credential_for
 from derivfleet.cli.run.ports import Ports, check_free
+from derivfleet.cli.run.program import Program
 from derivfleet.cli.run.run_dir import RunDir
 from derivfleet.cli.run.service_log import last_line
-from derivfleet.cli.run.supervisor import Program, Supervisor
+from derivfleet.cli.run.supervisor import Supervisor
 from derivfleet.common.clock import NS_PER_S, ORIGIN_VARIABLE, SPEED_VARIABLE, FleetClock
 from derivfleet.common.fleet import load_fleet
 from derivfleet.common.rpc.identity import Role

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from derivfleet.cli.run.environments import environment_of
 from derivfleet.cli.run.ports import Ports
-from derivfleet.cli.run.supervisor import PARENT_DEATH_SCRIPT
+from derivfleet.cli.run.program import PARENT_DEATH_SCRIPT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

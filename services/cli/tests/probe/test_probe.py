@@ -20,8 +20,8 @@ from derivfleet.cli.probe.process import run_probe
 from derivfleet.cli.probe.progress import ProbeProgress
 from derivfleet.cli.probe.session import gateway_beside
 from derivfleet.cli.run.ports import Ports
+from derivfleet.cli.run.program import Program
 from derivfleet.cli.run.run_dir import RunDir
-from derivfleet.cli.run.supervisor import Program
 from derivfleet.common.clock import ManualClock
 from tests.ports import free_port
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from derivfleet.cli.run.supervisor import ChildState, Program, Supervisor
+from derivfleet.cli.run.program import Program
+from derivfleet.cli.run.supervisor import ChildState, Supervisor
 from derivfleet.common.clock import FleetClock
 
 if TYPE_CHECKING:
@@ -146,7 +147,8 @@ async def test_children_die_with_a_supervisor_that_is_killed(tmp_path: Path, cod
     script = f"""
 import asyncio, os, sys
 from pathlib import Path
-from derivfleet.cli.run.supervisor import Program, Supervisor
+from derivfleet.cli.run.program import Program
+from derivfleet.cli.run.supervisor import Supervisor
 from derivfleet.common.clock import FleetClock
 
 async def main():

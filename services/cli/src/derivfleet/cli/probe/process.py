@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from derivfleet.cli.run.supervisor import PARENT_DEATH_SCRIPT
+from derivfleet.cli.run.program import start_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from derivfleet.cli.run.supervisor import Program
+    from derivfleet.cli.run.program import Program
 
 __all__ = ["run_probe"]
 
-LONGEST_LINE = 1 << 20
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -28,17 +25,7 @@ async def run_probe(program: Program, hear: Callable[[dict[str, Any]], None]) ->
 
     One interrupt lets it end in order, with a report of what it has found so far; a second one ends it at once.
     """
-    program.log.parent.mkdir(parents=True, exist_ok=True)
-    with program.log.open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", str(PARENT_DEATH_SCRIPT), str(os.getpid()), *program.arguments),
-            env=dict(program.environment),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-            limit=LONGEST_LINE,
-        )
+    process = await start_program(program, speaks=True)
     interrupts = 0
 
     def interrupt() -> None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from derivfleet.cli.clients import OPERATOR, is_serving
 from derivfleet.cli.errors import CommandError
 from derivfleet.cli.run.environments import environment_of, processes_of
+from derivfleet.cli.run.program import Program
 from derivfleet.cli.run.run_dir import PAGE_READER
 from derivfleet.cli.run.service_log import last_line
 from derivfleet.cli.run.simulator_client import is_healthy
-from derivfleet.cli.run.supervisor import Program
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.rpc.identity import Role
 from derivfleet.common.rpc.token_file import issue_tokens

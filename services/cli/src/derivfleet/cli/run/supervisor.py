@@ -5,26 +5,25 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from derivfleet.cli.run.program import Program, start_program
 from derivfleet.cli.run.restarts import GiveUp, Restart, restart_or_give_up
 from derivfleet.cli.run.service_log import last_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from derivfleet.common.clock import Clock
 
-__all__ = ["GRACE_S", "PARENT_DEATH_SCRIPT", "ChildState", "ChildView", "Failure", "Program", "Supervisor"]
+__all__ = ["GRACE_S", "ChildState", "ChildView", "Failure", "Process", "Supervisor"]
 
 GRACE_S = 10.0
 """Wall seconds between SIGTERM and SIGKILL."""
-PARENT_DEATH_SCRIPT = Path(__file__).with_name("parent_death.py")
 
 
 class ChildState(StrEnum):
@@ -39,14 +38,24 @@ class ChildState(StrEnum):
     """It was told to end, and did."""
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
-    """What to start. Its output goes to ``log``, appended."""
+class Process(Protocol):
+    """A process that was started, by whatever means."""
 
-    name: str
-    arguments: tuple[str, ...]
-    environment: Mapping[str, str]
-    log: Path
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs; negative for a signal."""
+        ...
+
+    async def wait(self) -> int:
+        """Its return code, once it has ended."""
+        ...
+
+
+Start = Callable[[Program], Awaitable[Process]]
+"""A means to start one. Raises OSError if it cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +81,11 @@ class Failure:
 
 
 class _Child:
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, start: Start) -> None:
         self.program = program
+        self.start = start
         self.state = ChildState.WAITING
-        self.process: asyncio.subprocess.Process | None = None
+        self.process: Process | None = None
         self.keeper: asyncio.Task[None] | None = None
         self.restarts = 0
         self.exit_code: int | None = None
@@ -107,9 +117,9 @@ class Supervisor:
             for name, child in self._children.items()
         ]
 
-    async def start(self, program: Program) -> None:
+    async def start(self, program: Program, start: Start = start_program) -> None:
         """Start a program and keep it running. Raises OSError if it cannot be started at all."""
-        child = _Child(program)
+        child = _Child(program, start)
         self._children[program.name] = child
         await self._spawn(child)
         child.keeper = asyncio.create_task(self._keep(child))
@@ -126,23 +136,7 @@ class Supervisor:
             _signal(child.process, signal.SIGKILL)
 
     async def _spawn(self, child: _Child) -> None:
-        program = child.program
-        program.log.parent.mkdir(parents=True, exist_ok=True)
-        with program.log.open("ab") as log:
-            # A session of its own: Ctrl-C at the terminal reaches the supervisor alone, which ends the rest in order.
-            child.process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-I",
-                "-S",
-                str(PARENT_DEATH_SCRIPT),
-                str(os.getpid()),
-                *program.arguments,
-                env=dict(program.environment),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        child.process = await child.start(child.program)
         child.state = ChildState.RUNNING
 
     async def _keep(self, child: _Child) -> None:
@@ -195,7 +189,7 @@ async def _wait(child: _Child) -> None:
         child.exit_code = await child.process.wait()
 
 
-def _signal(process: asyncio.subprocess.Process | None, number: signal.Signals) -> None:
+def _signal(process: Process | None, number: signal.Signals) -> None:
     if process is not None and process.returncode is None:
         with suppress(ProcessLookupError):
             # The whole group: what a child may have started ends with it.
