@@ -6,18 +6,13 @@ import subprocess
 import sys
 
 from derivfleet.cli.run.memory import COMMAND, MemoryGauge
-from derivfleet.cli.run.supervisor import ChildState, ChildView
 
 GREEDY = "held = bytearray(b'x' * 60_000_000); print(len(held), flush=True); input()"
 
 
-def child(name: str, pid: int | None) -> ChildView:
-    return ChildView(name, ChildState.RUNNING, pid, 0, None, killed=False)
-
-
 def test_the_moment_at_which_they_took_most_is_kept() -> None:
     gauge = MemoryGauge()
-    gauge.measure([child("waits", None)])
+    gauge.measure({})
     assert gauge.most is not None
     alone_mb = gauge.most.total_mb
     assert set(gauge.most.by_process_mb) == {COMMAND}
@@ -26,10 +21,10 @@ def test_the_moment_at_which_they_took_most_is_kept() -> None:
     ) as greedy:
         assert greedy.stdout is not None
         assert greedy.stdout.readline() == "60000000\n"
-        gauge.measure([child("greedy", greedy.pid)])
+        gauge.measure({"greedy": greedy.pid})
         greedy.communicate("\n")
     most = gauge.most
     assert most.total_mb > alone_mb + 50
     assert 60 < most.by_process_mb["greedy"] < 100
-    gauge.measure([child("greedy", greedy.pid)])
+    gauge.measure({"greedy": greedy.pid})
     assert gauge.most == most, "what has ended takes nothing"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from derivfleet.cli.run.plan import Plan
     from derivfleet.common.fleet import Bot
 
-__all__ = ["OUTSIDE", "bot_of", "environment_of", "environment_of_probe", "processes_of"]
+__all__ = ["OUTSIDE", "bot_of", "environment_of", "environment_of_fork_server", "environment_of_probe", "processes_of"]
 
 OUTSIDE = ("SUPABASE_URL", "SUPABASE_SERVICE_KEY", "ALERT_WEBHOOK_URL", "TELEGRAM_BOT_TOKEN")
 """Where the metrics service copies its store to and whom it tells, and the secrets that this takes."""
@@ -46,6 +46,11 @@ def environment_of(service: str, plan: Plan, inherited: Mapping[str, str]) -> di
     if service == "metrics":
         environment |= {name: inherited[name] for name in OUTSIDE if name in inherited}
     return environment
+
+
+def environment_of_fork_server(plan: Plan, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of the process that forks bots; each fork takes a bot's."""
+    return _shared(plan, inherited)
 
 
 def environment_of_probe(plan: Plan, told: Mapping[str, str], inherited: Mapping[str, str]) -> dict[str, str]:

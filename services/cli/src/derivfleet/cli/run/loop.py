@@ -82,7 +82,7 @@ class RunLoop:
             async with ControlClient(self._plan.ports.gateway, token) as client:
                 poller = StatusPoller(client, self._startup.bots)
                 await self._trade(poller)
-                self._memory.measure(self._supervisor.children)
+                self._memory.measure(self._startup.pids)
                 shutdown = Shutdown(
                     self._plan, self._fleet, self._supervisor, self._startup, self._clock, self._began_ns, self._say
                 )
@@ -98,6 +98,7 @@ class RunLoop:
             return summary
         finally:
             await self._supervisor.stop(self._startup.processes)
+            await self._startup.close()
             for service in self._startup.core:
                 await self._supervisor.stop([service])
             for number in _SIGNALS:
@@ -144,7 +145,7 @@ class RunLoop:
                 time = RunTime(elapsed_s, self._duration_s)
                 if elapsed_s >= measure_due_s:
                     measure_due_s += MEASURE_EVERY_S
-                    self._memory.measure(self._supervisor.children)
+                    self._memory.measure(self._startup.pids)
                 if isinstance(live, Live):
                     live.update(live_screen(status, time, link, width, height), refresh=True)
                 elif elapsed_s >= line_due_s:

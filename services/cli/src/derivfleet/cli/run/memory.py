@@ -10,9 +10,7 @@ import psutil
 from derivfleet.cli.run.summary import MemorySummary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from derivfleet.cli.run.supervisor import ChildView
+    from collections.abc import Mapping
 
 __all__ = ["MemoryGauge"]
 
@@ -28,10 +26,10 @@ class MemoryGauge:
         self.most: MemorySummary | None = None
         """None until it has measured."""
 
-    def measure(self, children: Iterable[ChildView]) -> None:
-        """Look at every process that lives, and at this one."""
-        pids = {COMMAND: os.getpid()} | {child.name: child.pid for child in children if child.pid is not None}
-        found = {name: size for name, pid in pids.items() if (size := _memory_mb(pid)) is not None}
+    def measure(self, pids: Mapping[str, int]) -> None:
+        """Look at processes, by their names, and at this one."""
+        all_pids = {COMMAND: os.getpid(), **pids}
+        found = {name: size for name, pid in all_pids.items() if (size := _memory_mb(pid)) is not None}
         total = round(sum(found.values()), 1)
         if self.most is None or total > self.most.total_mb:
             self.most = MemorySummary(total_mb=total, by_process_mb=found)

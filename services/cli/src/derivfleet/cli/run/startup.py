@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from derivfleet.cli.clients import OPERATOR, is_serving
 from derivfleet.cli.errors import CommandError
-from derivfleet.cli.run.environments import environment_of, processes_of
-from derivfleet.cli.run.program import Program
+from derivfleet.cli.run.environments import environment_of, environment_of_fork_server, processes_of
+from derivfleet.cli.run.fork_server import ForkServer
+from derivfleet.cli.run.program import Program, start_program
 from derivfleet.cli.run.run_dir import PAGE_READER
 from derivfleet.cli.run.service_log import last_line
 from derivfleet.cli.run.simulator_client import is_healthy
@@ -52,6 +53,14 @@ class Startup:
         self._supervisor = supervisor
         self._clock = clock
         self._say = say
+        self._fork_server = ForkServer(
+            Program(
+                name="fork_server",
+                arguments=(sys.executable, "-m", "derivfleet.bot.fork_server"),
+                environment=environment_of_fork_server(plan, os.environ),
+                log=plan.run_dir.log("fork_server"),
+            )
+        )
 
     @property
     def core(self) -> tuple[str, ...]:
@@ -98,16 +107,27 @@ class Startup:
         await self._start("simulator")
         await self._ready("simulator", lambda: is_healthy(self._plan.ports.simulator))
 
+    async def close(self) -> None:
+        """End what only starts bots; they have ended before."""
+        await self._fork_server.stop()
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Every process that runs for the fleet, by its name."""
+        found = {child.name: child.pid for child in self._supervisor.children} | {"fork_server": self._fork_server.pid}
+        return {name: pid for name, pid in found.items() if pid is not None}
+
     async def _start(self, service: str) -> None:
         module = service if service in ("simulator", "metrics", "gateway") else "bot"
-        await self._supervisor.start(
-            Program(
-                name=service,
-                arguments=(sys.executable, "-m", f"derivfleet.{module}"),
-                environment=environment_of(service, self._plan, os.environ),
-                log=self._plan.run_dir.log(service),
-            )
+        program = Program(
+            name=service,
+            arguments=(sys.executable, "-m", f"derivfleet.{module}"),
+            environment=environment_of(service, self._plan, os.environ),
+            log=self._plan.run_dir.log(service),
         )
+        # Elsewhere than on Linux a fork outlives its parent, and system libraries do not bear one.
+        is_forked = module == "bot" and sys.platform == "linux"
+        await self._supervisor.start(program, self._fork_server.start if is_forked else start_program)
 
     async def _ready(self, service: str, is_ready: Callable[[], Awaitable[bool]]) -> None:
         self._say(f"waiting for the {_CALLED.get(service, service)} …")
