@@ -117,3 +117,14 @@ async def test_the_end_of_the_server_ends_what_is_left(server: ForkServer, bot: 
     assert fork.returncode == -9
     assert server.pid is None
     await eventually(lambda: not is_there(fork.pid))
+
+
+async def test_a_server_that_does_not_end_is_killed(
+    server: ForkServer, bot: Callable[[str], Program], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("derivfleet.cli.run.fork_server.STOP_TIMEOUT_S", 0.1)
+    await server.start(bot("over-4"))
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGSTOP)
+    await asyncio.wait_for(server.stop(), TIMEOUT_S)
+    assert server.pid is None

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ForkServer", "ForkedProcess"]
 
+STOP_TIMEOUT_S = 10.0
+"""Wall seconds from the end of its input to SIGKILL."""
+
 
 class ForkedProcess:
     """A fork, as asyncio shows a process that it started itself."""
@@ -79,7 +82,11 @@ class ForkServer:
         if self._server is None or self._server.stdin is None or self._reader is None:
             return
         self._server.stdin.close()
-        await self._server.wait()
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await self._server.wait()
+        except TimeoutError:
+            self._server.kill()
         await self._reader
 
     async def _stdin(self) -> asyncio.StreamWriter:
