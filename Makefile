@@ -10,6 +10,7 @@ SPEED ?= 1
 BIN := .venv/bin
 UV := $(BIN)/uv
 SERVICES := common deriv connection gateway probe bot metrics simulator cli
+PROCESSES := bot gateway metrics probe simulator
 STUBS := services/common/src/derivfleet/v1
 PROTOS := $(wildcard proto/derivfleet/v1/*.proto)
 
@@ -34,6 +35,9 @@ setup: .venv/ready ## make .venv with everything in it (needs only python3 >= 3.
 	@$(UV) pip sync --quiet --require-hashes locks/dev.txt
 	@$(MAKE) --no-print-directory proto
 	@$(UV) pip install --quiet --no-deps $(SERVICES:%=-e services/%)
+# Bytecode is kept of what each process imports. Else the first command of each kind would compile it.
+	@$(BIN)/python -c "import $(PROCESSES:%=derivfleet.%.__main__,) derivfleet.cli.run.loop"
+	@$(BIN)/derivfleet up --help > /dev/null
 	@touch $@
 
 proto: ## generate the gRPC stubs from proto/

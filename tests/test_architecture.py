@@ -55,6 +55,7 @@ PURE_STANDARD_LIBRARY = frozenset(
     ]
 )
 PURE_PACKAGES = frozenset({"pydantic", "ddsketch"})
+PURE_COMMON = frozenset(f"derivfleet.common.{name}" for name in ("backoff", "order_state", "spans", "strategies"))
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
@@ -99,7 +100,7 @@ def test_pure_rooms_import_nothing_that_does_input_or_output(room: str) -> None:
                 module.startswith(own)
                 or top in PURE_PACKAGES
                 or (top in PURE_STANDARD_LIBRARY and top in sys.stdlib_module_names)
-                or module in ("derivfleet.common.backoff", "derivfleet.common.strategies", "derivfleet.common.spans")
+                or module in PURE_COMMON
             )
             if not fine:
                 impure.append(f"{path.relative_to(ROOT)}:{line} imports {module}")

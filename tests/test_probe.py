@@ -19,7 +19,7 @@ import yaml
 from running_fleet import APP_IDS, TOKEN, running_fleet
 from skipping import SkippingClock, skipping
 
-from derivfleet.cli.probe import ExperimentChoice
+from derivfleet.cli.verbs.probe import ExperimentChoice
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.fleet import Fleet
 from derivfleet.common.rpc.status import problem_of

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from derivfleet.cli.quota_screen import screen_of
+from derivfleet.cli.screens.quota import quota_screen
 from derivfleet.v1 import control_pb2, quota_pb2
 
 PAGE = (Path(__file__).parents[1] / "docs/quota.md").read_text()
@@ -79,7 +79,7 @@ def read_back(text: str) -> control_pb2.GetStatusResponse:
 
 def test_the_example_is_what_would_be_drawn_of_its_figures() -> None:
     console = Console(width=180, file=io.StringIO(), record=True)
-    for part in screen_of(read_back(EXAMPLE), "", console.width):
+    for part in quota_screen(read_back(EXAMPLE), "", console.width):
         console.print(part, highlight=False)
     drawn = "".join(f"{line.rstrip()}\n" for line in console.export_text().splitlines())
     assert drawn == EXAMPLE

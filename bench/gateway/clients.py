@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import grpc
 
 from bench.gateway.fleet_setup import ACCOUNT, SYMBOL, bot_name, order_name, terms_message
-from derivfleet.common.rpc.channel import bearer
-from derivfleet.common.rpc.identity import read_token
+from derivfleet.common.rpc.own_token import bearer, read_token
 from derivfleet.v1 import trading_pb2, trading_pb2_grpc
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import yaml
 
 from bench.gateway.processes import Program, free_port
 from derivfleet.common.clock import ORIGIN_VARIABLE, SPEED_VARIABLE
-from derivfleet.common.rpc.identity import Role, issue_tokens, read_token
+from derivfleet.common.rpc.identity import Role, issue_tokens
+from derivfleet.common.rpc.own_token import read_token
 from derivfleet.deriv.limits import OPTIONS_LIMITS
 from derivfleet.gateway.core.orders.order import Order, OrderTerms, State
 from derivfleet.gateway.journal.journal import Journal

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bench.gateway.fleet_setup import ACCOUNT, bot_name
 from bench.gateway.http2 import Link
-from derivfleet.common.rpc.identity import read_token
+from derivfleet.common.rpc.own_token import read_token
 from derivfleet.v1 import trading_pb2
 
 STREAM_TICKS = "/derivfleet.v1.TradingService/StreamTicks"

@@ -23,7 +23,7 @@ from bench.gateway.call_load import percentile
 from bench.gateway.fleet_setup import ACCOUNT, SYMBOL, bot_name
 from bench.gateway.http2 import Link
 from bench.gateway.raw_socket import socket_url
-from derivfleet.common.rpc.identity import read_token
+from derivfleet.common.rpc.own_token import read_token
 from derivfleet.v1 import trading_pb2
 
 SERVICE = "/derivfleet.v1.TradingService"

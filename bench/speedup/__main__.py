@@ -17,7 +17,7 @@ from rich.table import Table
 from bench.speedup.chart import draw
 from bench.speedup.design_run import FAULTS, SEED, Design, DesignRun, RunProgress
 from bench.speedup.figures import Figures, Run, figures_of
-from derivfleet.cli.complaints import EXIT_FAILED, CommandError
+from derivfleet.cli.errors import EXIT_FAILED, CommandError
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.deriv.limits import OPTIONS_LIMITS
 

@@ -18,13 +18,13 @@ import aiohttp
 from bench.speedup.bot_logs import BotLog, errors_in, read_log_file, read_logs
 from bench.speedup.figures import Run, purchases_of
 from bench.speedup.hour import Hour
-from derivfleet.cli.client import is_serving
-from derivfleet.cli.complaints import CommandError
-from derivfleet.cli.environments import Plan, Simulated, environment_of
-from derivfleet.cli.ports import Ports, check_free
-from derivfleet.cli.rundir import RunDir
-from derivfleet.cli.supervisor import Program, Supervisor, last_line
-from derivfleet.cli.up import credential_for, write_fleet
+from derivfleet.cli.clients import is_serving
+from derivfleet.cli.errors import CommandError
+from derivfleet.cli.run.environments import environment_of
+from derivfleet.cli.run.plan import Plan, Simulated, credential_for
+from derivfleet.cli.run.ports import Ports, check_free
+from derivfleet.cli.run.run_dir import RunDir
+from derivfleet.cli.run.supervisor import Program, Supervisor, last_line
 from derivfleet.common.clock import NS_PER_S, ORIGIN_VARIABLE, SPEED_VARIABLE, FleetClock
 from derivfleet.common.fleet import load_fleet
 from derivfleet.common.rpc.identity import Role, issue_tokens
@@ -101,7 +101,7 @@ class DesignRun:
         check_free(self._ports.needed(simulated=True))
         shutil.rmtree(self._run_dir.path, ignore_errors=True)
         self._run_dir.prepare(simulated=True)
-        fleet = write_fleet(load_fleet(FLEET_FILE), Dialect.OPTIONS, self._run_dir)
+        fleet = self._run_dir.write_fleet(load_fleet(FLEET_FILE), Dialect.OPTIONS)
         traders: list[str] = []
         try:
             async with aiohttp.ClientSession(f"http://{self._ports.simulator}") as http:

@@ -16,7 +16,7 @@ from browser.history import History
 from playwright.async_api import async_playwright, expect
 from running_fleet import eventually, one_bot, running_fleet
 
-from derivfleet.common.rpc.identity import read_token
+from derivfleet.common.rpc.own_token import read_token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from derivfleet.common.rpc.channel import bearer
+from derivfleet.common.rpc.own_token import bearer
 from derivfleet.common.rpc.status import problem_of
 from derivfleet.v1 import orders_pb2, trading_pb2, trading_pb2_grpc
 

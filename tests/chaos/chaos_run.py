@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from derivfleet.cli.client import is_serving
+from derivfleet.cli.clients import is_serving
 from derivfleet.common.clock import FleetClock
 from derivfleet.common.fleet import Fleet
-from derivfleet.common.rpc.identity import read_token
+from derivfleet.common.rpc.own_token import read_token
 from tests.chaos.callers import CONFIRMED, FINAL, Caller, open_quick_channel, stakes
 from tests.chaos.fault_injection import FaultInjector
 from tests.chaos.ledger_check import LedgerCheck, check_ledger, contracts_of, first_orders_ms, spread, waits_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from derivfleet.cli.environments import Plan
+    from derivfleet.cli.run.plan import Plan
     from derivfleet.deriv.vocabulary import Dialect
 
 __all__ = ["ChaosRun", "Report", "RunProgress"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import grpc
 
-from derivfleet.common.rpc.channel import bearer
+from derivfleet.common.rpc.own_token import bearer
 from derivfleet.v1 import control_pb2, control_pb2_grpc, orders_pb2
 
 __all__ = ["OperatorClient", "Transition"]

@@ -13,15 +13,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from derivfleet.cli.environments import environment_of
-from derivfleet.cli.ports import Ports
-from derivfleet.cli.supervisor import LEASH
+from derivfleet.cli.run.environments import environment_of
+from derivfleet.cli.run.ports import Ports
+from derivfleet.cli.run.supervisor import PARENT_DEATH_SCRIPT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from derivfleet.cli.environments import Plan
+    from derivfleet.cli.run.plan import Plan
 
 __all__ = ["FleetProcess", "FleetProcesses", "UnexpectedExit", "free_ports"]
 
@@ -174,7 +174,7 @@ class FleetProcesses:
             sys.executable,
             "-I",
             "-S",
-            str(LEASH),
+            str(PARENT_DEATH_SCRIPT),
             str(os.getpid()),
             *member.arguments,
             env=member.environment,

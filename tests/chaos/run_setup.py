@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from derivfleet.cli.environments import Plan, Simulated
-from derivfleet.cli.rundir import RunDir
-from derivfleet.cli.up import credential_for, write_fleet
+from derivfleet.cli.run.plan import Plan, Simulated, credential_for
+from derivfleet.cli.run.run_dir import RunDir
 from derivfleet.common.rpc.identity import Role, issue_tokens
 from tests.chaos.processes import free_ports
 
@@ -34,7 +33,7 @@ def prepared(folder: Path, fleet: Fleet, dialect: Dialect, speed: float, seed: s
     shutil.rmtree(folder, ignore_errors=True)
     run_dir = RunDir(folder.resolve())
     run_dir.prepare(simulated=True)
-    write_fleet(fleet, dialect, run_dir)
+    run_dir.write_fleet(fleet, dialect)
     bearers = {bot.name: Role.BOT for bot in fleet.bots} | {"operator": Role.OPERATOR, "metrics": Role.OBSERVER}
     issue_tokens(bearers, run_dir.tokens)
     settings = run_dir.path / "simulator.yaml"

@@ -13,7 +13,7 @@ import grpc
 import pytest
 from cluster import NAMESPACE, RELEASE, Cluster, Timed, within
 
-from derivfleet.common.rpc.channel import bearer
+from derivfleet.common.rpc.own_token import bearer
 from derivfleet.v1 import control_pb2, control_pb2_grpc, orders_pb2, trading_pb2, trading_pb2_grpc
 
 if TYPE_CHECKING:

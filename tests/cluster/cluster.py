@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from derivfleet.common.rpc.channel import bearer
+from derivfleet.common.rpc.own_token import bearer
 from derivfleet.v1 import control_pb2, control_pb2_grpc
 
 if TYPE_CHECKING:

@@ -11,10 +11,9 @@ import grpc
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from derivfleet.cli.client import is_serving
+from derivfleet.cli.clients import is_serving
 from derivfleet.common.fleet import Fleet
-from derivfleet.common.rpc.channel import bearer
-from derivfleet.common.rpc.identity import read_token
+from derivfleet.common.rpc.own_token import bearer, read_token
 from derivfleet.deriv.vocabulary import Dialect
 from derivfleet.v1 import control_pb2, trading_pb2
 from tests.chaos.processes import FleetProcesses

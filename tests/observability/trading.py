@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from processes import answers, free_ports
 
-from derivfleet.cli.client import is_serving
-from derivfleet.cli.environments import Credential, Plan, Simulated, environment_of
-from derivfleet.cli.ports import Ports
-from derivfleet.cli.rundir import RunDir
+from derivfleet.cli.clients import is_serving
+from derivfleet.cli.run.environments import environment_of
+from derivfleet.cli.run.plan import Credential, Plan, Simulated
+from derivfleet.cli.run.ports import Ports
+from derivfleet.cli.run.run_dir import RunDir
 from derivfleet.common.fleet import load_fleet
 from derivfleet.common.rpc.identity import Role, issue_tokens
 

@@ -87,7 +87,7 @@ class Comparison:
         )
 
     def _compare_bot(self, bot: reports_pb2.BotReport, at: tuple[int, int], where: str) -> None:
-        self._compare_pnl(bot.takings, "bot", bot.bot, at, where)
+        self._compare_pnl(bot.profit_and_loss, "bot", bot.bot, at, where)
         spans = "FROM spans WHERE end_ns >= ? AND end_ns < ? AND NOT lost AND (bot = ? OR ? = '')"
         own = (*at, bot.bot, bot.bot)
         assert bot.ops == self._value(f"SELECT COUNT(*) {spans} AND name GLOB 'gateway.*'", *own), where
@@ -109,7 +109,9 @@ class Comparison:
             assert math.isclose(wait.total_s, total_s, rel_tol=1e-9), where
             self.figures += 2
 
-    def _compare_pnl(self, line: reports_pb2.Takings, column: str, name: str, at: tuple[int, int], where: str) -> None:
+    def _compare_pnl(
+        self, line: reports_pb2.ProfitAndLoss, column: str, name: str, at: tuple[int, int], where: str
+    ) -> None:
         orders = f"FROM orders WHERE told AND NOT denied AND ({column} = ? OR ? = '')"
         settled = f"{orders} AND settled_ns >= ? AND settled_ns < ?"
         own = (name, name, *at)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from derivfleet.cli.client import is_serving
-from derivfleet.cli.environments import processes_of
+from derivfleet.cli.clients import is_serving
+from derivfleet.cli.run.environments import processes_of
 from derivfleet.common.clock import FleetClock
 from derivfleet.common.fleet import load_fleet
-from derivfleet.common.rpc.identity import read_token
+from derivfleet.common.rpc.own_token import read_token
 from derivfleet.common.vitals import VITALS_VARIABLE
 from tests.chaos.callers import FINAL, open_quick_channel
 from tests.chaos.ledger_check import check_ledger, contracts_of

@@ -17,7 +17,7 @@ from derivfleet.bot import gateway as bots_gateway
 from derivfleet.bot import strategies
 from derivfleet.bot.settings import BotSettings
 from derivfleet.common.fleet import load_fleet
-from derivfleet.common.rpc.channel import bearer
+from derivfleet.common.rpc.own_token import bearer
 from derivfleet.common.rpc.status import Problem, problem_of
 from derivfleet.common.telemetry import Telemetry
 from derivfleet.connection.connection import AnswerLostError, CallRefusedError, Connection

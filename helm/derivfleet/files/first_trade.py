@@ -7,8 +7,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from derivfleet.cli.client import ControlClient, ReportsClient, is_serving
-from derivfleet.cli.complaints import CommandError
+from derivfleet.cli.clients import ControlClient, ReportsClient, is_serving
+from derivfleet.cli.errors import CommandError
 from derivfleet.common.clock import FleetClock
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.v1 import orders_pb2

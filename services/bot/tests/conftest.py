@@ -21,7 +21,7 @@ from derivfleet.bot.staking import FlatStaking
 from derivfleet.bot.strategies import decide
 from derivfleet.common.clock import FleetClock
 from derivfleet.common.fleet import Bot
-from derivfleet.common.rpc.identity import OwnToken
+from derivfleet.common.rpc.own_token import OwnToken
 from derivfleet.common.rpc.status import Problem, abort
 from derivfleet.common.telemetry import Telemetry
 from derivfleet.v1 import market_pb2, orders_pb2, trading_pb2

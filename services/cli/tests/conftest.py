@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from derivfleet.cli.commands import app
-from derivfleet.cli.rundir import PAGE_READER, RunDir, RunFile
+from derivfleet.cli.run.run_dir import PAGE_READER, RunDir, RunFile
 from derivfleet.common.rpc.identity import Role, TokenFile, caller, issue_tokens
 from derivfleet.common.rpc.server import Server
 from derivfleet.common.rpc.status import Problem, abort
@@ -67,7 +67,7 @@ def a_status() -> control_pb2.GetStatusResponse:
             quota_pb2.NextCall(bot="trend-75", call="buy", forecast=quota_pb2.Forecast(bucket="trade", remaining=9)),
         ],
         calls_saved=[quota_pb2.CallsSaved(kind="ticks", calls=9), quota_pb2.CallsSaved(kind="history", calls=120)],
-        breaker=control_pb2.BreakerStatus(state="closed", since_time_ns=T0_NS),
+        breaker=control_pb2.CircuitBreakerStatus(state="closed", since_time_ns=T0_NS),
         bots=[
             control_pb2.BotStatus(bot="over-4", ops=12, buys=5, confirmed=5, settled=4, wins=2, profit="-0.26", open=1),
             control_pb2.BotStatus(bot="trend-75", ops=3, unknown=1, open=1, errors=2, last_seen_time_ns=T0_NS),

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from derivfleet.cli.orders import STATES, state_of
-from derivfleet.cli.report import epoch_of, period_of
-from derivfleet.cli.view import order_columns, orders_table
+from derivfleet.cli.reports.request import epoch_of, period_of
+from derivfleet.cli.screens.orders import order_columns, orders_table, state_of
 from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.order_state import OrderState
 from derivfleet.v1 import control_pb2, orders_pb2
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ async def test_the_unforeseen_is_one_line_too(fleet: Fleet, monkeypatch: pytest.
     def fall(_: object) -> None:
         raise RuntimeError("the sky\nfell")
 
-    monkeypatch.setattr("derivfleet.cli.status.screen_of", fall)
+    monkeypatch.setattr("derivfleet.cli.screens.status.status_screen", fall)
     result = await fleet.run("status")
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
     assert "RuntimeError: the sky fell" in result.stderr
@@ -238,7 +238,7 @@ async def test_the_unforeseen_is_one_line_too(fleet: Fleet, monkeypatch: pytest.
 def test_states_are_known_by_their_names() -> None:
     assert state_of("") == orders_pb2.ORDER_STATE_UNSPECIFIED
     assert state_of("Not-Found") == orders_pb2.ORDER_STATE_NOT_FOUND
-    assert set(STATES) == {"intended", "denied", "sent", "confirmed", "rejected", "unknown", "not_found", "settled"}
+    assert set(OrderState) == {"intended", "denied", "sent", "confirmed", "rejected", "unknown", "not_found", "settled"}
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ from pydantic import SecretStr
 
 from derivfleet.common.clock import FleetClock
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.rpc.channel import bearer, open_channel
+from derivfleet.common.rpc.channel import open_channel
+from derivfleet.common.rpc.own_token import bearer
 from derivfleet.common.rpc.status import problem_of
 from derivfleet.common.spans import Attribute, SpanName
 from derivfleet.common.telemetry import Telemetry

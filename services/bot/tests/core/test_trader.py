@@ -24,11 +24,11 @@ from derivfleet.bot.core.trades import (
     Holding,
     Look,
     OrderNews,
-    OrderState,
     Outcome,
     Refusal,
     Wait,
 )
+from derivfleet.common.order_state import OrderState
 from derivfleet.deriv.categories.digits import DIGITOVER
 from derivfleet.deriv.ticks import Tick
 

@@ -12,17 +12,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.rpc.channel import bearer, open_channel
-from derivfleet.common.rpc.identity import (
-    IdentitiesUnavailableError,
-    Identity,
-    OwnToken,
-    Role,
-    TokenFile,
-    caller,
-    issue_tokens,
-    read_token,
-)
+from derivfleet.common.rpc.channel import open_channel
+from derivfleet.common.rpc.identity import IdentitiesUnavailableError, Identity, Role, TokenFile, caller, issue_tokens
+from derivfleet.common.rpc.own_token import OwnToken, bearer, read_token
 from derivfleet.common.rpc.server import Server
 from derivfleet.common.rpc.status import Problem, abort, problem_of
 from derivfleet.v1 import trading_pb2, trading_pb2_grpc

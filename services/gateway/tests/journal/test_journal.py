@@ -61,7 +61,7 @@ def test_an_order_comes_back_as_it_was_written(place: str) -> None:
     assert again.order("demo", "o1") == written
     assert again.order("demo", "o2") is None
     assert again.order("other", "o1") is None
-    assert again.last_position() == 1
+    assert again.last_position == 1
     assert again.journal_id == journal.journal_id
     again.close()
 
@@ -88,13 +88,13 @@ def test_one_contract_belongs_to_one_order(place: str) -> None:
         with pytest.raises(ContractTakenError):
             journal.write(order("b", State.CONFIRMED, 8), 2)
         found = journal.order("demo", "b")
-        assert (journal.last_position(), journal.unwritten, found and found.state) == (2, 0, State.SENT), memory
+        assert (journal.last_position, journal.unwritten, found and found.state) == (2, 0, State.SENT), memory
         forget(journal)
     with pytest.raises(ContractTakenError):
         journal.write(order("b", State.CONFIRMED, 8), 2)
     assert journal.claimed("demo", [8, 18, 0]) == {8}
     journal.write(order("a", State.SETTLED, 8), 3)  # its own order's it still is
-    assert journal.last_position() == 3
+    assert journal.last_position == 3
     journal.close()
 
 
@@ -106,13 +106,13 @@ def test_what_is_written_together_survives_a_crash_as_a_whole_or_not_at_all(plac
         journal.write(order("a", State.CONFIRMED, 8), 1)
         assert journal.claimed("demo", [8]) == {8}  # it is decided, if not yet written
         raise RuntimeError
-    assert (told, journal.last_position(), journal.unwritten) == ([], 0, 1)
+    assert (told, journal.last_position, journal.unwritten) == ([], 0, 1)
     with journal.together():
         journal.write(order("b", State.CONFIRMED, 18), 2)
         assert journal.unwritten == 2
-    assert (told, journal.last_position(), journal.unwritten) == (["a", "b"], 2, 0)
+    assert (told, journal.last_position, journal.unwritten) == (["a", "b"], 2, 0)
     journal.write(order("c", State.CONFIRMED, 28), 3)
-    assert journal.last_position() == 3
+    assert journal.last_position == 3
     journal.close()
 
 
@@ -203,7 +203,7 @@ def test_old_transitions_leave_the_feed_and_positions_go_on(place: str) -> None:
     assert not journal.tidy(99, 99)
     journal.close()
     journal = Journal(place, "JOURNAL")
-    assert (journal.trimmed_to, journal.last_position(), journal.events("", 0, 9)) == (4, 4, [])
+    assert (journal.trimmed_to, journal.last_position, journal.events("", 0, 9)) == (4, 4, [])
     journal.write(order("o4"), 9)
     assert [event.position for event in journal.events("", 0, 9)] == [5]
     journal.close()
@@ -228,7 +228,7 @@ def test_positions_that_a_power_cut_may_have_undone_are_not_given_again(place: s
     Journal(place, "JOURNAL", store=store).write(order("o1"), 1)
     store.close()  # the process is killed
     journal = Journal(place, "JOURNAL")
-    assert journal.last_position() == 1 + LOST_AT_MOST
+    assert journal.last_position == 1 + LOST_AT_MOST
     journal.write(order("o2"), 2)
     assert [event.position for event in journal.events("", 0, 9)] == [1, 2 + LOST_AT_MOST]
     journal.close()

@@ -96,7 +96,7 @@ def check(journal: Journal, memory: Memory) -> None:
         assert tally.wins == sum((order.profit or 0) > 0 for order in mine)
     events = journal.events("", 0, 1000)
     assert [(event.time_ns, event.order) for event in events] == memory.told[len(memory.told) - len(events) :]
-    positions = [journal.trimmed_to, *(event.position for event in events), journal.last_position() + 1]
+    positions = [journal.trimmed_to, *(event.position for event in events), journal.last_position + 1]
     assert positions == sorted(set(positions))
 
 
@@ -110,8 +110,8 @@ def live(place: str, stories: list[int], steps: list[int | tuple[str, int, int] 
             if order is not None:
                 journal.write(order, time_ns)
                 memory.keep(time_ns, order)
-                assert journal.last_position() > highest
-                highest = journal.last_position()
+                assert journal.last_position > highest
+                highest = journal.last_position
         elif isinstance(step, tuple):
             journal.tidy(step[1], step[2])
         else:

@@ -398,7 +398,7 @@ async def test_more_purchases_than_orders_alike_are_left_to_an_operator(opened: 
         reconciler = orders.reconciler()
         await account.clock.advance(60)
         assert [order.doubt for order in orders.registry.unknown.values()] == [Doubt.MORE_CANDIDATES]
-        assert account.journal.last_position() == written
+        assert account.journal.last_position == written
         await reconciler.stop()
         reconciler = account.orders.reconciler()
         await account.clock.advance(60)

@@ -13,7 +13,8 @@ import grpc
 import pytest
 
 from derivfleet.common.clock import FleetClock
-from derivfleet.common.rpc.channel import bearer, open_channel
+from derivfleet.common.rpc.channel import open_channel
+from derivfleet.common.rpc.own_token import bearer
 from derivfleet.v1 import orders_pb2, watching_pb2, watching_pb2_grpc
 
 if TYPE_CHECKING:

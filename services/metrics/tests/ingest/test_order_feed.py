@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from derivfleet.common.clock import NS_PER_S
 from derivfleet.common.rpc.channel import open_channel
-from derivfleet.common.rpc.identity import OwnToken
+from derivfleet.common.rpc.own_token import OwnToken
 from derivfleet.metrics.ingest.order_feed import OrderFeed
 from derivfleet.metrics.ingest.status_poll import StatusPoll
 from derivfleet.metrics.store.feed_mark import FeedMark

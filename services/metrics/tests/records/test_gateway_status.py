@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from derivfleet.metrics.records.gateway_status import (
+    CallsSaved,
     CircuitBreaker,
     NextCall,
     QuotaNow,
     QuotaShare,
     QuotaWindow,
     RunningCount,
-    SavedCalls,
     counted_between,
     quota_now,
     samples_of,
@@ -49,7 +49,7 @@ def test_who_uses_the_limits_is_told_as_the_gateway_told_it(make_status: MakeSta
         ],
         next_calls=[quota_pb2.NextCall(bot="over-4", call="buy", forecast=forecast)],
         calls_saved=[quota_pb2.CallsSaved(kind="history", calls=12)],
-        breaker=control_pb2.BreakerStatus(state="open", since_time_ns=7, reason="5 failures", retry_time_ns=9),
+        breaker=control_pb2.CircuitBreakerStatus(state="open", since_time_ns=7, reason="5 failures", retry_time_ns=9),
     )
     assert quota_now(told)["demo"] == QuotaNow(
         shares=(
@@ -57,7 +57,7 @@ def test_who_uses_the_limits_is_told_as_the_gateway_told_it(make_status: MakeSta
             QuotaShare("trend-75", "trade", 60, 154, 5, 0, 9, 2),
         ),
         next_calls=(NextCall("over-4", "trade", "buy", 1_200, "trade/60s"),),
-        savings=(SavedCalls("history", 12),),
+        savings=(CallsSaved("history", 12),),
         breaker=CircuitBreaker("open", 7, "5 failures", 9),
     )
 

@@ -14,7 +14,8 @@ import yaml
 from derivfleet.common.clock import NS_PER_S
 from derivfleet.common.fleet import Fleet
 from derivfleet.common.rpc.channel import open_channel
-from derivfleet.common.rpc.identity import OwnToken, Role, issue_tokens
+from derivfleet.common.rpc.identity import Role, issue_tokens
+from derivfleet.common.rpc.own_token import OwnToken
 from derivfleet.common.spans import SpanName
 from derivfleet.metrics.ingest.order_feed import OrderFeed
 from derivfleet.metrics.records.order import OrderState
@@ -90,13 +91,16 @@ async def test_a_report_says_which_orders_nobody_knows_the_fate_of(
     seen = final.completeness
     assert (final.revision, seen.complete, seen.orders_unknown, seen.orders_doubtful) == (1, False, 1, 1)
     assert (seen.staked_unknown, final.fleet.buys) == ("0.35", 1)
-    assert Decimal(final.fleet.takings.mean_exposure) > Decimal("0.35") * 290 / 300
+    assert Decimal(final.fleet.profit_and_loss.mean_exposure) > Decimal("0.35") * 290 / 300
     # Its money may be at stake in the windows after it, too.
     await clock.advance(450)
     await finalizer.finalize()
     after = await reports.report("demo", START_S + 300, 300)
     assert (after.state, after.completeness.complete, after.completeness.orders_unknown) == ("final", False, 1)
-    assert (after.completeness.staked_unknown, Decimal(after.fleet.takings.mean_exposure)) == ("0.35", Decimal("0.35"))
+    assert (after.completeness.staked_unknown, Decimal(after.fleet.profit_and_loss.mean_exposure)) == (
+        "0.35",
+        Decimal("0.35"),
+    )
     assert (await reports.report("demo", START_S - 300, 300)).completeness.orders_unknown == 0
     await store.keep_orders([replace(lost, position=3, state=OrderState.NOT_FOUND, doubt="")], FeedMark(3))
     await finalizer.finalize()
@@ -105,7 +109,7 @@ async def test_a_report_says_which_orders_nobody_knows_the_fate_of(
     after = await reports.report("demo", START_S + 300, 300)
     assert (after.revision, after.completeness.orders_unknown, after.completeness.complete) == (2, 0, True)
     assert revised.completeness.staked_unknown == "0"
-    assert Decimal(revised.fleet.takings.mean_exposure) < Decimal("0.1")
+    assert Decimal(revised.fleet.profit_and_loss.mean_exposure) < Decimal("0.1")
 
 
 async def test_late_news_make_a_revision_and_the_same_news_again_none(

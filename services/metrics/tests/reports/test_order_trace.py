@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from derivfleet.common.clock import FleetClock
-from derivfleet.common.rpc.channel import bearer, open_channel
+from derivfleet.common.rpc.channel import open_channel
+from derivfleet.common.rpc.own_token import bearer
 from derivfleet.common.rpc.status import problem_of
 from derivfleet.common.spans import Attribute, SpanName
 from derivfleet.common.telemetry import Telemetry

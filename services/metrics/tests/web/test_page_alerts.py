@@ -59,7 +59,7 @@ def calm(make_status: MakeStatus, fleet: Fleet) -> MakeView:
             open_orders={},
             status=samples_of(status)[0],
             quota=quota_now(status)["demo"],
-            feed=FeedView(connected=True, problem="", lag_s=0.0, events_refused=0, spans_refused=0, spans_sent_away=0),
+            feed=FeedView(connected=True, problem="", lag_s=0.0, events_refused=0, spans_refused=0, spans_deferred=0),
         )
 
     return make
@@ -79,7 +79,7 @@ def test_a_fleet_that_does_well_needs_nobody(calm: MakeView) -> None:
 
 
 def test_a_cut_feed_tells_since_when(calm: MakeView) -> None:
-    cut = FeedView(connected=False, problem="away", lag_s=30.0, events_refused=0, spans_refused=0, spans_sent_away=0)
+    cut = FeedView(connected=False, problem="away", lag_s=30.0, events_refused=0, spans_refused=0, spans_deferred=0)
     (alert,) = alerts_of(replace(calm(), feed=cut))
     assert (alert.rule, alert.severity, alert.since_ns) == ("feed_cut", "critical", round((NOW_S - 30) * NS_PER_S))
     assert alert_json(alert)["since_s"] == NOW_S - 30
@@ -97,12 +97,12 @@ def test_an_old_status_is_told_in_the_pace_of_the_clock(calm: MakeView) -> None:
         ({"rejected": 2}, "refused_by_deriv", "critical", ""),
         ({"foreign_trades": 1}, "foreign_trades", "critical", ""),
         (
-            {"breaker": control_pb2.BreakerStatus(state="open", since_time_ns=5, reason="5 failures")},
+            {"breaker": control_pb2.CircuitBreakerStatus(state="open", since_time_ns=5, reason="5 failures")},
             "breaker",
             "critical",
             "",
         ),
-        ({"breaker": control_pb2.BreakerStatus(state="half_open")}, "breaker", "warning", ""),
+        ({"breaker": control_pb2.CircuitBreakerStatus(state="half_open")}, "breaker", "warning", ""),
         (
             {"connections": [control_pb2.ConnectionStatus(role="reads", state="slow", problem="1.2 s a call")]},
             "socket",

@@ -70,10 +70,12 @@ def view(make_order: MakeOrder, make_status: MakeStatus) -> View:
         quota=quota_now(
             make_status(
                 calls_saved=[quota_pb2.CallsSaved(kind="ticks", calls=9)],
-                breaker=control_pb2.BreakerStatus(state="half_open", since_time_ns=2 * NS_PER_S, reason="5 failures"),
+                breaker=control_pb2.CircuitBreakerStatus(
+                    state="half_open", since_time_ns=2 * NS_PER_S, reason="5 failures"
+                ),
             )
         )["demo"],
-        feed=FeedView(connected=True, problem="", lag_s=0.0, events_refused=0, spans_refused=2, spans_sent_away=0),
+        feed=FeedView(connected=True, problem="", lag_s=0.0, events_refused=0, spans_refused=2, spans_deferred=0),
     )
 
 

@@ -11,7 +11,8 @@ import yaml
 
 from derivfleet.common.fleet import Fleet
 from derivfleet.common.rpc.channel import open_channel
-from derivfleet.common.rpc.identity import OwnToken, Role, issue_tokens
+from derivfleet.common.rpc.identity import Role, issue_tokens
+from derivfleet.common.rpc.own_token import OwnToken
 from derivfleet.metrics.ingest.order_feed import OrderFeed
 from derivfleet.metrics.ingest.trace_receiver import IngestCounts
 from derivfleet.metrics.reports.reports import Reports

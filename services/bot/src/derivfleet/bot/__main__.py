@@ -17,7 +17,7 @@ from derivfleet.bot.strategies import decide
 from derivfleet.common.fleet import load_fleet
 from derivfleet.common.logs import bind_context
 from derivfleet.common.prometheus import scraped
-from derivfleet.common.rpc.identity import OwnToken
+from derivfleet.common.rpc.own_token import OwnToken
 from derivfleet.common.service import run_service
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from derivfleet.bot.core.trades import Answer, Holding, Intention, OrderNews, OrderState, Refusal
+from derivfleet.bot.core.trades import Answer, Holding, Intention, OrderNews, Refusal
 from derivfleet.bot.staking import money_text
 from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.order_state import OrderState
 from derivfleet.common.rpc.channel import open_channel
 from derivfleet.common.rpc.status import problem_of
 from derivfleet.common.telemetry import metadata_of
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from derivfleet.common.clock import Clock
-    from derivfleet.common.rpc.identity import OwnToken
+    from derivfleet.common.rpc.own_token import OwnToken
     from derivfleet.common.rpc.status import Problem
     from derivfleet.v1 import market_pb2
 

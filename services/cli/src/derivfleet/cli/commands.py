@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from derivfleet.cli.alerts import alerts_app
-from derivfleet.cli.complaints import OneLineGroup
-from derivfleet.cli.doctor import doctor
-from derivfleet.cli.orders import app as orders
-from derivfleet.cli.page import page
-from derivfleet.cli.probe import probe
-from derivfleet.cli.quota import quota
-from derivfleet.cli.report import report
-from derivfleet.cli.status import status
-from derivfleet.cli.trace import trace
-from derivfleet.cli.up import up
+from derivfleet.cli.errors import OneLineGroup
+from derivfleet.cli.verbs.alerts import alerts_app
+from derivfleet.cli.verbs.doctor import doctor
+from derivfleet.cli.verbs.orders import orders_app
+from derivfleet.cli.verbs.page import page
+from derivfleet.cli.verbs.probe import probe
+from derivfleet.cli.verbs.quota import quota
+from derivfleet.cli.verbs.report import report
+from derivfleet.cli.verbs.status import status
+from derivfleet.cli.verbs.trace import trace
+from derivfleet.cli.verbs.up import up
 
 __all__ = ["app"]
 
@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 for command in (up, page, status, quota):
     app.command()(command)
-app.add_typer(orders, name="orders")
+app.add_typer(orders_app, name="orders")
 for command in (report, trace, doctor, probe):
     app.command()(command)
 app.add_typer(alerts_app, name="alerts")

@@ -78,7 +78,7 @@ SPANS: dict[SpanName, SpanType] = {
         (*_ORDER, _A.STRATEGY, _A.SYMBOL, _A.CONTRACT_TYPE, _A.STAKE, _A.STATE, _A.PROFIT, _A.ERROR_CODE),
     ),
     SpanName.DECIDE: SpanType(
-        "bot", SpanKind.INTERNAL, SpanName.TRADE, "the strategy thinks", (_A.BOT, _A.STRATEGY, _A.SYMBOL)
+        "bot", SpanKind.INTERNAL, SpanName.TRADE, "the strategy decides", (_A.BOT, _A.STRATEGY, _A.SYMBOL)
     ),
     SpanName.BUY: SpanType(
         "bot", SpanKind.CLIENT, SpanName.TRADE, "the bot waits for the gateway's answer", (*_ORDER, _A.ERROR_CODE)
@@ -116,7 +116,7 @@ SPANS: dict[SpanName, SpanType] = {
         "gateway",
         SpanKind.INTERNAL,
         SpanName.GATEWAY_BUY,
-        "a call waits for its turn within the account's limits and the bot's share",
+        "a call waits for a permit within the account's limits and the bot's share",
         (_A.ACCOUNT, _A.BOT, _A.CALL, _A.BUCKET, _A.ERROR_CODE),
     ),
     SpanName.DERIV_CALL: SpanType(

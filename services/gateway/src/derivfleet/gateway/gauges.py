@@ -35,7 +35,7 @@ def gauges(rooms: Collection[AccountRoom], journal: Journal, now_ns: int) -> Ite
     calls = {(room.key, *key): count for room in rooms for key, count in room.client.outcomes.items()}
     yield counter("deriv_calls", "Calls to Deriv by what came of them", ("account", "call", "outcome"), calls)
     refused = {(room.key, call): count for room in rooms for call, count in room.client.refused.items()}
-    yield counter("calls_refused", "Calls not made: no turn before their deadline", ("account", "call"), refused)
+    yield counter("calls_refused", "Calls not made: no permit before their deadline", ("account", "call"), refused)
     rate = {(room.key,): room.client.rejected_by_deriv for room in rooms}
     yield counter("rate_refusals", "Calls that Deriv refused for their rate", ("account",), rate)
     yield from _of_quota(rooms, now_ns)
@@ -52,7 +52,7 @@ def _of_quota(rooms: Collection[AccountRoom], now_ns: int) -> Iterator[Metric]:
     limits = {key: one.limit for key, one in uses.items()}
     yield gauge("quota_limit", "How many calls the gateway makes in a window", labels, limits)
     waiting = {(room.key, *key): count for room in rooms for key, count in room.quota.waiting().items()}
-    yield gauge("calls_waiting", "Calls that wait for their turn", ("account", "bot", "bucket"), waiting)
+    yield gauge("calls_waiting", "Calls that wait for a permit", ("account", "bot", "bucket"), waiting)
 
 
 def _of_orders(rooms: Collection[AccountRoom]) -> Iterator[Metric]:
@@ -86,4 +86,4 @@ def _of_sockets(rooms: Collection[AccountRoom]) -> Iterator[Metric]:
     again = {key: slot.reconnects for key, slot in slots.items()}
     yield counter("socket_reconnects", "Sockets that had to be replaced", labels, again)
     closed = {(room.key,): room.breaker.state is not BreakerState.OPEN for room in rooms}
-    yield gauge("orders_allowed", "0 while Deriv is too sick for new orders", ("account",), closed)
+    yield gauge("orders_allowed", "0 while the circuit breaker is open: no orders are sent", ("account",), closed)

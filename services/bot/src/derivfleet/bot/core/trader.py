@@ -22,11 +22,11 @@ from derivfleet.bot.core.trades import (
     Intention,
     Look,
     OrderNews,
-    OrderState,
     Outcome,
     Refusal,
     Wait,
 )
+from derivfleet.common.order_state import OrderState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

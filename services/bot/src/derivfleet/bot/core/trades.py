@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from derivfleet.common.order_state import OrderState
+
 if TYPE_CHECKING:
     from decimal import Decimal
 
@@ -24,24 +26,10 @@ __all__ = [
     "Intention",
     "Look",
     "OrderNews",
-    "OrderState",
     "Outcome",
     "Refusal",
     "Wait",
 ]
-
-
-class OrderState(StrEnum):
-    """Where an order stands, as the gateway tells (derivfleet.v1.OrderState)."""
-
-    INTENDED = "intended"
-    DENIED = "denied"
-    SENT = "sent"
-    CONFIRMED = "confirmed"
-    REJECTED = "rejected"
-    UNKNOWN = "unknown"
-    NOT_FOUND = "not_found"
-    SETTLED = "settled"
 
 
 FINAL = frozenset({OrderState.DENIED, OrderState.REJECTED, OrderState.NOT_FOUND, OrderState.SETTLED})

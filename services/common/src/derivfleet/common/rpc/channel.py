@@ -1,10 +1,10 @@
-"""A gRPC channel as every client opens it: with a token, keep-alive and quick reconnects."""
+"""A gRPC channel as every client opens it: with keep-alive and quick reconnects."""
 
 from __future__ import annotations
 
 import grpc
 
-__all__ = ["bearer", "open_channel"]
+__all__ = ["open_channel"]
 
 
 def open_channel(target: str) -> grpc.aio.Channel:
@@ -20,8 +20,3 @@ def open_channel(target: str) -> grpc.aio.Channel:
             ("grpc.max_receive_message_length", 64 * 1024 * 1024),
         ],
     )
-
-
-def bearer(token: str) -> tuple[tuple[str, str], ...]:
-    """The metadata that says who calls."""
-    return (("authorization", f"Bearer {token}"),)

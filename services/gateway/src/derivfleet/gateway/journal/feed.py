@@ -53,7 +53,7 @@ class Feed:
     def __init__(self, journal: Journal, recent: int = RECENT_EVENTS, batch: int = BATCH) -> None:
         """``recent`` is how many transitions are kept in memory, ``batch`` how many a reader takes at once."""
         self.journal = journal
-        self.last_position = journal.last_position()
+        self.last_position = journal.last_position
         self._batch = batch
         self._recent: deque[JournalEvent] = deque(maxlen=recent)
         self._readers: dict[str, set[_Reader]] = {}

@@ -40,8 +40,7 @@ __all__ = ["Journal", "Sync"]
 _log = structlog.get_logger()
 
 Sync = Literal["sent", "all", "none"]
-"""What survives a power cut: each *sent* order with all that was written before it, everything, or what the system has
-written by then."""
+"""What survives a power cut: each *sent* order and all before it, everything, or what the system wrote by then."""
 RETRY_BATCH = 200
 LOST_AT_MOST = 10_000
 """Positions left out after a start that follows a crash. Readers may know transitions that a power cut has undone, and
@@ -91,7 +90,8 @@ class Journal:
         self._epoch = int(epoch) + 1
         found = self._store.read("SELECT coalesce(max(position), 0) FROM events")[0][0]
         last = max(int(found), int(self.trimmed_to))
-        self._position = last if closed_at == last else last + LOST_AT_MOST
+        self.last_position = last if closed_at == last else last + LOST_AT_MOST
+        """The position of the newest written transition; 0 if there is none."""
         opened: Step = ("UPDATE journal SET epoch = ?, closed_at = -1", (self._epoch,))
         if not rows:
             opened = ("INSERT INTO journal (id, epoch, trimmed_to, closed_at) VALUES (?, 1, 0, -1)", (self.journal_id,))
@@ -172,9 +172,9 @@ class Journal:
     def _take_over(self) -> None:
         """See what came of the commit that the lost connection may have been in."""
         self._check_epoch()
-        for event in queries.events(self._store, "", self._position, RETRY_BATCH):
+        for event in queries.events(self._store, "", self.last_position, RETRY_BATCH):
             order = event.order
-            self._position = event.position
+            self.last_position = event.position
             if self._unwritten.first(1) == [(event.time_ns, order)]:
                 self._unwritten.forget_first()
             elif order.state is State.INTENDED and self._unwritten.get(order.account, order.order_id) is None:
@@ -210,7 +210,7 @@ class Journal:
     def _put(self, entries: list[tuple[int, Order]]) -> None:
         steps: list[Step] = []
         events: list[JournalEvent] = []
-        position = self._position
+        position = self.last_position
         for time_ns, order in entries:
             position += 1
             body = ORDER.dump_json(order, exclude_defaults=True).decode()
@@ -220,7 +220,7 @@ class Journal:
             events.append(JournalEvent(position, time_ns, order))
         is_sent = any(order.state is State.SENT for _, order in entries)
         self._commit(steps, durable=self._sync == "all" or (self._sync == "sent" and is_sent))
-        self._position = position
+        self.last_position = position
         for event in events:
             self._recent.keep(event.order)
             self._tell(event)
@@ -284,10 +284,6 @@ class Journal:
         """Written transitions after a position, in order; an empty account matches all. Raises JournalError."""
         return queries.events(self._store, account, after_position, limit)
 
-    def last_position(self) -> int:
-        """The position of the newest written transition; 0 if there is none."""
-        return self._position
-
     def claimed(self, account: str, contract_ids: Iterable[int]) -> set[int]:
         """Which of these contracts belong to orders; if the database does not tell, to one of the newest."""
         found = {contract_id for contract_id in contract_ids if contract_id}
@@ -344,7 +340,7 @@ class Journal:
         """Write what is unwritten, if that can be done, and let go of the database."""
         try:
             self._write_unwritten()
-            self._commit([("UPDATE journal SET closed_at = ?", (self._position,))], durable=True)
+            self._commit([("UPDATE journal SET closed_at = ?", (self.last_position,))], durable=True)
         except (JournalError, ContractTakenError) as error:
             _log.error(
                 "the journal ends without its last transitions; the account's records hold what became of them",

@@ -179,7 +179,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
             foreign_trades=room.orders.evidence.foreign_count,
             newest_foreign_trades=messages.foreign_messages(room.orders.evidence.newest_foreign(FOREIGN_SHOWN)),
             calls_saved=quota.saved_messages(room.savings.counts),
-            breaker=control_pb2.BreakerStatus(
+            breaker=control_pb2.CircuitBreakerStatus(
                 state=room.breaker.state,
                 since_time_ns=room.breaker.since_time_ns,
                 reason=room.breaker.reason,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from derivfleet.common.clock import Clock
-    from derivfleet.common.rpc.identity import OwnToken
+    from derivfleet.common.rpc.own_token import OwnToken
     from derivfleet.metrics.records.order import OrderRecord
     from derivfleet.metrics.store.feed_mark import FeedMark
     from derivfleet.metrics.store.store import Store

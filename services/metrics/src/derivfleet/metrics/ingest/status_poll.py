@@ -14,7 +14,7 @@ from derivfleet.v1 import control_pb2, control_pb2_grpc
 
 if TYPE_CHECKING:
     from derivfleet.common.clock import Clock
-    from derivfleet.common.rpc.identity import OwnToken
+    from derivfleet.common.rpc.own_token import OwnToken
     from derivfleet.metrics.ingest.order_feed import OrderFeed
     from derivfleet.metrics.records.gateway_status import BotsSeen, QuotaNow
     from derivfleet.metrics.store.store import Store

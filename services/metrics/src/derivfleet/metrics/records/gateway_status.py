@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BotsSeen",
+    "CallsSaved",
     "CircuitBreaker",
     "Connection",
     "NextCall",
@@ -19,7 +20,6 @@ __all__ = [
     "QuotaShare",
     "QuotaWindow",
     "RunningCount",
-    "SavedCalls",
     "StatusSample",
     "bots_seen",
     "counted_between",
@@ -55,7 +55,7 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True)
-class SavedCalls:
+class CallsSaved:
     """Calls of one kind that Deriv never saw, since the gateway started."""
 
     kind: str
@@ -82,7 +82,7 @@ class StatusSample:
     foreign_trades: int
     windows: tuple[QuotaWindow, ...]
     connections: tuple[Connection, ...]
-    savings: tuple[SavedCalls, ...] = ()
+    savings: tuple[CallsSaved, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class QuotaNow:
 
     shares: tuple[QuotaShare, ...]
     next_calls: tuple[NextCall, ...]
-    savings: tuple[SavedCalls, ...]
+    savings: tuple[CallsSaved, ...]
     breaker: CircuitBreaker
 
 
@@ -183,7 +183,7 @@ def samples_of(response: GetStatusResponse) -> list[StatusSample]:
             connections=tuple(
                 Connection(one.role, one.state, one.ping_ms, one.reconnects, one.problem) for one in status.connections
             ),
-            savings=tuple(SavedCalls(one.kind, one.calls) for one in status.calls_saved),
+            savings=tuple(CallsSaved(one.kind, one.calls) for one in status.calls_saved),
         )
         for status in response.accounts
         if status.account
@@ -211,7 +211,7 @@ def quota_now(response: GetStatusResponse) -> dict[str, QuotaNow]:
                 NextCall(one.bot, one.forecast.bucket, one.call, one.forecast.wait_ms, one.forecast.binding_window)
                 for one in status.next_calls
             ),
-            savings=tuple(SavedCalls(one.kind, one.calls) for one in status.calls_saved),
+            savings=tuple(CallsSaved(one.kind, one.calls) for one in status.calls_saved),
             breaker=CircuitBreaker(
                 status.breaker.state, status.breaker.since_time_ns, status.breaker.reason, status.breaker.retry_time_ns
             ),

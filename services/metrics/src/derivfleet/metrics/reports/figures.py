@@ -114,10 +114,10 @@ class CompletenessFigures:
     pnl: ProfitAndLoss
     spans: int
     spans_sampled: int
-    spans_stood_for: int
+    spans_represented: int
     spans_late: int
     spans_ahead: int
-    most_ahead_s: float
+    max_ahead_s: float
 
     @property
     def orders_in_feed(self) -> int:
@@ -244,10 +244,10 @@ def figures_of(
             pnl=pnl,
             spans=counts.get("spans", 0),
             spans_sampled=counts.get("sampled", 0),
-            spans_stood_for=counts.get("stood for", 0),
+            spans_represented=counts.get("stood for", 0),
             spans_late=counts.get("late", 0),
             spans_ahead=counts.get("ahead", 0),
-            most_ahead_s=quantile(everything.bins.get("ahead", {}), 100) / NS_PER_S,
+            max_ahead_s=quantile(everything.bins.get("ahead", {}), 100) / NS_PER_S,
         ),
         calls_refused=counts.get("refused", 0),
         bottlenecks=_bottlenecks(own, max(1.0, period_s if passed_s is None else passed_s)),

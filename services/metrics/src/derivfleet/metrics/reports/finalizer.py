@@ -32,7 +32,7 @@ def figures_only(report: reports_pb2.Report) -> bytes:
     plain.CopyFrom(report)
     for field in ("state", "revision", "made_time_ns", "filled_to_epoch_s"):
         plain.ClearField(field)
-    for field in ("feed_connected", "feed_lag_s", "spans_refused", "spans_sent_away", "events_refused", "complete"):
+    for field in ("feed_connected", "feed_lag_s", "spans_refused", "spans_deferred", "events_refused", "complete"):
         plain.completeness.ClearField(field)
     return plain.SerializeToString(deterministic=True)
 
@@ -51,7 +51,7 @@ class Finalizer:
         self._trouble = ""
 
     async def run(self) -> None:
-        """Publish until cancelled."""
+        """Finalize until cancelled."""
         while True:
             try:
                 await self.finalize()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from derivfleet.metrics.reports.order_trace import attributes_of
 from derivfleet.metrics.sums.latency_sketch import RELATIVE_ERROR
 from derivfleet.metrics.sums.profit_and_loss import wilson
-from derivfleet.v1 import reports_pb2
+from derivfleet.v1 import quota_pb2, reports_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,11 +29,11 @@ def amount(value: Decimal) -> str:
     return f"{value:f}"
 
 
-def profit_and_loss_message(name: str, pnl: ProfitAndLoss, passed_s: float) -> reports_pb2.Takings:
+def profit_and_loss_message(name: str, pnl: ProfitAndLoss, passed_s: float) -> reports_pb2.ProfitAndLoss:
     """What orders add up to, over the part of the period that is over."""
     low, high = wilson(pnl.wins, pnl.settled)
     hours = max(passed_s, 1.0) / _HOUR_S
-    return reports_pb2.Takings(
+    return reports_pb2.ProfitAndLoss(
         name=name,
         buys=pnl.buys,
         settled=pnl.settled,
@@ -86,16 +86,16 @@ def report_message(
             staked_without_order=amount(pnl.strays_staked),
             spans=seen.spans,
             spans_sampled=seen.spans_sampled,
-            spans_stood_for=seen.spans_stood_for,
+            spans_represented=seen.spans_represented,
             spans_late=seen.spans_late,
             spans_ahead=seen.spans_ahead,
-            most_ahead_s=seen.most_ahead_s,
+            max_ahead_s=seen.max_ahead_s,
         ),
         # A trace can be lost and a count can be missed; a refusal that either knows of is told.
         rejected_by_deriv=max(figures.calls_refused, calls_refused),
         symbols=[profit_and_loss_message(name, one, passed_s) for name, one in figures.symbols],
         strategies=[profit_and_loss_message(name, one, passed_s) for name, one in figures.strategies],
-        saved=[reports_pb2.SavedCalls(kind=kind, calls=calls) for kind, calls in sorted(saved.items()) if calls],
+        calls_saved=[quota_pb2.CallsSaved(kind=kind, calls=calls) for kind, calls in sorted(saved.items()) if calls],
         bottlenecks=[
             reports_pb2.Bottleneck(bot=one.bot, cause=one.cause, share=one.share, text=one.text)
             for one in figures.bottlenecks
@@ -122,7 +122,7 @@ def _bot_message(figures: BotFigures, passed_s: float, minutes: float) -> report
             for one in figures.phases
         ],
         errors=[reports_pb2.ErrorCount(code=code, count=count) for code, count in figures.errors],
-        takings=profit_and_loss_message(figures.bot, pnl, passed_s),
+        profit_and_loss=profit_and_loss_message(figures.bot, pnl, passed_s),
         waits=[
             reports_pb2.Wait(
                 cause=one.cause, count=one.count, total_s=one.total_s, p50_ms=one.p50_ms, p95_ms=one.p95_ms

@@ -162,7 +162,7 @@ class Reports:
         seen.feed_connected = self._feed.connected
         seen.feed_lag_s = self._feed.lag_s()
         seen.spans_refused = self._counts.refused
-        seen.spans_sent_away = self._counts.sent_away
+        seen.spans_deferred = self._counts.sent_away
         seen.events_refused = self._feed.refused
         # Those of earlier periods, too: their money may be at stake in this one.
         unknown = (await self._store.unknown_orders(account, end_ns)).values()

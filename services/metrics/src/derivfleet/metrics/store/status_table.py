@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from derivfleet.metrics.records.gateway_status import Connection, QuotaWindow, RunningCount, SavedCalls, StatusSample
+from derivfleet.metrics.records.gateway_status import CallsSaved, Connection, QuotaWindow, RunningCount, StatusSample
 
 if TYPE_CHECKING:
     import sqlite3
@@ -71,7 +71,7 @@ def _sample(row: tuple[Any, ...]) -> StatusSample:
     values["is_demo"] = bool(values["is_demo"])
     values["windows"] = tuple(QuotaWindow(**window) for window in json.loads(values["windows"]))
     values["connections"] = tuple(Connection(**one) for one in json.loads(values["connections"]))
-    values["savings"] = tuple(SavedCalls(**one) for one in json.loads(values["savings"]))
+    values["savings"] = tuple(CallsSaved(**one) for one in json.loads(values["savings"]))
     return StatusSample(**values)
 
 

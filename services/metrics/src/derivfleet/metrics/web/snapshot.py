@@ -56,7 +56,7 @@ def snapshot(view: View) -> Json:
             "profit_untraced": _amount(completeness.profit_untraced),
             "events_refused": view.feed.events_refused,
             "spans_refused": view.feed.spans_refused,
-            "spans_sent_away": view.feed.spans_sent_away,
+            "spans_deferred": view.feed.spans_deferred,
         },
         "copy": None if view.copy is None else asdict(view.copy),
     }

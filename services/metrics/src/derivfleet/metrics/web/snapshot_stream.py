@@ -129,7 +129,7 @@ class SnapshotStream:
                     lag_s=self._feed.lag_s(),
                     events_refused=self._feed.refused,
                     spans_refused=self._counts.refused,
-                    spans_sent_away=self._counts.sent_away,
+                    spans_deferred=self._counts.sent_away,
                 ),
                 copy=await self._copy(),
             )

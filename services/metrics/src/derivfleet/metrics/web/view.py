@@ -29,7 +29,7 @@ class FeedView:
     lag_s: float
     events_refused: int
     spans_refused: int
-    spans_sent_away: int
+    spans_deferred: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ export function completenessOf(snapshot) {
   if (seen.traces_without_order) parts.push(`${plural(seen.traces_without_order, "trace")} without an order on the feed.`);
   if (seen.events_refused) parts.push(`${plural(seen.events_refused, "event")} of the feed could not be read.`);
   if (seen.spans_refused) parts.push(`${plural(seen.spans_refused, "malformed span")} refused since the start.`);
-  if (seen.spans_sent_away) parts.push(`${plural(seen.spans_sent_away, "span")} told to come again.`);
+  if (seen.spans_deferred) parts.push(`${plural(seen.spans_deferred, "span")} told to come again.`);
   if (snapshot.copy) parts.push(...copyOf(snapshot.copy, snapshot.speed));
   if (gateway.foreign_trades) parts.push(`${plural(gateway.foreign_trades, "trade")} on this account that no bot made.`);
   if (seen.traces_without_order || seen.events_refused || snapshot.copy?.problem || snapshot.copy?.refused_rows || gateway.foreign_trades) tone = tone === "gain" ? "warn" : tone;
