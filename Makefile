@@ -133,6 +133,10 @@ soak: setup ## trade for hours and see that nothing piles up (HOURS=1 SPEED=1; F
 fuzz: setup ## throw broken frames, calls and fleet files at the gateway (N=20000 SEED=1 JOBS=2; FLAGS=--help)
 	@$(BIN)/python -m tests.fuzz -n $(N) --seed $(or $(SEED),1) $(JOBS_OR_ALL) $(FLAGS)
 
+.PHONY: bench-start
+bench-start: setup ## measure the processor time that the command takes before it does anything
+	@$(BIN)/python -m bench.command_start
+
 bench-ingest: setup ## measure how many spans a second are taken, beside a Collector (FLAGS=--help)
 	@$(BIN)/python -m bench.ingest $(FLAGS)
 

@@ -18,8 +18,9 @@ from recorder import Recorder, tapped
 from derivfleet.bot.__main__ import serve as serve_bot
 from derivfleet.bot.settings import BotSettings
 from derivfleet.common.clock import FleetClock
-from derivfleet.common.rpc.identity import Role, issue_tokens
+from derivfleet.common.rpc.identity import Role
 from derivfleet.common.rpc.own_token import bearer, read_token
+from derivfleet.common.rpc.token_file import issue_tokens
 from derivfleet.common.telemetry import Telemetry
 from derivfleet.deriv.vocabulary import Dialect
 from derivfleet.gateway.__main__ import serve as serve_gateway

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from derivfleet.common.alert_rules import BELOW, CONDITIONS, PER_BOT, AlertRule, Condition
 from derivfleet.common.fleet import Fleet
-from derivfleet.common.watching import BELOW, CONDITIONS, PER_BOT, AlertRule, Condition
 
 ROOT = Path(__file__).parents[1]
 

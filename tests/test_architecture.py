@@ -55,7 +55,9 @@ PURE_STANDARD_LIBRARY = frozenset(
     ]
 )
 PURE_PACKAGES = frozenset({"pydantic", "ddsketch"})
-PURE_COMMON = frozenset(f"derivfleet.common.{name}" for name in ("backoff", "order_state", "spans", "strategies"))
+PURE_COMMON = frozenset(
+    f"derivfleet.common.{name}" for name in ("backoff", "order_state", "spans", "strategy_parameters")
+)
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:

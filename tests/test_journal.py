@@ -19,8 +19,9 @@ from test_orders import SETTLED, assert_ledger_agrees, settled
 
 from bench.disks import small_disk
 from bench.postgres import Postgres
-from derivfleet.common.rpc.identity import Role, issue_tokens
+from derivfleet.common.rpc.identity import Role
 from derivfleet.common.rpc.status import problem_of
+from derivfleet.common.rpc.token_file import issue_tokens
 from derivfleet.gateway.journal.postgres import PostgresStore
 from derivfleet.v1 import control_pb2, orders_pb2, trading_pb2
 

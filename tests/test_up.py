@@ -43,6 +43,10 @@ def test_ten_bots_trade_and_the_ledger_agrees(tmp_path: Path, dialect: str) -> N
     for bot in summary["bots"]:
         assert bot["settled"] >= 1, out
         assert bot["latency_ms"]["p99"] >= bot["latency_ms"]["p50"] > 0
+    bots = {bot["bot"] for bot in summary["bots"]}
+    memory = summary["memory"]["by_process_mb"]
+    assert set(memory) == {*bots, "gateway", "metrics", "simulator", "derivfleet up"}
+    assert sum(memory.values()) == pytest.approx(summary["memory"]["total_mb"], abs=1)
     assert "matches to the cent" in out
     # The page is gone with the run, and that is said; its figures stay as a page of their own.
     report = (folder / "report.html").read_text()

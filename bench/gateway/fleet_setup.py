@@ -11,8 +11,9 @@ import yaml
 
 from bench.gateway.processes import Program, free_port
 from derivfleet.common.clock import ORIGIN_VARIABLE, SPEED_VARIABLE
-from derivfleet.common.rpc.identity import Role, issue_tokens
+from derivfleet.common.rpc.identity import Role
 from derivfleet.common.rpc.own_token import read_token
+from derivfleet.common.rpc.token_file import issue_tokens
 from derivfleet.deriv.limits import OPTIONS_LIMITS
 from derivfleet.gateway.core.orders.order import Order, OrderTerms, State
 from derivfleet.gateway.journal.journal import Journal

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from derivfleet.common.rpc.identity import Role, issue_tokens
+from derivfleet.common.rpc.identity import Role
+from derivfleet.common.rpc.token_file import issue_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence

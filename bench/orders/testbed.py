@@ -13,7 +13,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bench.gateway.fleet_setup import ACCOUNT, APP_ID, EPOCH_S, LIFTED, SYMBOL, TOKEN, bot_name, old_order
 from bench.gateway.processes import Program, free_port
-from derivfleet.common.rpc.identity import Role, issue_tokens
+from derivfleet.common.rpc.identity import Role
+from derivfleet.common.rpc.token_file import issue_tokens
 from derivfleet.deriv.limits import OPTIONS_LIMITS
 from derivfleet.gateway.core.orders.order import State
 from derivfleet.gateway.journal.journal import Journal

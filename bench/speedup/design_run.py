@@ -24,10 +24,12 @@ from derivfleet.cli.run.environments import environment_of
 from derivfleet.cli.run.plan import Plan, Simulated, credential_for
 from derivfleet.cli.run.ports import Ports, check_free
 from derivfleet.cli.run.run_dir import RunDir
-from derivfleet.cli.run.supervisor import Program, Supervisor, last_line
+from derivfleet.cli.run.service_log import last_line
+from derivfleet.cli.run.supervisor import Program, Supervisor
 from derivfleet.common.clock import NS_PER_S, ORIGIN_VARIABLE, SPEED_VARIABLE, FleetClock
 from derivfleet.common.fleet import load_fleet
-from derivfleet.common.rpc.identity import Role, issue_tokens
+from derivfleet.common.rpc.identity import Role
+from derivfleet.common.rpc.token_file import issue_tokens
 from derivfleet.deriv.vocabulary import Dialect
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from derivfleet.common.clock import NS_PER_S
+from derivfleet.common.order_state import OrderState
 from derivfleet.common.spans import Attribute, SpanName
-from derivfleet.metrics.records.order import OrderRecord, OrderState
+from derivfleet.metrics.records.order import OrderRecord
 from derivfleet.metrics.store.feed_mark import FeedMark
 from derivfleet.metrics.store.store import Store
 

@@ -11,7 +11,8 @@ import aiohttp
 
 from derivfleet.cli.run.plan import Plan, Simulated, credential_for
 from derivfleet.cli.run.run_dir import RunDir
-from derivfleet.common.rpc.identity import Role, issue_tokens
+from derivfleet.common.rpc.identity import Role
+from derivfleet.common.rpc.token_file import issue_tokens
 from tests.chaos.processes import free_ports
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, cast
 import yaml
 from kinds import LOCATION, Unreachable, write_schemas
 
+from derivfleet.common.alert_rules import AlertRule, Alerts, Telegram
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.fleet import CAPPED_CALLS, Account, Bot, Limits, load_fleet
-from derivfleet.common.strategies import STRATEGY_NAMES, DigitFrequency, MovingAverage
-from derivfleet.common.watching import AlertRule, Alerts, Supabase, Telegram
+from derivfleet.common.fleet import CAPPED_CALLS, Account, Bot, Limits, Supabase, load_fleet
+from derivfleet.common.strategy_parameters import STRATEGY_NAMES, DigitFrequency, MovingAverage
 from derivfleet.deriv.dialects import dialect
 from derivfleet.deriv.symbols import SYMBOLS
 from derivfleet.deriv.vocabulary import Dialect

@@ -22,7 +22,8 @@ from derivfleet.cli.run.plan import Credential, Plan, Simulated
 from derivfleet.cli.run.ports import Ports
 from derivfleet.cli.run.run_dir import RunDir
 from derivfleet.common.fleet import load_fleet
-from derivfleet.common.rpc.identity import Role, issue_tokens
+from derivfleet.common.rpc.identity import Role
+from derivfleet.common.rpc.token_file import issue_tokens
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from derivfleet.common.clock import ManualClock
 from derivfleet.common.fleet import Fleet
 from derivfleet.common.rpc.channel import open_channel
-from derivfleet.common.rpc.identity import Role, issue_tokens
+from derivfleet.common.rpc.identity import Role
 from derivfleet.common.rpc.own_token import OwnToken
+from derivfleet.common.rpc.token_file import issue_tokens
 from derivfleet.metrics.ingest.order_feed import OrderFeed
 from derivfleet.metrics.ingest.trace_receiver import TraceReceiver
 from derivfleet.metrics.reports.finalizer import Finalizer

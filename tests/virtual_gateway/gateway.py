@@ -13,7 +13,7 @@ import grpc
 import yaml
 
 from derivfleet.bot import __main__ as bot_main
-from derivfleet.bot import gateway as bots_gateway
+from derivfleet.bot import gateway_client as bots_gateway
 from derivfleet.bot import strategies
 from derivfleet.bot.settings import BotSettings
 from derivfleet.common.fleet import load_fleet
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from derivfleet.bot.core.decisions import Decision
     from derivfleet.common.clock import Clock
-    from derivfleet.common.strategies import StrategyParameters
+    from derivfleet.common.strategy_parameters import StrategyParameters
     from derivfleet.deriv.ticks import Tick
     from tests.sim.virtual_time import Timeline
     from tests.virtual_gateway.deriv import Frame

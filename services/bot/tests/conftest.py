@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from derivfleet.bot.core.trader import Trader
-from derivfleet.bot.gateway import Gateway
+from derivfleet.bot.gateway_client import GatewayClient
 from derivfleet.bot.runner import Runner
 from derivfleet.bot.staking import FlatStaking
 from derivfleet.bot.strategies import decide
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 SPEED = 4.0
 """A bot's calls have deadlines and its decisions an age, in fleet time: faster, and a busy machine would pass them."""
 LEASE_WALL_S = 30.0
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 TOKEN = "over-4.a-secret-of-the-test"
 Context = grpc.aio.ServicerContext[object, object]
 BOT = Bot.model_validate(
@@ -50,7 +50,7 @@ BOT = Bot.model_validate(
 )
 
 
-async def eventually(is_so: Callable[[], bool], within_wall_s: float = PATIENCE_S) -> None:
+async def eventually(is_so: Callable[[], bool], within_wall_s: float = TIMEOUT_S) -> None:
     end = time.monotonic() + within_wall_s
     while not is_so():
         assert time.monotonic() < end, "it did not come to pass in time"
@@ -235,7 +235,7 @@ class Trading:
         self.spans = InMemorySpanExporter()
         self.stop = asyncio.Event()
         self._telemetry = Telemetry("bot", peer.clock, processors=[SimpleSpanProcessor(self.spans)])
-        self._gateway = Gateway(f"127.0.0.1:{port}", token, "over-4", "replica-1", "demo", peer.clock)
+        self._gateway = GatewayClient(f"127.0.0.1:{port}", token, "over-4", "replica-1", "demo", peer.clock)
         self.trader = Trader(
             "over-4",
             partial(decide, BOT.parameters),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from conftest import Peer
 
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 TOKEN = "over-4.a-secret-of-the-test"
 
 
@@ -46,7 +46,7 @@ async def start(peer: Peer, folder: Path, **settings: str) -> asyncio.subprocess
 
 async def end_of(process: asyncio.subprocess.Process, peer: Peer) -> tuple[int | None, str]:
     try:
-        _, errors = await asyncio.wait_for(process.communicate(), PATIENCE_S)
+        _, errors = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
     finally:
         if process.returncode is None:
             process.kill()
@@ -61,7 +61,7 @@ async def started(peer: Peer, folder: Path, **settings: str) -> tuple[int | None
 
 async def test_sigterm_ends_the_process_in_order(peer: Peer, tmp_path: Path) -> None:
     process = await start(peer, tmp_path)
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while peer.open_streams == 0:  # noqa: ASYNC110 - the peer is asked from outside
             await asyncio.sleep(0.02)
     process.send_signal(signal.SIGTERM)

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import psutil
 import pytest
+from aiohttp import web
 from typer.testing import CliRunner
 
 from derivfleet.cli.commands import app
 from derivfleet.cli.run.run_dir import PAGE_READER, RunDir, RunFile
-from derivfleet.common.rpc.identity import Role, TokenFile, caller, issue_tokens
+from derivfleet.common.rpc.identity import Role, caller
 from derivfleet.common.rpc.server import Server
 from derivfleet.common.rpc.status import Problem, abort
+from derivfleet.common.rpc.token_file import TokenFile, issue_tokens
 from derivfleet.v1 import (
     control_pb2,
     control_pb2_grpc,
@@ -28,7 +30,7 @@ from derivfleet.v1 import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
     from pathlib import Path
 
     from typer.testing import Result
@@ -296,3 +298,21 @@ async def fleet(tmp_path: Path) -> AsyncGenerator[Fleet, None]:
     await one.start()
     yield one
     await one.stop()
+
+
+@pytest.fixture
+async def serve() -> AsyncGenerator[Callable[[web.Application], Awaitable[str]], None]:
+    """Serves applications until the test ends; gives the host:port of each."""
+    runners: list[web.AppRunner] = []
+
+    async def start(application: web.Application) -> str:
+        runner = web.AppRunner(application)
+        runners.append(runner)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        return f"{host}:{port}"
+
+    yield start
+    for runner in runners:
+        await runner.cleanup()

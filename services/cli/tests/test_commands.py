@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from derivfleet.cli.reports.request import epoch_of, period_of
-from derivfleet.cli.screens.orders import order_columns, orders_table, state_of
-from derivfleet.common.errors import ConfigurationError
+from derivfleet.cli.screens.orders import order_columns, orders_table
+from derivfleet.cli.verbs.orders import state_of
 from derivfleet.common.order_state import OrderState
 from derivfleet.v1 import control_pb2, orders_pb2
 
@@ -239,29 +238,3 @@ def test_states_are_known_by_their_names() -> None:
     assert state_of("") == orders_pb2.ORDER_STATE_UNSPECIFIED
     assert state_of("Not-Found") == orders_pb2.ORDER_STATE_NOT_FOUND
     assert set(OrderState) == {"intended", "denied", "sent", "confirmed", "rejected", "unknown", "not_found", "settled"}
-
-
-@pytest.mark.parametrize(
-    ("text", "epoch_s"),
-    [
-        ("", 0),
-        ("1795253700", 1_795_253_700),
-        ("2026-11-21T09:35", 1_795_253_700),
-        ("2026-11-21T09:35:00Z", 1_795_253_700),
-        ("2026-11-21T10:35+01:00", 1_795_253_700),
-    ],
-)
-def test_times_are_utc_unless_they_say_otherwise(text: str, epoch_s: int) -> None:
-    assert epoch_of(text) == epoch_s
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("", 0), ("300", 300), ("120s", 120), ("5m", 300), ("1h", 3600), ("1d", 86400)]
-)
-def test_periods_carry_a_unit(text: str, seconds: int) -> None:
-    assert period_of(text) == seconds
-
-
-def test_a_period_of_nothing_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="--period"):
-        period_of("0m")

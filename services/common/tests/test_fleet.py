@@ -9,7 +9,7 @@ import yaml
 
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.fleet import load_fleet
-from derivfleet.common.strategies import DigitFrequency, MovingAverage
+from derivfleet.common.strategy_parameters import DigitFrequency, MovingAverage
 
 DEMO = Path(__file__).parents[3] / "fleet.yaml"
 BOT = {"name": "one", "strategy": "digit_frequency", "symbols": ["R_100"]}

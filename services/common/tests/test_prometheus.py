@@ -9,10 +9,11 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.parser import text_string_to_metric_families
 
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.prometheus import counter, gauge, scraped, text_of
+from derivfleet.common.prometheus import CONTENT_TYPE, counter, gauge, scraped, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,3 +61,7 @@ async def test_an_address_in_use_is_told_with_its_key_and_none_serves_nothing() 
 def test_a_service_with_a_server_of_its_own_takes_the_text() -> None:
     text = text_of(lambda: [gauge("sockets", "open ones", (), {(): 3})])
     assert b"\nderivfleet_sockets 3.0\n" in text
+
+
+def test_the_format_is_called_as_the_library_calls_it() -> None:
+    assert CONTENT_TYPE == CONTENT_TYPE_PLAIN_0_0_4

@@ -99,6 +99,33 @@ class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
         return trace_service_pb2.ExportTraceServiceResponse()
 
 
+class Busy(Receiver):
+    """Sends the first batch away, as a receiver does whose disk is behind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused = 0
+
+    def Export(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
+        if not self.refused:
+            self.refused += 1
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "come again")
+        return super().Export(request, context)
+
+
+def test_a_batch_that_is_sent_away_comes_again() -> None:
+    receiver, server = Busy(), grpc.server(ThreadPoolExecutor(1))
+    add: Any = getattr(trace_service_pb2_grpc, ADD)
+    add(receiver, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    tracer = Telemetry("test", FleetClock(), f"127.0.0.1:{port}")
+    tracer.start(SpanName.TRADE, {}).end()
+    tracer.close(10)
+    server.stop(0)
+    assert (receiver.refused, receiver.names) == (1, ["trade"])
+
+
 def test_every_receiver_gets_every_span_though_others_are_gone() -> None:
     receivers = [Receiver(), Receiver()]
     servers = [grpc.server(ThreadPoolExecutor(1)) for _ in receivers]

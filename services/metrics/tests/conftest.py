@@ -20,10 +20,12 @@ from supabase_pair import LOCKS, ROOT, Database, Pair, install
 
 from derivfleet.common.clock import NS_PER_S, FleetClock, ManualClock
 from derivfleet.common.fleet import Fleet
-from derivfleet.common.rpc.identity import Role, issue_tokens
+from derivfleet.common.order_state import OrderState
+from derivfleet.common.rpc.identity import Role
+from derivfleet.common.rpc.token_file import issue_tokens
 from derivfleet.common.spans import Attribute
 from derivfleet.common.telemetry import Telemetry
-from derivfleet.metrics.records.order import OrderRecord, OrderState
+from derivfleet.metrics.records.order import OrderRecord
 from derivfleet.metrics.records.otlp import Received, received_rows
 from derivfleet.metrics.records.span import SpanRecord
 from derivfleet.metrics.service import Ports, serve

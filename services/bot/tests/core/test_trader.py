@@ -13,22 +13,21 @@ from hypothesis import strategies as st
 from derivfleet.bot.core.decisions import Decision
 from derivfleet.bot.core.trader import FRESH_S, LATE_S, Trader
 from derivfleet.bot.core.trades import (
-    FINAL,
     Action,
-    Answer,
     Ask,
     AskAgain,
+    CallFailure,
+    CheckOrder,
     Dropped,
     Ended,
+    FailureKind,
     Followed,
     Holding,
-    Look,
     OrderNews,
     Outcome,
-    Refusal,
     Wait,
 )
-from derivfleet.common.order_state import OrderState
+from derivfleet.common.order_state import FINAL, OrderState
 from derivfleet.deriv.categories.digits import DIGITOVER
 from derivfleet.deriv.ticks import Tick
 
@@ -108,8 +107,8 @@ def test_a_holding_that_was_not_renewed_ends_by_itself() -> None:
 def test_a_purchase_under_a_lost_lease_gives_the_symbol_up_until_it_is_granted_again() -> None:
     trader = ready()
     key = ask(trader, T0 + 1).intention.order_id
-    lost = Refusal(Answer.NO, "LEASE_LOST", "another replica holds R_100")
-    (ended,) = trader.on_refusal(key, lost, ns(T0 + 1))
+    lost = CallFailure(FailureKind.NO, "LEASE_LOST", "another replica holds R_100")
+    (ended,) = trader.on_failure(key, lost, ns(T0 + 1))
     assert isinstance(ended, Ended)
     assert trader.held_symbols == ()
     assert trader.on_tick(tick(T0 + 30), ns(T0 + 30)) == ()
@@ -189,9 +188,11 @@ def test_silence_is_waited_out_and_the_same_order_asked_for_while_the_decision_i
     trader = ready()
     intention = ask(trader, T0 + 1).intention
     key = intention.order_id
-    assert trader.on_refusal(key, Refusal(Answer.SILENCE, "UNAVAILABLE"), ns(T0 + 1)) == (Wait(key, 0, 0.0),)
+    assert trader.on_failure(key, CallFailure(FailureKind.SILENCE, "UNAVAILABLE"), ns(T0 + 1)) == (Wait(key, 0, 0.0),)
     assert trader.on_waited(key, ns(T0 + 2)) == (AskAgain(intention),)
-    assert trader.on_refusal(key, Refusal(Answer.SILENCE, "UNAVAILABLE", "", 3.0), ns(T0 + 2)) == (Wait(key, 1, 3.0),)
+    assert trader.on_failure(key, CallFailure(FailureKind.SILENCE, "UNAVAILABLE", "", 3.0), ns(T0 + 2)) == (
+        Wait(key, 1, 3.0),
+    )
     assert trader.on_waited(key, ns(T0 + 1 + FRESH_S)) == (AskAgain(intention),)
     assert trader.counters.silences == 2
 
@@ -200,7 +201,7 @@ def test_what_ended_or_was_answered_during_the_wait_is_not_asked_for_again() -> 
     trader = ready(symbols=("R_100", "R_50"))
     ended, answered = (ask(trader, T0 + 1, symbol).intention.order_id for symbol in ("R_100", "R_50"))
     for key in (ended, answered):
-        trader.on_refusal(key, Refusal(Answer.SILENCE, "UNAVAILABLE"), ns(T0 + 1))
+        trader.on_failure(key, CallFailure(FailureKind.SILENCE, "UNAVAILABLE"), ns(T0 + 1))
     trader.on_news(news(ended, OrderState.SETTLED, "0.1"), ns(T0 + 2))
     trader.on_answer(news(answered, OrderState.CONFIRMED), ns(T0 + 2))
     assert trader.on_waited(ended, ns(T0 + 2)) == ()
@@ -210,13 +211,13 @@ def test_what_ended_or_was_answered_during_the_wait_is_not_asked_for_again() -> 
 def test_an_old_decision_is_only_looked_for_and_lapses_if_nobody_knows_it() -> None:
     trader = ready()
     key = ask(trader, T0 + 1).intention.order_id
-    silence = Refusal(Answer.SILENCE, "DEADLINE_EXCEEDED")
-    trader.on_refusal(key, silence, ns(T0 + 6))
-    assert trader.on_waited(key, ns(T0 + 1.5 + FRESH_S)) == (Look(key),)
-    assert isinstance(trader.on_refusal(key, silence, ns(T0 + 20))[0], Wait)
-    assert trader.on_waited(key, ns(T0 + 21)) == (Look(key),)
-    assert isinstance(trader.on_refusal(key, Refusal(Answer.LIMIT, "QUOTA"), ns(T0 + 30))[0], Wait)
-    (ended,) = trader.on_refusal(key, Refusal(Answer.ABSENT, "NOT_FOUND"), ns(T0 + 40))
+    silence = CallFailure(FailureKind.SILENCE, "DEADLINE_EXCEEDED")
+    trader.on_failure(key, silence, ns(T0 + 6))
+    assert trader.on_waited(key, ns(T0 + 1.5 + FRESH_S)) == (CheckOrder(key),)
+    assert isinstance(trader.on_failure(key, silence, ns(T0 + 20))[0], Wait)
+    assert trader.on_waited(key, ns(T0 + 21)) == (CheckOrder(key),)
+    assert isinstance(trader.on_failure(key, CallFailure(FailureKind.LIMIT, "QUOTA"), ns(T0 + 30))[0], Wait)
+    (ended,) = trader.on_failure(key, CallFailure(FailureKind.ABSENT, "NOT_FOUND"), ns(T0 + 40))
     assert isinstance(ended, Ended)
     assert ended.outcome is Outcome.LAPSED
 
@@ -224,7 +225,7 @@ def test_an_old_decision_is_only_looked_for_and_lapses_if_nobody_knows_it() -> N
 def test_an_old_decision_that_was_bought_after_all_is_followed() -> None:
     trader = ready()
     key = ask(trader, T0 + 1).intention.order_id
-    trader.on_refusal(key, Refusal(Answer.SILENCE, "UNAVAILABLE"), ns(T0 + 6))
+    trader.on_failure(key, CallFailure(FailureKind.SILENCE, "UNAVAILABLE"), ns(T0 + 6))
     trader.on_waited(key, ns(T0 + 20))
     assert isinstance(trader.on_answer(news(key, OrderState.CONFIRMED), ns(T0 + 20))[0], Followed)
 
@@ -233,7 +234,7 @@ def test_news_of_a_denial_does_not_outrun_the_answer_that_says_when_to_come_back
     trader = ready()
     key = ask(trader, T0 + 1).intention.order_id
     assert trader.on_news(news(key, OrderState.DENIED), ns(T0 + 1)) == ()
-    (ended,) = trader.on_refusal(key, Refusal(Answer.LIMIT, "LIMIT_REACHED", "", 20.0), ns(T0 + 1))
+    (ended,) = trader.on_failure(key, CallFailure(FailureKind.LIMIT, "LIMIT_REACHED", "", 20.0), ns(T0 + 1))
     assert isinstance(ended, Ended)
     assert trader.on_tick(tick(T0 + 20), ns(T0 + 20)) == ()
     ask(trader, T0 + 21)
@@ -242,7 +243,7 @@ def test_news_of_a_denial_does_not_outrun_the_answer_that_says_when_to_come_back
 def test_news_of_a_denial_counts_when_no_answer_came() -> None:
     trader = ready()
     key = ask(trader, T0 + 1).intention.order_id
-    trader.on_refusal(key, Refusal(Answer.SILENCE, "UNAVAILABLE"), ns(T0 + 6))
+    trader.on_failure(key, CallFailure(FailureKind.SILENCE, "UNAVAILABLE"), ns(T0 + 6))
     trader.on_waited(key, ns(T0 + 20))
     assert isinstance(trader.on_news(news(key, OrderState.DENIED), ns(T0 + 21))[0], Ended)
 
@@ -250,7 +251,7 @@ def test_news_of_a_denial_counts_when_no_answer_came() -> None:
 def test_a_limit_holds_all_symbols_for_as_long_as_the_gateway_says() -> None:
     trader = ready(symbols=("R_100", "R_50"))
     key = ask(trader, T0 + 1).intention.order_id
-    (ended,) = trader.on_refusal(key, Refusal(Answer.LIMIT, "QUOTA_EXHAUSTED", "", 8.0), ns(T0 + 1))
+    (ended,) = trader.on_failure(key, CallFailure(FailureKind.LIMIT, "QUOTA_EXHAUSTED", "", 8.0), ns(T0 + 1))
     assert isinstance(ended, Ended)
     assert (ended.outcome, ended.error_code) == (Outcome.REFUSED, "QUOTA_EXHAUSTED")
     assert trader.on_tick(tick(T0 + 8, "R_50"), ns(T0 + 8)) == ()
@@ -263,7 +264,7 @@ def test_repeated_refusals_wait_longer_and_a_settlement_forgives_them() -> None:
     now = T0 + 1
     for _ in range(8):
         key = ask(trader, now).intention.order_id
-        trader.on_refusal(key, Refusal(Answer.NO, "INSUFFICIENT_BALANCE"), ns(now))
+        trader.on_failure(key, CallFailure(FailureKind.NO, "INSUFFICIENT_BALANCE"), ns(now))
         refused_at = now
         while True:
             now += 1
@@ -280,7 +281,7 @@ def test_repeated_refusals_wait_longer_and_a_settlement_forgives_them() -> None:
     key = ask(trader, now).intention.order_id
     trader.on_news(news(key, OrderState.SETTLED, "0.1"), ns(now))
     key = ask(trader, now + 1).intention.order_id
-    trader.on_refusal(key, Refusal(Answer.NO, "X"), ns(now + 1))
+    trader.on_failure(key, CallFailure(FailureKind.NO, "X"), ns(now + 1))
     ask(trader, now + 2)
 
 
@@ -323,7 +324,7 @@ class Ledger:
                 case AskAgain(intention):
                     assert intention.order_id in self.open
                     assert now_s <= intention.tick_epoch_s + LATE_S + FRESH_S
-                case Look(order_id) | Followed(order_id, _) | Wait(order_id, _, _):
+                case CheckOrder(order_id) | Followed(order_id, _) | Wait(order_id, _, _):
                     assert order_id in self.open
                 case Ended(order_id, _):
                     self.ticks_since_end[self.open.pop(order_id)] = 0
@@ -334,10 +335,10 @@ class Ledger:
 
 EVENTS = st.lists(
     st.tuples(
-        st.sampled_from(["tick", "tick", "tick", "answer", "news", "refusal", "waited", "cut", "time"]),
+        st.sampled_from(["tick", "tick", "tick", "answer", "news", "failure", "waited", "cut", "time"]),
         st.integers(0, 1),
         st.sampled_from(list(OrderState)),
-        st.sampled_from(list(Answer)),
+        st.sampled_from(list(FailureKind)),
         st.integers(0, 12),
     ),
     max_size=120,
@@ -347,7 +348,7 @@ EVENTS = st.lists(
 @settings(max_examples=200, deadline=None)
 @given(EVENTS, st.integers(0, 3))
 def test_whatever_happens_trades_do_not_overlap_and_each_ends_once(
-    events: list[tuple[str, int, OrderState, Answer, int]], pause_ticks: int
+    events: list[tuple[str, int, OrderState, FailureKind, int]], pause_ticks: int
 ) -> None:
     symbols = ("R_100", "R_50")
     trader, ledger, now_s = ready(pause_ticks, symbols), Ledger(), float(T0)
@@ -367,8 +368,8 @@ def test_whatever_happens_trades_do_not_overlap_and_each_ends_once(
             case "news":
                 actions = trader.on_news(news(key, state, "-0.35"), ns(now_s))
                 assert state in FINAL or actions == ()
-            case "refusal":
-                actions = trader.on_refusal(key, Refusal(answer, "CODE", "", float(number)), ns(now_s))
+            case "failure":
+                actions = trader.on_failure(key, CallFailure(answer, "CODE", "", float(number)), ns(now_s))
             case "waited":
                 actions = trader.on_waited(key, ns(now_s))
             case "cut":

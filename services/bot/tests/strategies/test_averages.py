@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from derivfleet.bot.strategies import decide
-from derivfleet.common.strategies import MovingAverage
+from derivfleet.common.strategy_parameters import MovingAverage
 from derivfleet.deriv.ticks import Tick
 
 

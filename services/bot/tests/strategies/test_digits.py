@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from derivfleet.bot.strategies import decide
-from derivfleet.common.strategies import DigitFrequency
+from derivfleet.common.strategy_parameters import DigitFrequency
 from derivfleet.deriv.ticks import Tick
 
 DIGITS = "0123456789"

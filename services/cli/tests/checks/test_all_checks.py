@@ -16,16 +16,15 @@ from derivfleet.common.clock import FleetClock
 from tests.ports import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from conftest import Fleet
 
 
 @pytest.fixture
-async def deriv() -> AsyncGenerator[Callable[[str], Awaitable[str]], None]:
+def deriv(serve: Callable[[web.Application], Awaitable[str]]) -> Callable[[str], Awaitable[str]]:
     """Starts a server that answers every message with a text; gives its host:port."""
-    runners: list[web.AppRunner] = []
 
     async def start(answer: str) -> str:
         async def talk(request: web.Request) -> web.WebSocketResponse:
@@ -38,17 +37,9 @@ async def deriv() -> AsyncGenerator[Callable[[str], Awaitable[str]], None]:
 
         application = web.Application()
         application.router.add_get("/trading/v1/options/ws/public", talk)
-        runner = web.AppRunner(application)
-        runners.append(runner)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = runner.addresses[0][:2]
-        return f"{host}:{port}"
+        return await serve(application)
 
-    yield start
-    for runner in runners:
-        await runner.cleanup()
+    return start
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from html.parser import HTMLParser
-from typing import Any
 
 import pytest
 from rich.console import Console
 
 from derivfleet.cli.reports.formats import csv_of, html_of, markdown_of, report_screen
-from derivfleet.cli.reports.request import request_of
 from derivfleet.cli.reports.tables import report_tables
-from derivfleet.common.errors import ConfigurationError
 from derivfleet.v1 import reports_pb2
 
 DAY_S = 1_795_132_800
@@ -132,27 +129,3 @@ def test_csv_has_one_line_a_bot_and_one_for_the_fleet(answer: reports_pb2.GetRep
     assert [row["profit"] for row in rows] == ["-0.26", "1.00", "0.74"]
     assert (rows[2]["orders_in_feed"], rows[2]["orders_traced"], rows[0]["orders_in_feed"]) == ("4", "3", "")
     assert (rows[0]["buy_p95_ms"], rows[0]["queue_p95_ms"], rows[0]["revision"]) == ("80.000", "0.000", "2")
-
-
-def test_options_become_one_request() -> None:
-    assert request_of(day="yesterday", compare=True) == reports_pb2.GetReportRequest(kind="day", back=1, compare=True)
-    assert request_of(day="2026-11-20") == reports_pb2.GetReportRequest(kind="day", date="2026-11-20")
-    assert request_of(hour="last") == reports_pb2.GetReportRequest(kind="hour", back=1)
-    assert request_of(hour="2026-11-21T09") == reports_pb2.GetReportRequest(kind="hour", at_epoch_s=1_795_251_600)
-    assert request_of() == reports_pb2.GetReportRequest()
-
-
-@pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        ({"day": "someday"}, "--day"),
-        ({"hour": "noon"}, "--hour"),
-        ({"day": "today", "hour": "now"}, "--day"),
-        ({"day": "today", "at": "5"}, "--at"),
-        ({"period": "90s"}, "--period"),
-    ],
-)
-def test_options_that_do_not_go_together_are_named(options: dict[str, Any], named: str) -> None:
-    with pytest.raises(ConfigurationError) as error:
-        request_of(**options)
-    assert error.value.key == named

@@ -14,7 +14,7 @@ def test_an_end_for_its_configuration_is_final(ran_s: float, failures: int) -> N
 
 
 @given(st.integers(-15, 255).filter(lambda code: code != 2), st.integers(0, 50))
-def test_a_crash_is_answered_with_growing_patience(code: int, failures: int) -> None:
+def test_a_crash_is_answered_with_growing_pauses(code: int, failures: int) -> None:
     verdict = restart_or_give_up("over-4", code, 1.0, failures)
     full_s = min(30.0, 0.5 * 2**failures)
     assert isinstance(verdict, Restart)
@@ -22,7 +22,7 @@ def test_a_crash_is_answered_with_growing_patience(code: int, failures: int) -> 
     assert verdict.failures == failures + 1
 
 
-def test_who_ran_for_a_while_gets_its_patience_back() -> None:
+def test_after_a_stable_run_the_pause_is_short_again() -> None:
     verdict = restart_or_give_up("over-4", 1, STABLE_S, 7)
     assert isinstance(verdict, Restart)
     assert verdict.failures == 1

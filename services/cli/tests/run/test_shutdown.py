@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import time
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
-from hypothesis import given
-from hypothesis import strategies as st
 
 from derivfleet.cli.clients import OPERATOR, ControlClient
 from derivfleet.cli.run.fleet_status import StatusPoller
 from derivfleet.cli.run.plan import Credential, Plan, Simulated
 from derivfleet.cli.run.ports import Ports
-from derivfleet.cli.run.shutdown import Shutdown, period_over, problems_of
+from derivfleet.cli.run.shutdown import Shutdown, problems_of
 from derivfleet.cli.run.startup import Startup, child_failed
 from derivfleet.cli.run.supervisor import ChildState, ChildView, Failure, Supervisor
 from derivfleet.common.clock import NS_PER_S, FleetClock
@@ -23,14 +20,15 @@ from derivfleet.common.fleet import load_fleet
 from derivfleet.v1 import orders_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from conftest import Fleet
 
     from derivfleet.cli.run.summary import RunSummary
 
-DAY_S = 86_400
+    Serve = Callable[[web.Application], Awaitable[str]]
+
 BEGAN_NS = time.time_ns() - 60 * NS_PER_S
 
 
@@ -69,8 +67,7 @@ def ledger_pages(*profits: str, refused: int = 0) -> dict[str, Any]:
     return {"ledger": {"accounts": [account]}, "calls": {"refused": refused}}
 
 
-@asynccontextmanager
-async def simulator(pages: dict[str, Any]) -> AsyncGenerator[str, None]:
+def simulator(pages: dict[str, Any]) -> web.Application:
     async def ledger(_: web.Request) -> web.Response:
         return web.json_response(pages["ledger"])
 
@@ -80,14 +77,7 @@ async def simulator(pages: dict[str, Any]) -> AsyncGenerator[str, None]:
     application = web.Application()
     application.router.add_get("/ledger", ledger)
     application.router.add_get("/ledger/calls", calls)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    try:
-        yield f"{host}:{port}"
-    finally:
-        await runner.cleanup()
+    return application
 
 
 async def end_of(fleet: Fleet, fleet_file: Path, simulator_at: str | None, wall_speed: float = 20.0) -> RunSummary:
@@ -121,10 +111,9 @@ def at_rest(fleet: Fleet, *orders: orders_pb2.Order, balance: str) -> None:
     fleet.control.orders = list(orders)
 
 
-async def test_a_run_that_matches_the_ledger_ends_well(fleet: Fleet, fleet_file: Path) -> None:
+async def test_a_run_that_matches_the_ledger_ends_well(fleet: Fleet, fleet_file: Path, serve: Serve) -> None:
     at_rest(fleet, order(1, "0.95", after_s=10), order(2, "-1.00", after_s=20), balance="9999.95")
-    async with simulator(ledger_pages("0.95", "-1.00")) as address:
-        summary = await end_of(fleet, fleet_file, address)
+    summary = await end_of(fleet, fleet_file, await serve(simulator(ledger_pages("0.95", "-1.00"))))
     assert (summary.ledger_match, summary.exit_code, summary.problems) == (True, 0, [])
     assert summary.profit == "-0.05"
     assert summary.seconds_to_first_trade == pytest.approx(12.0)
@@ -133,19 +122,17 @@ async def test_a_run_that_matches_the_ledger_ends_well(fleet: Fleet, fleet_file:
     assert summary.quota.rejected_by_deriv == 0
 
 
-async def test_one_cent_is_enough_to_fail(fleet: Fleet, fleet_file: Path) -> None:
+async def test_one_cent_is_enough_to_fail(fleet: Fleet, fleet_file: Path, serve: Serve) -> None:
     at_rest(fleet, order(1, "0.95", after_s=10), balance="10000.95")
-    async with simulator(ledger_pages("0.96")) as address:
-        summary = await end_of(fleet, fleet_file, address)
+    summary = await end_of(fleet, fleet_file, await serve(simulator(ledger_pages("0.96"))))
     assert (summary.ledger_match, summary.exit_code) == (False, 1)
     assert "sell price 1.95 is 1.96 in the ledger" in summary.ledger_reason
     assert summary.problems[0].startswith("the ledger does not match")
 
 
-async def test_orders_of_an_earlier_run_are_not_this_runs(fleet: Fleet, fleet_file: Path) -> None:
+async def test_orders_of_an_earlier_run_are_not_this_runs(fleet: Fleet, fleet_file: Path, serve: Serve) -> None:
     at_rest(fleet, order(7, "0.10", after_s=-500), order(1, "0.95", after_s=10), balance="10000.95")
-    async with simulator(ledger_pages("0.95", refused=4)) as address:
-        summary = await end_of(fleet, fleet_file, address)
+    summary = await end_of(fleet, fleet_file, await serve(simulator(ledger_pages("0.95", refused=4))))
     assert (summary.ledger_match, summary.bots[0].buys) == (True, 1)
     assert summary.quota.rejected_by_deriv == 4, "the simulator's own count counts"
 
@@ -164,35 +151,23 @@ async def test_a_real_account_has_no_ledger_and_ends_well(fleet: Fleet, fleet_fi
     assert "no ledger" in summary.ledger_reason
 
 
-async def test_open_orders_are_waited_for_but_not_for_ever(fleet: Fleet, fleet_file: Path) -> None:
+async def test_open_orders_are_waited_for_but_not_for_ever(fleet: Fleet, fleet_file: Path, serve: Serve) -> None:
     at_rest(fleet, balance="10000.00")
     fleet.control.status.accounts[0].bots[0].open = 1
     before_s = time.monotonic()
-    async with simulator(ledger_pages()) as address:
-        summary = await end_of(fleet, fleet_file, address)
+    summary = await end_of(fleet, fleet_file, await serve(simulator(ledger_pages())))
     assert 0.5 <= time.monotonic() - before_s < 30.0
     assert summary.ledger_match is True
 
 
-async def test_services_that_are_gone_are_problems_and_no_figures_are_invented(fleet: Fleet, fleet_file: Path) -> None:
+async def test_services_that_are_gone_are_problems_and_no_figures_are_invented(
+    fleet: Fleet, fleet_file: Path, serve: Serve
+) -> None:
     fleet.write()
-    async with simulator(ledger_pages("0.95")) as address:
-        summary = await end_of(fleet, fleet_file, address)
+    summary = await end_of(fleet, fleet_file, await serve(simulator(ledger_pages("0.95"))))
     assert (summary.ledger_match, summary.exit_code, summary.seconds_to_first_trade) == (False, 1, None)
     assert any(problem.startswith("figures are missing") for problem in summary.problems)
     assert any(problem.startswith("latencies are missing") for problem in summary.problems)
-
-
-@given(st.integers(1_700_000_000, 1_900_000_000), st.integers(0, DAY_S // 2))
-def test_the_period_asked_for_holds_the_whole_run(start_s: int, length_s: int) -> None:
-    period_s = period_over(start_s, start_s + length_s)
-    begins_s = start_s - start_s % period_s
-    assert 300 <= period_s <= DAY_S
-    assert begins_s <= start_s <= start_s + length_s < begins_s + period_s
-
-
-def test_a_run_of_more_than_a_day_is_summed_up_over_its_last_day() -> None:
-    assert period_over(1_795_161_600, 1_795_161_600 + 2 * DAY_S) == DAY_S
 
 
 @pytest.mark.parametrize(

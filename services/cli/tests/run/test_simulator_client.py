@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
 
 from derivfleet.cli.errors import CommandError
 from derivfleet.cli.run.ledger_comparison import LedgerContract
-from derivfleet.cli.run.simulator_client import ledger_of, read_ledger
+from derivfleet.cli.run.simulator_client import is_healthy, ledger_of, read_ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 LEDGER: dict[str, Any] = {
     "accounts": [
@@ -64,37 +67,26 @@ def test_what_is_no_ledger_of_this_account_is_refused(text: str, words: str) -> 
         ledger_of(text, "CR1")
 
 
-async def test_the_ledger_is_read_over_http() -> None:
-    application = web.Application()
-
+async def test_the_ledger_is_read_over_http(serve: Callable[[web.Application], Awaitable[str]]) -> None:
     async def ledger(_: web.Request) -> web.Response:
         return web.json_response(LEDGER)
 
     async def calls(_: web.Request) -> web.Response:
         return web.json_response({"calls": {}, "accepted": 40, "refused": 3})
 
+    application = web.Application()
     application.router.add_get("/ledger", ledger)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    try:
-        with pytest.raises(CommandError, match="answers 404"):
-            await read_ledger(f"{host}:{port}", "DOT90000001")
-    finally:
-        await runner.cleanup()
+    with pytest.raises(CommandError, match="answers 404"):
+        await read_ledger(await serve(application), "DOT90000001")
     application = web.Application()
     application.router.add_get("/ledger", ledger)
     application.router.add_get("/ledger/calls", calls)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    try:
-        reading = await read_ledger(f"{host}:{port}", "DOT90000001")
-    finally:
-        await runner.cleanup()
+    application.router.add_get("/health", calls)
+    address = await serve(application)
+    reading = await read_ledger(address, "DOT90000001")
     assert reading.rate_refused == 3
     assert len(reading.ledger.contracts) == 3
+    assert await is_healthy(address)
     with pytest.raises(CommandError, match="cannot be read"):
         await read_ledger("127.0.0.1:1", "DOT90000001")
+    assert not await is_healthy("127.0.0.1:1")

@@ -13,6 +13,7 @@ from rich.console import Console
 from derivfleet.cli.run.summary import (
     BotSummary,
     Latency,
+    MemorySummary,
     QuotaSummary,
     RunSummary,
     bots_of,
@@ -169,6 +170,14 @@ def test_a_difference_to_the_ledger_is_told_with_its_reason() -> None:
 
 def test_restarts_of_any_process_are_told() -> None:
     assert "restarts: gateway 2" in shown(summary().model_copy(update={"restarts": {"gateway": 2}}))
+
+
+def test_memory_is_told_if_it_was_measured() -> None:
+    assert "memory" not in shown(summary())
+    sizes = {"derivfleet up": 40.0, "gateway": 90.0, "over-4.1": 27.2, "over-4.2": 28.6}
+    memory = MemorySummary(total_mb=185.8, by_process_mb=sizes)
+    text = shown(summary().model_copy(update={"memory": memory}))
+    assert "memory of all processes: at most 186 MB, the largest bot 29 MB" in text
 
 
 def test_a_long_name_is_never_cut() -> None:

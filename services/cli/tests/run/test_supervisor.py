@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from derivfleet.cli.run.supervisor import ChildState, Program, Supervisor, last_line
+from derivfleet.cli.run.supervisor import ChildState, Program, Supervisor
 from derivfleet.common.clock import FleetClock
 
 if TYPE_CHECKING:
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SPEED = 30.0
-"""Thirty times faster than the wall, so that patience costs the tests little."""
-PATIENCE_S = 60.0
+"""Thirty times faster than the wall, so that its waits cost the tests little."""
+TIMEOUT_S = 60.0
 SLEEP = "import time; time.sleep(600)"
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
@@ -49,7 +48,7 @@ def program(folder: Path, name: str, code: str) -> Program:
     return Program(name, (sys.executable, "-c", code), dict(os.environ), folder / f"{name}.log")
 
 
-async def eventually(is_so: Callable[[], bool], within_wall_s: float = PATIENCE_S) -> None:
+async def eventually(is_so: Callable[[], bool], within_wall_s: float = TIMEOUT_S) -> None:
     end = time.monotonic() + within_wall_s
     while not is_so():
         assert time.monotonic() < end, "it did not come to pass in time"
@@ -91,7 +90,7 @@ print('{"event": "later"}', file=sys.stderr)
 sys.exit(2)
 """
     await supervisor.start(program(tmp_path, "over-4", code))
-    failure = await asyncio.wait_for(asyncio.shield(supervisor.failure), PATIENCE_S)
+    failure = await asyncio.wait_for(asyncio.shield(supervisor.failure), TIMEOUT_S)
     assert (failure.name, failure.line) == ("over-4", "bot: over-4: TOKEN: is wrong")
     (child,) = supervisor.children
     assert (child.state, child.restarts, child.exit_code) == (ChildState.FAILED, 0, 2)
@@ -102,7 +101,7 @@ async def test_children_end_in_the_order_that_is_asked_for(supervisor: Superviso
         await supervisor.start(program(tmp_path, name, ORDERLY))
         await eventually(lambda name=name: "up" in said(tmp_path, name))
     for name in ("bot", "gateway", "simulator"):
-        await supervisor.stop([name], grace_s=PATIENCE_S * SPEED)
+        await supervisor.stop([name], grace_s=TIMEOUT_S * SPEED)
     ended = {name: int(said(tmp_path, name).split()[-1]) for name in ("bot", "gateway", "simulator")}
     assert sorted(ended, key=ended.__getitem__) == ["bot", "gateway", "simulator"]
     assert {(child.state, child.exit_code, child.killed) for child in supervisor.children} == {("ended", 0, False)}
@@ -163,7 +162,7 @@ asyncio.run(main())
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
     try:
         assert parent.stdout is not None
-        pids = [int(word) for word in (await asyncio.wait_for(parent.stdout.readline(), PATIENCE_S)).split()]
+        pids = [int(word) for word in (await asyncio.wait_for(parent.stdout.readline(), TIMEOUT_S)).split()]
         assert len(pids) == 2
         assert all(psutil.pid_exists(pid) for pid in pids)
         await eventually(lambda: all("-c" in psutil.Process(pid).cmdline()[1:2] for pid in pids))
@@ -178,33 +177,6 @@ def _lives(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-@pytest.mark.parametrize(
-    ("lines", "last"),
-    [
-        ([], "(nothing)"),
-        (['{"event": "draining"}'], "draining"),
-        (["a traceback's last line", '{"event": "draining"}'], "a traceback's last line"),
-        (
-            [
-                json.dumps(
-                    {"event": "cut", "level": "warning", "time_ns": 1, "service": "gateway", "problem": "no route"}
-                )
-            ],
-            "cut (problem no route)",
-        ),
-        (["{not json"], "{not json"),
-    ],
-)
-def test_the_last_line_is_a_sentence(tmp_path: Path, lines: list[str], last: str) -> None:
-    log = tmp_path / "service.log"
-    log.write_text("".join(f"{line}\n" for line in lines))
-    assert last_line(log) == last
-
-
-def test_a_log_that_is_not_there_says_nothing(tmp_path: Path) -> None:
-    assert last_line(tmp_path / "none.log") == "(nothing)"
 
 
 async def test_a_program_that_cannot_even_be_started_again_is_tried_again_later(

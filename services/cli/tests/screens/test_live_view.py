@@ -5,16 +5,13 @@ from __future__ import annotations
 import io
 import itertools
 from dataclasses import replace
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
-import pytest
 from rich.console import Console
 
 from derivfleet.cli.clients import OPERATOR, ControlClient
 from derivfleet.cli.run.fleet_status import BotLine, FleetStatus, StatusPoller
 from derivfleet.cli.run.supervisor import ChildState, ChildView
-from derivfleet.cli.screens.console import amount, money
 from derivfleet.cli.screens.live_view import RunTime, live_screen, progress_line
 from derivfleet.v1 import control_pb2, orders_pb2
 
@@ -136,15 +133,3 @@ def test_before_the_gateway_has_answered_the_screen_waits() -> None:
     status = FleetStatus(None, (), (), (), 0, "")
     assert "waiting for Deriv" in text_of(status, RunTime(0, 0))
     assert status.profit == 0
-
-
-@pytest.mark.parametrize(("amount", "text"), [("1.5", "+1.50"), ("-0.35", "-0.35"), ("0", "+0.00")])
-def test_money_has_a_sign(amount: str, text: str) -> None:
-    assert money(Decimal(amount)).plain == text
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"), [("10001.5", "10001.50"), ("7", "7.00"), ("0.12345678", "0.12345678"), ("", "?")]
-)
-def test_amounts_have_two_decimals_at_least(text: str, shown: str) -> None:
-    assert amount(text) == shown

@@ -13,10 +13,11 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.rpc.channel import open_channel
-from derivfleet.common.rpc.identity import IdentitiesUnavailableError, Identity, Role, TokenFile, caller, issue_tokens
+from derivfleet.common.rpc.identity import IdentitiesUnavailableError, Identity, Role, caller
 from derivfleet.common.rpc.own_token import OwnToken, bearer, read_token
 from derivfleet.common.rpc.server import Server
 from derivfleet.common.rpc.status import Problem, abort, problem_of
+from derivfleet.common.rpc.token_file import TokenFile, issue_tokens
 from derivfleet.v1 import trading_pb2, trading_pb2_grpc
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ import yaml
 
 from derivfleet.common.clock import NS_PER_S, ManualClock
 from derivfleet.common.fleet import Fleet
+from derivfleet.common.order_state import OrderState
 from derivfleet.common.rpc.channel import open_channel
 from derivfleet.metrics.alerts.alert_table import next_notice
 from derivfleet.metrics.alerts.evaluator import Evaluator
 from derivfleet.metrics.alerts.measurements import Measurements
 from derivfleet.metrics.ingest.order_feed import OrderFeed
 from derivfleet.metrics.records.gateway_status import BotsSeen
-from derivfleet.metrics.records.order import OrderState
 from derivfleet.metrics.reports.reports import Reports
 from derivfleet.metrics.store.feed_mark import FeedMark
 

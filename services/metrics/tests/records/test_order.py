@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from derivfleet.common.clock import NS_PER_S
+from derivfleet.common.order_state import FINAL, OrderState
 from derivfleet.common.redaction import hide
-from derivfleet.metrics.records.order import FINAL, MalformedOrderError, OrderState, order_of
+from derivfleet.metrics.records.order import MalformedOrderError, order_of
 from derivfleet.v1 import orders_pb2
 
 if TYPE_CHECKING:

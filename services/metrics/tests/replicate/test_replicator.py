@@ -20,10 +20,11 @@ from pydantic import SecretStr
 
 from derivfleet.common.clock import NS_PER_S, ManualClock
 from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.order_state import OrderState
 from derivfleet.common.redaction import hide
 from derivfleet.metrics.alerts import alert_table
 from derivfleet.metrics.alerts.alert_table import Alert
-from derivfleet.metrics.records.order import OrderRecord, OrderState
+from derivfleet.metrics.records.order import OrderRecord
 from derivfleet.metrics.replicate.outbox import FLEETS, TABLES, iso
 from derivfleet.metrics.replicate.remote import RemoteError
 from derivfleet.metrics.replicate.replicator import Replicator, replicator_of

@@ -13,12 +13,13 @@ import yaml
 
 from derivfleet.common.clock import NS_PER_S
 from derivfleet.common.fleet import Fleet
+from derivfleet.common.order_state import OrderState
 from derivfleet.common.rpc.channel import open_channel
-from derivfleet.common.rpc.identity import Role, issue_tokens
+from derivfleet.common.rpc.identity import Role
 from derivfleet.common.rpc.own_token import OwnToken
+from derivfleet.common.rpc.token_file import issue_tokens
 from derivfleet.common.spans import SpanName
 from derivfleet.metrics.ingest.order_feed import OrderFeed
-from derivfleet.metrics.records.order import OrderState
 from derivfleet.metrics.reports.finalizer import Finalizer
 from derivfleet.metrics.reports.periods import FieldError
 from derivfleet.metrics.reports.reports import Reports

@@ -11,9 +11,9 @@ import pytest
 
 from derivfleet.common.clock import NS_PER_S
 from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.order_state import OrderState
 from derivfleet.common.spans import SpanName
 from derivfleet.metrics.records.gateway_status import samples_of
-from derivfleet.metrics.records.order import OrderRecord, OrderState
 from derivfleet.metrics.store import order_table
 from derivfleet.metrics.store.feed_mark import FeedMark
 from derivfleet.metrics.store.order_table import OrderSearch, UnknownOrders
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
+    from derivfleet.metrics.records.order import OrderRecord
     from derivfleet.metrics.records.otlp import Received
     from derivfleet.metrics.records.span import SpanRecord
     from derivfleet.metrics.sums.profit_and_loss import OrderSums

@@ -11,8 +11,9 @@ import yaml
 
 from derivfleet.common.fleet import Fleet
 from derivfleet.common.rpc.channel import open_channel
-from derivfleet.common.rpc.identity import Role, issue_tokens
+from derivfleet.common.rpc.identity import Role
 from derivfleet.common.rpc.own_token import OwnToken
+from derivfleet.common.rpc.token_file import issue_tokens
 from derivfleet.metrics.ingest.order_feed import OrderFeed
 from derivfleet.metrics.ingest.trace_receiver import IngestCounts
 from derivfleet.metrics.reports.reports import Reports

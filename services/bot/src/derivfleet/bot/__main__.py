@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from derivfleet.bot.core.trader import Trader
-from derivfleet.bot.gateway import Gateway
+from derivfleet.bot.gateway_client import GatewayClient
 from derivfleet.bot.gauges import gauges
 from derivfleet.bot.runner import Runner
 from derivfleet.bot.settings import BotSettings
@@ -46,7 +46,7 @@ async def serve(settings: BotSettings, clock: Clock, telemetry: Telemetry, stop:
     )
     replica = settings.replica or f"{socket.gethostname()}-{os.getpid()}"[-64:]
     bind_context(replica=replica)
-    gateway = Gateway(settings.gateway, token, bot.name, replica, account, clock)
+    gateway = GatewayClient(settings.gateway, token, bot.name, replica, account, clock)
     try:
         runner = Runner(bot, account, trader, gateway, telemetry, clock)
         async with scraped(

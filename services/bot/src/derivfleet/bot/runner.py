@@ -7,10 +7,10 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from derivfleet.bot.core.trades import Action, Answer, Ask, AskAgain, Dropped, Ended, Followed, Look, Wait
-from derivfleet.bot.gateway import RefusedError
+from derivfleet.bot.core.trades import Action, Ask, AskAgain, CheckOrder, Dropped, Ended, FailureKind, Followed, Wait
+from derivfleet.bot.gateway_client import CallFailedError
 from derivfleet.bot.staking import money_text
-from derivfleet.bot.traces import TradeTrace
+from derivfleet.bot.trade_trace import TradeTrace
 from derivfleet.common.backoff import backoff_s
 from derivfleet.common.logs import get_logger
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from derivfleet.bot.core.trader import Trader
-    from derivfleet.bot.core.trades import Intention, Refusal
-    from derivfleet.bot.gateway import Gateway
+    from derivfleet.bot.core.trades import CallFailure, Intention
+    from derivfleet.bot.gateway_client import GatewayClient
     from derivfleet.common.clock import Clock
     from derivfleet.common.fleet import Bot
     from derivfleet.common.telemetry import Telemetry
@@ -53,10 +53,10 @@ class _Link:
         self._stands = True
         self.attempt = 0
 
-    def down(self, refusal: Refusal | None) -> None:
+    def down(self, failure: CallFailure | None) -> None:
         if self._stands is not False:
             event = "gateway not there yet, retrying" if self._stands is None else "stream cut, retrying"
-            code, message = ("ENDED", "the gateway closed it") if refusal is None else (refusal.code, refusal.message)
+            code, message = ("ENDED", "the gateway closed it") if failure is None else (failure.code, failure.message)
             _log.warning(event, stream=self._stream, code=code, problem=message)
         self._stands = False
 
@@ -65,7 +65,7 @@ class Runner:
     """Runs one bot until it is told to stop."""
 
     def __init__(
-        self, bot: Bot, account: str, trader: Trader, gateway: Gateway, telemetry: Telemetry, clock: Clock
+        self, bot: Bot, account: str, trader: Trader, gateway: GatewayClient, telemetry: Telemetry, clock: Clock
     ) -> None:
         self._bot = bot
         self._account = account
@@ -97,7 +97,7 @@ class Runner:
                 for task in deciding:
                     task.cancel()
                 # The others may take the symbols over at once; orders that are open are followed to their end.
-                with suppress(RefusedError):
+                with suppress(CallFailedError):
                     await self._gateway.renew(leaving=True)
                 with suppress(TimeoutError):
                     async with self._clock.timeout(self._clock.fleet_s(DRAIN_WALL_S)):
@@ -127,7 +127,7 @@ class Runner:
     async def _follow_orders(self) -> None:
         link = _Link("orders")
         while True:
-            refusal: Refusal | None = None
+            failure: CallFailure | None = None
             try:
                 async with self._gateway.orders() as stream:
                     async for news in stream:
@@ -138,21 +138,21 @@ class Runner:
                             self._following.set()
                         else:
                             self._do(self._trader.on_news(news, self._clock.now_ns()))
-            except RefusedError as error:
-                refusal = error.refusal
+            except CallFailedError as error:
+                failure = error.failure
             self._trader.follow(False)
-            link.down(refusal)
-            await self._wait(link, refusal)
+            link.down(failure)
+            await self._wait(link, failure)
 
     async def _check_followed(self) -> None:
         """What happened to open orders while nobody listened."""
         for key in self._trader.followed_orders:
             try:
                 news = await self._gateway.check(key)
-            except RefusedError as error:
-                if error.refusal.answer is not Answer.ABSENT:
+            except CallFailedError as error:
+                if error.failure.kind is not FailureKind.ABSENT:
                     raise
-                self._do(self._trader.on_refusal(key, error.refusal, self._clock.now_ns()))
+                self._do(self._trader.on_failure(key, error.failure, self._clock.now_ns()))
             else:
                 self._do(self._trader.on_answer(news, self._clock.now_ns()))
 
@@ -161,7 +161,7 @@ class Runner:
         least = self._bot.parameters.least_ticks()
         while True:
             await self._following.wait()
-            refusal: Refusal | None = None
+            failure: CallFailure | None = None
             try:
                 # The stream is opened first, so that no tick falls between the past and the present.
                 async with self._gateway.ticks(self._bot.symbols) as stream:
@@ -171,10 +171,10 @@ class Runner:
                         link.up()
                         self.last_tick_ns = self._clock.now_ns()
                         self._do(self._trader.on_tick(tick, self.last_tick_ns))
-            except RefusedError as error:
-                refusal = error.refusal
-            link.down(refusal)
-            await self._wait(link, refusal)
+            except CallFailedError as error:
+                failure = error.failure
+            link.down(failure)
+            await self._wait(link, failure)
 
     async def _hold_symbols(self) -> None:
         """Renew the leases; say when they change."""
@@ -182,15 +182,15 @@ class Runner:
         while True:
             try:
                 self._trader.hold(await self._gateway.renew())
-            except RefusedError as error:
+            except CallFailedError as error:
                 # The streams tell that the gateway is away; what is held ends by itself.
-                _log.debug("leases not renewed", code=error.refusal.code)
+                _log.debug("leases not renewed", code=error.failure.code)
             if held != (held := self._trader.held_symbols):
                 _log.info("symbols held", symbols=",".join(held))
             await self._clock.sleep(self._clock.fleet_s(RENEW_EVERY_WALL_S))
 
-    async def _wait(self, link: _Link, refusal: Refusal | None) -> None:
-        retry_after_s = refusal.retry_after_s if refusal is not None and refusal.answer is Answer.LIMIT else 0.0
+    async def _wait(self, link: _Link, failure: CallFailure | None) -> None:
+        retry_after_s = failure.retry_after_s if failure is not None and failure.kind is FailureKind.LIMIT else 0.0
         await self._clock.sleep(
             max(backoff_s(link.attempt, self._bot.name, FIRST_WAIT_S, LONGEST_WAIT_S), retry_after_s)
         )
@@ -207,8 +207,8 @@ class Runner:
                     self._spawn(self._ask(intention))
                 case Wait(order_id, attempt, least_s):
                     self._spawn(self._wait_and_see(order_id, attempt, least_s))
-                case Look(order_id):
-                    self._spawn(self._look(order_id))
+                case CheckOrder(order_id):
+                    self._spawn(self._check_order(order_id))
                 case Followed(order_id, news):
                     self._traces[order_id].follow(news)
                     self._say("order open", order_id, state=news.state.value, contract_id=news.contract_id)
@@ -258,9 +258,9 @@ class Runner:
         span = trace.buy()
         try:
             news = await self._gateway.buy(intention, span.context)
-        except RefusedError as error:
-            span.fail(error.refusal.code, error.refusal.message)
-            self._refused("buy", key, error.refusal)
+        except CallFailedError as error:
+            span.fail(error.failure.code, error.failure.message)
+            self._refused("buy", key, error.failure)
         else:
             if news.error_code:
                 span.fail(news.error_code, news.error_message)
@@ -268,24 +268,24 @@ class Runner:
         finally:
             span.end()
 
-    async def _look(self, order_id: str) -> None:
+    async def _check_order(self, order_id: str) -> None:
         """Ask what became of an order that nothing was heard of."""
         try:
             news = await self._gateway.check(order_id)
-        except RefusedError as error:
-            self._refused("check", order_id, error.refusal)
+        except CallFailedError as error:
+            self._refused("check", order_id, error.failure)
         else:
             self._do(self._trader.on_answer(news, self._clock.now_ns()))
 
-    def _refused(self, call: str, order_id: str, refusal: Refusal) -> None:
+    def _refused(self, call: str, order_id: str, failure: CallFailure) -> None:
         if order_id in self._traces:
             self._say(
-                f"{call} not answered" if refusal.answer is Answer.SILENCE else f"{call} refused",
+                f"{call} not answered" if failure.kind is FailureKind.SILENCE else f"{call} refused",
                 order_id,
-                code=refusal.code,
-                problem=refusal.message,
+                code=failure.code,
+                problem=failure.message,
             )
-        self._do(self._trader.on_refusal(order_id, refusal, self._clock.now_ns()))
+        self._do(self._trader.on_failure(order_id, failure, self._clock.now_ns()))
 
     def _say(self, event: str, order_id: str, **facts: object) -> None:
         """A log line about an order: always with its id and its trace."""

@@ -1,9 +1,8 @@
-"""What the services' messages say, as Python's own values and as JSON."""
+"""What the services' messages say, for programs as JSON, and their times as dates."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.json_format import MessageToDict, MessageToJson
@@ -13,12 +12,7 @@ from derivfleet.common.clock import NS_PER_S
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-__all__ = ["decimal_of", "dict_of", "json_of", "utc"]
-
-
-def decimal_of(text: str) -> Decimal:
-    """A decimal string; 0 for an empty one, which means "nothing yet"."""
-    return Decimal(text or "0")
+__all__ = ["dict_of", "json_of", "utc"]
 
 
 def utc(time_ns: int) -> datetime:

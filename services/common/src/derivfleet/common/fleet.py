@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 from zoneinfo import ZoneInfo
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -21,15 +22,15 @@ from pydantic import (
     model_validator,
 )
 
+from derivfleet.common.alert_rules import Alerts
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.settings import first_problem
-from derivfleet.common.strategies import STRATEGY_NAMES, StrategyParameters
-from derivfleet.common.watching import Alerts, Supabase
+from derivfleet.common.strategy_parameters import STRATEGY_NAMES, StrategyParameters
+from derivfleet.common.validation import first_problem
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["CAPPED_CALLS", "Account", "Bot", "CappedCall", "Fleet", "Limits", "load_fleet"]
+__all__ = ["CAPPED_CALLS", "Account", "Bot", "CappedCall", "Fleet", "Limits", "Supabase", "load_fleet"]
 
 CappedCall = Literal["buy", "proposal", "proposal_open_contract", "sell", "ticks", "ticks_history"]
 """The kinds of call that bots can cause, as Deriv names them."""
@@ -158,6 +159,15 @@ class Bot(_Part):
         return value
 
 
+class Supabase(_Part):
+    """How the store is copied to Supabase, once SUPABASE_URL and SUPABASE_SERVICE_KEY are in the environment."""
+
+    every_s: int = Field(default=5, ge=1, le=3600)
+    """How often what is new is looked for."""
+    batch_rows: int = Field(default=500, ge=1, le=5000)
+    """The most rows in one request."""
+
+
 def _known_zone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -234,11 +244,18 @@ def _read(path: Path) -> Any:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ConfigurationError(str(path), f"is larger than {MOST_BYTES // 1_000_000} MB: no fleet file is")
-        return yaml.safe_load(path.read_text())
+        text = path.read_text()
     except OSError as error:
         raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(str(path), "is no text in UTF-8") from None
+    # A run keeps its file as JSON, which is YAML too. So its processes need no library for it, which takes a megabyte.
+    with suppress(ValueError, RecursionError):
+        return json.loads(text)
+    import yaml  # noqa: PLC0415 - see above
+
+    try:
+        return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
         # PyYAML lets its own mistakes through where a scalar is not what it looks or claims to be: 2026-13-45, !!int.
         mark = getattr(error, "problem_mark", None)

@@ -6,7 +6,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Literal
 
-from derivfleet.common.optional import without
+from derivfleet.common.optional_packages import without
 from derivfleet.common.redaction import redact
 
 # It draws tracebacks with rich where it finds that, and loads it at once: 5 MB a process, and a log needs none of it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["OrderState"]
+__all__ = ["FINAL", "OrderState"]
 
 
 class OrderState(StrEnum):
@@ -18,3 +18,7 @@ class OrderState(StrEnum):
     UNKNOWN = "unknown"
     NOT_FOUND = "not_found"
     SETTLED = "settled"
+
+
+FINAL = frozenset({OrderState.DENIED, OrderState.REJECTED, OrderState.NOT_FOUND, OrderState.SETTLED})
+"""States that nothing follows on (``orders.proto``)."""

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.validation import first_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Address", "ServerSettings", "ServiceSettings", "first_problem", "load_settings", "split_address"]
+__all__ = ["Address", "ServerSettings", "ServiceSettings", "load_settings", "split_address"]
 
 T = TypeVar("T", bound="ServiceSettings")
 _MAX_PORT = 65_535
@@ -61,17 +62,6 @@ class ServerSettings(ServiceSettings):
     """For file: the file of hashes."""
     service_accounts: str = ""
     """For kubernetes: what the names of the fleet's service accounts begin with, as ``fleet``."""
-
-
-def first_problem(error: ValidationError) -> tuple[str, str]:
-    """The key (dotted path) and text of the first thing wrong, in one line."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "unknown key"
-    elif first["type"] == "missing":
-        message = "is required"
-    return ".".join(str(part) for part in first["loc"]) or "(all)", message
 
 
 def load_settings(model: type[T], environment: Mapping[str, str] = os.environ) -> T:

@@ -15,7 +15,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from derivfleet.common.optional import without
+from derivfleet.common.optional_packages import without
 from derivfleet.common.redaction import redact
 from derivfleet.common.spans import SPANS, Attribute, SpanKind, SpanName
 from derivfleet.common.vitals import Vitals
@@ -24,11 +24,8 @@ from derivfleet.common.vitals import Vitals
 with without("psutil"):
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-
-    from derivfleet.common.otlp import OtlpExporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
@@ -40,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenSpan", "Telemetry", "context_from", "metadata_of"]
 
-CLOSE_PATIENCE_WALL_S = 2.5
+CLOSE_TIMEOUT_WALL_S = 2.5
 SEND_EVERY_WALL_MS = 200.0
 """Small parcels often: packing a large one keeps everything else waiting."""
 Value = str | int | bool
@@ -158,11 +155,7 @@ class Telemetry:
         )
         self._processors: list[SpanProcessor] = [
             # One queue each: a receiver that is away costs the others nothing.
-            BatchSpanProcessor(
-                OtlpExporter(receiver),
-                schedule_delay_millis=min(SEND_EVERY_WALL_MS, max(100.0, 1000 / clock.speed)),
-                max_queue_size=20_000,
-            )
+            _sender(receiver, clock)
             for receiver in filter(None, endpoints.split(","))
         ]
         self._processors += processors
@@ -202,7 +195,7 @@ class Telemetry:
         finally:
             opened.end()
 
-    def close(self, patience_wall_s: float = CLOSE_PATIENCE_WALL_S) -> None:
+    def close(self, timeout_wall_s: float = CLOSE_TIMEOUT_WALL_S) -> None:
         """Send what is left, as far as that is possible in a while."""
         # The exporter tries every batch again and again, whatever it is told; so it is left behind when time is up.
         # And each receiver has its own thread: the one that is gone must not keep the others from the last spans.
@@ -216,7 +209,20 @@ class Telemetry:
 
         whole = threading.Thread(target=end_all, name="last traces", daemon=True)
         whole.start()
-        whole.join(patience_wall_s)
+        whole.join(timeout_wall_s)
+
+
+def _sender(receiver: str, clock: Clock) -> SpanProcessor:
+    """Sends spans to host:port. Its imports are here: a service that sends none needs no gRPC, which takes 5 MB."""
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - see above
+
+    from derivfleet.common.otlp import OtlpExporter  # noqa: PLC0415 - see above
+
+    return BatchSpanProcessor(
+        OtlpExporter(receiver),
+        schedule_delay_millis=min(SEND_EVERY_WALL_MS, max(100.0, 1000 / clock.speed)),
+        max_queue_size=20_000,
+    )
 
 
 def metadata_of(context: Context) -> tuple[tuple[str, str], ...]:

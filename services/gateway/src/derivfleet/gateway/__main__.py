@@ -11,8 +11,8 @@ from derivfleet.common.fleet import load_fleet
 from derivfleet.common.logs import get_logger
 from derivfleet.common.prometheus import scraped
 from derivfleet.common.redaction import hide
-from derivfleet.common.rpc.identities import identities_of
 from derivfleet.common.rpc.identity import Role
+from derivfleet.common.rpc.identity_source import identities_of
 from derivfleet.common.rpc.server import Server
 from derivfleet.common.service import run_service
 from derivfleet.gateway.account.account import AccountRoom

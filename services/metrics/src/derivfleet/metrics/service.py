@@ -12,8 +12,8 @@ import structlog
 
 from derivfleet.common.fleet import load_fleet
 from derivfleet.common.rpc.channel import open_channel
-from derivfleet.common.rpc.identities import identities_of
 from derivfleet.common.rpc.identity import Role
+from derivfleet.common.rpc.identity_source import identities_of
 from derivfleet.common.rpc.own_token import OwnToken
 from derivfleet.common.rpc.server import Server
 from derivfleet.metrics.alerts.channels import channels_of

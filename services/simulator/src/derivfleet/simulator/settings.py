@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-import yaml
 from pydantic import Field, ValidationError
 
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.settings import ServiceSettings, first_problem
+from derivfleet.common.settings import ServiceSettings
+from derivfleet.common.validation import first_problem
 from derivfleet.simulator.core.settings import SimulatorSettings
 
 __all__ = ["SimulatorService", "load_simulator_settings"]
@@ -35,6 +35,8 @@ def load_simulator_settings(path: str) -> SimulatorSettings:
     """Read the YAML file; defaults if the path is empty. Raises ConfigurationError naming the key."""
     if not path:
         return SimulatorSettings()
+    import yaml  # noqa: PLC0415 - a megabyte that only a file needs
+
     try:
         content: object = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

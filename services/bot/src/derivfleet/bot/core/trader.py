@@ -8,25 +8,24 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from derivfleet.bot.core.orders import order_id
+from derivfleet.bot.core.order_ids import order_id
 from derivfleet.bot.core.trades import (
-    FINAL,
     Action,
-    Answer,
     Ask,
     AskAgain,
+    CallFailure,
+    CheckOrder,
     Dropped,
     Ended,
+    FailureKind,
     Followed,
     Holding,
     Intention,
-    Look,
     OrderNews,
     Outcome,
-    Refusal,
     Wait,
 )
-from derivfleet.common.order_state import OrderState
+from derivfleet.common.order_state import FINAL, OrderState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -203,32 +202,32 @@ class Trader:
             return ()
         return self._end(slot, _ended(news), now_ns)
 
-    def on_refusal(self, key: str, refusal: Refusal, now_ns: int) -> tuple[Action, ...]:
+    def on_failure(self, key: str, failure: CallFailure, now_ns: int) -> tuple[Action, ...]:
         """A purchase or a look at an order failed."""
         slot = self._open.get(key)
         if slot is None or slot.trade is None:
             return ()
         trade = slot.trade
-        match refusal.answer:
-            case Answer.SILENCE:
-                return (self._after_silence(trade, refusal),)
-            case Answer.ABSENT if trade.stage is _Stage.LOOKING:
+        match failure.kind:
+            case FailureKind.SILENCE:
+                return (self._after_silence(trade, failure),)
+            case FailureKind.ABSENT if trade.stage is _Stage.LOOKING:
                 ended = Ended(
-                    key, Outcome.LAPSED, None, refusal.code, "no answer in time; the gateway has no such order"
+                    key, Outcome.LAPSED, None, failure.code, "no answer in time; the gateway has no such order"
                 )
                 return self._end(slot, ended, now_ns)
-            case Answer.NO if refusal.code == LEASE_LOST:
+            case FailureKind.NO if failure.code == LEASE_LOST:
                 # Another replica trades the symbol now; what the next renewal says is newer than what is known here.
                 slot.holding = None
-            case Answer.LIMIT if trade.stage is _Stage.ASKING:
+            case FailureKind.LIMIT if trade.stage is _Stage.ASKING:
                 # The limit is the bot's or the account's, so no symbol of this bot needs to try before.
-                wait_ns = round(max(refusal.retry_after_s, 1.0) * NS_PER_S)
+                wait_ns = round(max(failure.retry_after_s, 1.0) * NS_PER_S)
                 self._held_until_ns = max(self._held_until_ns, now_ns + wait_ns)
             case _ if trade.stage is _Stage.LOOKING:
-                return (self._after_silence(trade, refusal),)
+                return (self._after_silence(trade, failure),)
             case _:
                 pass
-        return self._end(slot, Ended(key, Outcome.REFUSED, None, refusal.code, refusal.message), now_ns)
+        return self._end(slot, Ended(key, Outcome.REFUSED, None, failure.code, failure.message), now_ns)
 
     def on_waited(self, key: str, now_ns: int) -> tuple[Action, ...]:
         """The wait after silence is over: ask again while the decision is fresh, then only look."""
@@ -241,10 +240,10 @@ class Trader:
                 return (AskAgain(trade.intention),)
             # Bought this late it would be another trade than the one decided, so only find out whether it was bought.
             trade.stage = _Stage.LOOKING
-        return (Look(key),) if trade.stage is _Stage.LOOKING else ()
+        return (CheckOrder(key),) if trade.stage is _Stage.LOOKING else ()
 
-    def _after_silence(self, trade: _Trade, refusal: Refusal) -> Wait:
-        wait = Wait(trade.intention.order_id, trade.silences, refusal.retry_after_s)
+    def _after_silence(self, trade: _Trade, failure: CallFailure) -> Wait:
+        wait = Wait(trade.intention.order_id, trade.silences, failure.retry_after_s)
         trade.silences += 1
         self.counters.silences += 1
         return wait

@@ -6,33 +6,28 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from derivfleet.common.order_state import OrderState
-
 if TYPE_CHECKING:
     from decimal import Decimal
 
     from derivfleet.bot.core.decisions import Decision
+    from derivfleet.common.order_state import OrderState
 
 __all__ = [
-    "FINAL",
     "Action",
-    "Answer",
     "Ask",
     "AskAgain",
+    "CallFailure",
+    "CheckOrder",
     "Dropped",
     "Ended",
+    "FailureKind",
     "Followed",
     "Holding",
     "Intention",
-    "Look",
     "OrderNews",
     "Outcome",
-    "Refusal",
     "Wait",
 ]
-
-
-FINAL = frozenset({OrderState.DENIED, OrderState.REJECTED, OrderState.NOT_FOUND, OrderState.SETTLED})
 
 
 class Outcome(StrEnum):
@@ -48,7 +43,7 @@ class Outcome(StrEnum):
     """No answer came while the decision was fresh, and the gateway does not know the order: nothing was bought."""
 
 
-class Answer(StrEnum):
+class FailureKind(StrEnum):
     """What an error of a call means for the order, by its gRPC code."""
 
     NO = "no"
@@ -96,10 +91,10 @@ class OrderNews:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class CallFailure:
     """A call that failed. ``retry_after_s`` is fleet time; 0 if the gateway said nothing about it."""
 
-    answer: Answer
+    kind: FailureKind
     code: str
     message: str = ""
     retry_after_s: float = 0.0
@@ -131,7 +126,7 @@ class AskAgain:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class CheckOrder:
     """Too late to buy: only ask what became of the order."""
 
     order_id: str
@@ -165,4 +160,4 @@ class Dropped:
     age_s: float
 
 
-Action = Ask | Wait | AskAgain | Look | Followed | Ended | Dropped
+Action = Ask | Wait | AskAgain | CheckOrder | Followed | Ended | Dropped

@@ -1,6 +1,6 @@
 """The strategies, one file each: pure functions from parameters and one symbol's latest ticks to a decision or None.
 
-Their parameters live in :mod:`derivfleet.common.strategies`, because the fleet file names them.
+Their parameters live in :mod:`derivfleet.common.strategy_parameters`, because the fleet file names them.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from derivfleet.bot.strategies.averages import decide_averages
 from derivfleet.bot.strategies.digits import decide_digits
-from derivfleet.common.strategies import DigitFrequency, MovingAverage
+from derivfleet.common.strategy_parameters import DigitFrequency, MovingAverage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from derivfleet.bot.core.decisions import Decision
-    from derivfleet.common.strategies import StrategyParameters
+    from derivfleet.common.strategy_parameters import StrategyParameters
     from derivfleet.deriv.ticks import Tick
 
 __all__ = ["decide"]

@@ -11,7 +11,7 @@ from derivfleet.deriv.categories.rise_fall import CALL, CALLE, PUT, PUTE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from derivfleet.common.strategies import MovingAverage
+    from derivfleet.common.strategy_parameters import MovingAverage
     from derivfleet.deriv.ticks import Tick
 
 __all__ = ["decide_averages"]

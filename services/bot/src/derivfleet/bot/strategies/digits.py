@@ -11,7 +11,7 @@ from derivfleet.deriv.categories.digits import DIGITOVER, DIGITUNDER
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from derivfleet.common.strategies import DigitFrequency
+    from derivfleet.common.strategy_parameters import DigitFrequency
     from derivfleet.deriv.ticks import Tick
 
 __all__ = ["decide_digits"]

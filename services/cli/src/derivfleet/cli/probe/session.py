@@ -14,8 +14,9 @@ from derivfleet.cli.errors import EXIT_FAILED, CommandError
 from derivfleet.cli.probe.process import run_probe
 from derivfleet.cli.probe.progress import ProbeProgress
 from derivfleet.cli.run.environments import environment_of_probe
+from derivfleet.cli.run.service_log import last_line
 from derivfleet.cli.run.startup import Startup
-from derivfleet.cli.run.supervisor import Program, Supervisor, last_line
+from derivfleet.cli.run.supervisor import Program, Supervisor
 from derivfleet.common.errors import EXIT_CONFIGURATION, ConfigurationError
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from datetime import UTC, date, datetime
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.v1 import reports_pb2
 
-__all__ = ["epoch_of", "not_in_the_future", "period_of", "request_of"]
+__all__ = ["epoch_of", "not_in_the_future", "period_of", "period_over", "request_of"]
 
 _MOST_S = 86_400
 _LEAST_S = 60
+_SHORTEST_KEPT_S = 300
 _PERIOD = re.compile(r"(\d+)([smhd]?)")
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -85,3 +86,15 @@ def not_in_the_future(request: reports_pb2.GetReportRequest, now_s: float) -> re
         now = datetime.fromtimestamp(now_s, UTC)
         raise ConfigurationError(option, f"must not be in the future; the fleet's clock says {now:%Y-%m-%dT%H:%M:%S}")
     return request
+
+
+def period_over(start_s: int, end_s: int) -> int:
+    """The shortest aligned period (in seconds, whole minutes) that holds both instants; a day if none does.
+
+    Periods begin at multiples of their length since 1970, so two instants can lie on two sides of a border.
+    """
+    least_s = (end_s - start_s) // 60 * 60 + 60
+    for length_s in range(max(_SHORTEST_KEPT_S, least_s), _MOST_S, 60):
+        if start_s // length_s == end_s // length_s:
+            return length_s
+    return _MOST_S

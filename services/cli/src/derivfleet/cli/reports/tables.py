@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from derivfleet.cli.messages import decimal_of
+from derivfleet.cli.money import decimal_of
 
 if TYPE_CHECKING:
     from derivfleet.v1 import reports_pb2

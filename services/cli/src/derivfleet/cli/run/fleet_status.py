@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from derivfleet.cli.errors import CommandError, NoAnswerError
-from derivfleet.cli.messages import decimal_of
+from derivfleet.cli.money import decimal_of
 from derivfleet.cli.run.environments import bot_of
 from derivfleet.cli.run.supervisor import ChildState
 from derivfleet.v1 import control_pb2
@@ -92,7 +92,7 @@ class StatusPoller:
     def _compose(self, children: list[ChildView], problem: str) -> FleetStatus:
         counts = {} if self._account is None else {one.bot: one for one in self._account.bots}
         bots = tuple(
-            _line(
+            _bot_line(
                 name,
                 [child for child in children if bot_of(child.name) == name],
                 counts.get(name, control_pb2.BotStatus(bot=name)),
@@ -103,7 +103,7 @@ class StatusPoller:
         return FleetStatus(self._account, bots, services, self._orders, self._time_ns, problem)
 
 
-def _line(name: str, replicas: list[ChildView], counts: control_pb2.BotStatus) -> BotLine:
+def _bot_line(name: str, replicas: list[ChildView], counts: control_pb2.BotStatus) -> BotLine:
     """A bot runs if all its replicas do; otherwise the state of the first that does not is shown."""
     if not replicas:
         return BotLine(name, "not started", 0, counts)

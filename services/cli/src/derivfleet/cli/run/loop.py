@@ -16,6 +16,7 @@ from derivfleet.cli.errors import CommandError
 from derivfleet.cli.reports.formats import html_of
 from derivfleet.cli.reports.tables import report_tables
 from derivfleet.cli.run.fleet_status import StatusPoller
+from derivfleet.cli.run.memory import MemoryGauge
 from derivfleet.cli.run.run_dir import RunFile
 from derivfleet.cli.run.shutdown import Shutdown
 from derivfleet.cli.run.startup import Startup, child_failed
@@ -41,6 +42,8 @@ POLL_EVERY_S = 0.5
 """Often enough to be live, and to see how full a window of a minute was before it began anew."""
 LEAST_POLL_S = 0.1
 LINE_EVERY_S = 5.0
+MEASURE_EVERY_S = 5.0
+"""The kernel counts every page for it: 20 ms for ten bots."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -55,6 +58,7 @@ class RunLoop:
         self._console = console
         self._stop = asyncio.Event()
         self._supervisor = Supervisor(clock)
+        self._memory = MemoryGauge()
         self._startup = Startup(plan, fleet, self._supervisor, clock, self._say)
         began_s = psutil.Process().create_time()
         self._began_ns = round(began_s * 1e9)
@@ -78,10 +82,12 @@ class RunLoop:
             async with ControlClient(self._plan.ports.gateway, token) as client:
                 poller = StatusPoller(client, self._startup.bots)
                 await self._trade(poller)
+                self._memory.measure(self._supervisor.children)
                 shutdown = Shutdown(
                     self._plan, self._fleet, self._supervisor, self._startup, self._clock, self._began_ns, self._say
                 )
                 summary = await shutdown.run(client, poller)
+            summary = summary.model_copy(update={"memory": self._memory.most})
             self._show(summary)
             with self._plan.run_dir.writing():
                 self._plan.run_dir.summary.write_text(summary.model_dump_json(indent=1) + "\n")
@@ -121,7 +127,7 @@ class RunLoop:
         began_s = self._clock.now_s()
         is_live = self._console.is_terminal
         every_s = max(LEAST_POLL_S, POLL_EVERY_S / max(1.0, self._plan.speed))
-        line_due_s = 0.0
+        line_due_s = measure_due_s = 0.0
         web = self._plan.ports.web
         # A log is read by others: the link that signs in is for the terminal of whoever started the fleet.
         link = self._plan.run_dir.page_link(web) if is_live else f"http://{web} (`derivfleet page` prints the link)"
@@ -136,6 +142,9 @@ class RunLoop:
                 width, height = self._console.size
                 status = await poller.poll(self._supervisor.children, height if is_live else 0)
                 time = RunTime(elapsed_s, self._duration_s)
+                if elapsed_s >= measure_due_s:
+                    measure_due_s += MEASURE_EVERY_S
+                    self._memory.measure(self._supervisor.children)
                 if isinstance(live, Live):
                     live.update(live_screen(status, time, link, width, height), refresh=True)
                 elif elapsed_s >= line_due_s:

@@ -76,7 +76,7 @@ class RunDir:
 
     @property
     def fleet_file(self) -> Path:
-        """What the services read: the fleet file as it was when the run began."""
+        """What the services read: the fleet file as it was when the run began. It is JSON, which is YAML too."""
         return self.path / "fleet.yaml"
 
     @property
@@ -143,12 +143,10 @@ class RunDir:
 
     def write_fleet(self, fleet: Fleet, dialect: Dialect) -> Fleet:
         """Keep the fleet as it runs: a later edit of the file must not reach a bot that is merely restarted."""
-        import yaml  # noqa: PLC0415 - only the start of a run needs it, and most commands only look
-
         accounts = tuple(account.model_copy(update={"dialect": dialect.value}) for account in fleet.accounts)
         settled = fleet.model_copy(update={"accounts": accounts})
         with self.writing():
-            self.fleet_file.write_text(yaml.safe_dump(settled.model_dump(mode="json"), sort_keys=False))
+            self.fleet_file.write_text(settled.model_dump_json(indent=1) + "\n")
         return settled
 
     def write_file(self, run: RunFile) -> None:

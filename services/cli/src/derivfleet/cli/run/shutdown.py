@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from derivfleet.cli.clients import OPERATOR, ReportsClient
 from derivfleet.cli.errors import CommandError
+from derivfleet.cli.reports.request import period_over
 from derivfleet.cli.run.environments import bot_of
 from derivfleet.cli.run.ledger_comparison import OrderClaim, differences
 from derivfleet.cli.run.simulator_client import read_ledger
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from derivfleet.common.fleet import Fleet
     from derivfleet.v1 import control_pb2, reports_pb2
 
-__all__ = ["Shutdown", "period_over", "problems_of"]
+__all__ = ["Shutdown", "problems_of"]
 
 SETTLE_WALL_S = 10.0
 """How long open orders are waited for."""
@@ -39,8 +40,6 @@ UNKNOWN_WALL_S = 45.0
 AGREE_WALL_S = 5.0
 """How long the last news may be on its way before a difference to the ledger counts."""
 _ASK_EVERY_S = 0.25
-_LONGEST_PERIOD_S = 86_400
-_SHORTEST_PERIOD_S = 300
 _SIGTERM = -15
 
 
@@ -245,15 +244,3 @@ def problems_of(children: Iterable[ChildView]) -> list[str]:
         elif child.exit_code not in (0, _SIGTERM, None):
             found.append(f"{child.name} ended with exit code {child.exit_code}")
     return found
-
-
-def period_over(start_s: int, end_s: int) -> int:
-    """The shortest aligned period (in seconds, whole minutes) that holds both instants; a day if none does.
-
-    Periods begin at multiples of their length since 1970, so two instants can lie on two sides of a border.
-    """
-    least_s = (end_s - start_s) // 60 * 60 + 60
-    for length_s in range(max(_SHORTEST_PERIOD_S, least_s), _LONGEST_PERIOD_S, 60):
-        if start_s // length_s == end_s // length_s:
-            return length_s
-    return _LONGEST_PERIOD_S

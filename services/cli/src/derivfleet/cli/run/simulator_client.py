@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from derivfleet.cli.errors import CommandError
 from derivfleet.cli.run.ledger_comparison import Ledger, LedgerContract
-from derivfleet.common.settings import first_problem
+from derivfleet.common.validation import first_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

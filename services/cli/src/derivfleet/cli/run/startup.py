@@ -11,10 +11,12 @@ from derivfleet.cli.clients import OPERATOR, is_serving
 from derivfleet.cli.errors import CommandError
 from derivfleet.cli.run.environments import environment_of, processes_of
 from derivfleet.cli.run.run_dir import PAGE_READER
+from derivfleet.cli.run.service_log import last_line
 from derivfleet.cli.run.simulator_client import is_healthy
-from derivfleet.cli.run.supervisor import Program, last_line
+from derivfleet.cli.run.supervisor import Program
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.rpc.identity import Role, issue_tokens
+from derivfleet.common.rpc.identity import Role
+from derivfleet.common.rpc.token_file import issue_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from derivfleet.v1 import control_pb2, reports_pb2
 
-__all__ = ["BotSummary", "Latency", "QuotaSummary", "RunSummary", "bots_of", "first_settled_ns"]
+__all__ = ["BotSummary", "Latency", "MemorySummary", "QuotaSummary", "RunSummary", "bots_of", "first_settled_ns"]
 
 
 LIMIT_REACHED = "LIMIT_REACHED"
@@ -66,6 +66,17 @@ class QuotaSummary(_Part):
     """Calls refused for rate: the larger of the gateway's count and the simulator's own."""
 
 
+class MemorySummary(_Part):
+    """The memory of all processes at the moment when they took most together, in megabytes (1,000,000 bytes).
+
+    Of memory that several processes share, each counts its part (PSS), so the sum counts nothing twice.
+    """
+
+    total_mb: float
+    by_process_mb: dict[str, float]
+    """By the process's name; ``derivfleet up`` is the command itself."""
+
+
 class RunSummary(_Part):
     """``summary.json``."""
 
@@ -84,6 +95,8 @@ class RunSummary(_Part):
     quota: QuotaSummary
     restarts: dict[str, int] = Field(default_factory=dict[str, int])
     """How often each process was started again; the others not at all."""
+    memory: MemorySummary | None = None
+    """None if it was not measured."""
     ledger_match: bool | None
     """None if there is no ledger to compare with."""
     ledger_reason: str = ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -14,18 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from derivfleet.cli.run.restarts import GiveUp, Restart, restart_or_give_up
+from derivfleet.cli.run.service_log import last_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from derivfleet.common.clock import Clock
 
-__all__ = ["GRACE_S", "PARENT_DEATH_SCRIPT", "ChildState", "ChildView", "Failure", "Program", "Supervisor", "last_line"]
+__all__ = ["GRACE_S", "PARENT_DEATH_SCRIPT", "ChildState", "ChildView", "Failure", "Program", "Supervisor"]
 
 GRACE_S = 10.0
 """Wall seconds between SIGTERM and SIGKILL."""
 PARENT_DEATH_SCRIPT = Path(__file__).with_name("parent_death.py")
-_TAIL_BYTES = 8192
 
 
 class ChildState(StrEnum):
@@ -178,7 +177,7 @@ class Supervisor:
         if child.state is ChildState.WAITING:
             child.keeper.cancel()
             await asyncio.wait((child.keeper,))
-            # It may just have been started again when the wish to end came.
+            # It may just have been started again when it was told to end.
         if child.state is not ChildState.WAITING:
             _signal(child.process, signal.SIGTERM)
             with suppress(TimeoutError):
@@ -201,28 +200,3 @@ def _signal(process: asyncio.subprocess.Process | None, number: signal.Signals) 
         with suppress(ProcessLookupError):
             # The whole group: what a child may have started ends with it.
             os.killpg(process.pid, number)
-
-
-def last_line(log: Path) -> str:
-    """What a service said last: its last plain line if there is one (configuration errors are), else its last event."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    except OSError:
-        lines = []
-    plain = [line for line in lines if not line.startswith("{")]
-    if plain:
-        return plain[-1]
-    return _event_of(lines[-1]) if lines else "(nothing)"
-
-
-def _event_of(line: str) -> str:
-    """A structured log line as people say it."""
-    try:
-        facts = json.loads(line)
-    except ValueError:
-        return line
-    event = facts.pop("event", "?")
-    said = ", ".join(f"{key} {value}" for key, value in facts.items() if key not in ("time_ns", "service", "level"))
-    return f"{event} ({said})" if said else str(event)

@@ -12,9 +12,9 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from derivfleet.cli.money import amount, money
 from derivfleet.cli.run.fleet_status import utilisation_of, window_name
 from derivfleet.cli.run.supervisor import ChildState
-from derivfleet.cli.screens.console import amount, money
 from derivfleet.cli.screens.orders import EVERYTHING, WIDE, WITHOUT_IDS, orders_table
 from derivfleet.cli.screens.quota import quota_bars, quota_line, troubled_breaker
 

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from derivfleet.cli.messages import decimal_of, utc
-from derivfleet.cli.screens.console import money
+from derivfleet.cli.messages import utc
+from derivfleet.cli.money import decimal_of, money
 from derivfleet.common.clock import NS_PER_S
-from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.order_state import OrderState
 from derivfleet.v1 import orders_pb2
 
 if TYPE_CHECKING:
@@ -28,7 +26,6 @@ __all__ = [
     "order_columns",
     "orders_table",
     "state_name",
-    "state_of",
 ]
 
 WIDE = 108
@@ -56,16 +53,6 @@ REASONS = {
 def state_name(state: orders_pb2.OrderState.ValueType) -> str:
     """As ``settled``."""
     return orders_pb2.OrderState.Name(state).removeprefix("ORDER_STATE_").lower()
-
-
-def state_of(name: str) -> orders_pb2.OrderState.ValueType:
-    """A state by its name, in any case; all states for an empty one. Raises ConfigurationError."""
-    if not name:
-        return orders_pb2.ORDER_STATE_UNSPECIFIED
-    normal = name.lower().replace("-", "_")
-    if normal not in list(OrderState):
-        raise ConfigurationError("--state", f"unknown state {name!r}; known are {', '.join(OrderState)}")
-    return orders_pb2.OrderState.Value(f"ORDER_STATE_{normal.upper()}")
 
 
 def _state_and_error(order: orders_pb2.Order) -> str:

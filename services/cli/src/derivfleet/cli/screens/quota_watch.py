@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Tell = Callable[[control_pb2.GetStatusResponse, str], None]
 
-__all__ = ["document_of", "watch_quota"]
+__all__ = ["quota_document", "watch_quota"]
 
 EVERY_WALL_S = 1.0
 _AWAY = "the gateway does not answer; these are its last figures"
@@ -78,7 +78,7 @@ async def _watch(folder: RunDir, run: RunFile, bot: str, every_s: float, teller:
 
 def _tell_programs(bot: str, answer: control_pb2.GetStatusResponse, problem: str, *, one_line: bool) -> None:
     if not problem:
-        typer.echo(json_text.dumps(document_of(answer, bot), indent=None if one_line else 1))
+        typer.echo(json_text.dumps(quota_document(answer, bot), indent=None if one_line else 1))
 
 
 def _print(console: Console, bot: str, answer: control_pb2.GetStatusResponse, problem: str) -> None:
@@ -103,7 +103,7 @@ def _on_screen(console: Console, bot: str) -> Generator[Tell, None, None]:
         yield tell
 
 
-def document_of(answer: control_pb2.GetStatusResponse, bot: str = "") -> dict[str, Any]:
+def quota_document(answer: control_pb2.GetStatusResponse, bot: str = "") -> dict[str, Any]:
     """The answer's part about quota, as plain data: messages' fields by name, 64-bit integers as text."""
     return {
         "time_ns": str(answer.time_ns),

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from derivfleet.cli.screens.console import money
+from derivfleet.cli.money import money
+from derivfleet.cli.run.environments import bot_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from derivfleet.cli.run.summary import RunSummary
+    from derivfleet.cli.run.summary import MemorySummary, RunSummary
 
 __all__ = ["summary_lines", "summary_table"]
 
@@ -54,6 +55,8 @@ def summary_lines(summary: RunSummary) -> list[str]:
     }
     first = "none" if summary.seconds_to_first_trade is None else f"after {summary.seconds_to_first_trade:.1f} s"
     lines = [f"quota: {used}, {refused}", f"first settled trade: {first}; ledger: {ledger[summary.ledger_match]}"]
+    if summary.memory is not None:
+        lines.append(_memory_line(summary.memory, {bot.bot for bot in summary.bots}))
     codes: Counter[str] = Counter()
     for bot in summary.bots:
         codes.update(bot.denied_by_code)
@@ -66,3 +69,9 @@ def summary_lines(summary: RunSummary) -> list[str]:
     if summary.restarts:
         lines.append("restarts: " + ", ".join(f"{name} {count}" for name, count in summary.restarts.items()))
     return lines
+
+
+def _memory_line(memory: MemorySummary, bots: set[str]) -> str:
+    processes = [size_mb for name, size_mb in memory.by_process_mb.items() if bot_of(name) in bots]
+    largest = f", the largest bot {max(processes):.0f} MB" if processes else ""
+    return f"memory of all processes: at most {memory.total_mb:.0f} MB{largest}"

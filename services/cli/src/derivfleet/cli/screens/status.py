@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from derivfleet.cli.messages import decimal_of
-from derivfleet.cli.screens.console import amount, money
+from derivfleet.cli.money import amount, decimal_of, money
 from derivfleet.cli.screens.quota import quota_bars, quota_line, troubled_breaker
 from derivfleet.common.clock import NS_PER_S
 

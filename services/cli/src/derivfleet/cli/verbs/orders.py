@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import json as json_text
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from derivfleet.cli.options import DEFAULT_RUN_DIR, JsonOption, RunDirOption
+from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.order_state import OrderState
 
-__all__ = ["orders_app"]
+if TYPE_CHECKING:
+    from derivfleet.v1 import orders_pb2
+
+__all__ = ["orders_app", "state_of"]
+
+
+def state_of(name: str) -> orders_pb2.OrderState.ValueType:
+    """A state by its name, in any case; all states for an empty one. Raises ConfigurationError."""
+    from derivfleet.v1 import orders_pb2
+
+    if not name:
+        return orders_pb2.ORDER_STATE_UNSPECIFIED
+    normal = name.lower().replace("-", "_")
+    if normal not in list(OrderState):
+        raise ConfigurationError("--state", f"unknown state {name!r}; known are {', '.join(OrderState)}")
+    return orders_pb2.OrderState.Value(f"ORDER_STATE_{normal.upper()}")
+
 
 orders_app = typer.Typer()
 
@@ -44,8 +61,7 @@ def orders(
     from derivfleet.cli.clients import ControlClient, ask
     from derivfleet.cli.run.run_dir import RunDir
     from derivfleet.cli.screens.console import open_console
-    from derivfleet.cli.screens.orders import doubtful_orders_table, order_columns, orders_table, state_of
-    from derivfleet.common.errors import ConfigurationError
+    from derivfleet.cli.screens.orders import doubtful_orders_table, order_columns, orders_table
     from derivfleet.common.fleet import load_fleet
 
     wanted = state_of(state)
@@ -97,7 +113,6 @@ def resolve(
     from derivfleet.cli.run.run_dir import RunDir
     from derivfleet.cli.screens.console import open_console
     from derivfleet.cli.screens.orders import doubtful_orders_table, state_name
-    from derivfleet.common.errors import ConfigurationError
 
     if bool(contract) == not_bought:
         raise ConfigurationError("--contract", "name the contract that it bought, or say --not-bought")

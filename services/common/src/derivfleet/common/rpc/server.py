@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.logs import get_logger
 from derivfleet.common.rpc.identity import IdentitiesUnavailableError, Role, set_caller
-from derivfleet.common.rpc.requests import Readable
+from derivfleet.common.rpc.malformed_requests import Readable
 from derivfleet.common.rpc.status import Problem, abort
 
 if TYPE_CHECKING:

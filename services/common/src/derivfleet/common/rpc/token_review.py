@@ -30,7 +30,7 @@ AUDIENCE = "derivfleet-gateway"
 KEPT_S = 60.0
 """A revoked token (its pod or account deleted) is refused at the latest after this; wall seconds."""
 KEPT_AT_MOST = 1000
-REVIEW_PATIENCE_S = 5.0
+REVIEW_TIMEOUT_S = 5.0
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -85,7 +85,7 @@ class TokenReview:
             "spec": {"token": token, "audiences": [AUDIENCE]},
         }
         try:
-            answer = await self._authentication.create_token_review(body, _request_timeout=REVIEW_PATIENCE_S)
+            answer = await self._authentication.create_token_review(body, _request_timeout=REVIEW_TIMEOUT_S)
         except Exception as error:  # noqa: BLE001 - as said below
             # Whatever the client raises, nobody is let in. Its text may hold the token, so only its kind is told.
             _log.warning("the cluster does not review tokens now", problem=type(error).__name__)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from decimal import Decimal
 
+    from derivfleet.common.alert_rules import AlertRule
     from derivfleet.common.clock import Clock
     from derivfleet.common.fleet import Fleet
-    from derivfleet.common.watching import AlertRule
     from derivfleet.metrics.alerts.measurements import Measurements, Readings
     from derivfleet.metrics.store.store import Store
 

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from derivfleet.common.alert_rules import PER_BOT
 from derivfleet.common.clock import NS_PER_S
-from derivfleet.common.watching import PER_BOT
 from derivfleet.metrics.alerts.core.drawdown import Drawdown
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
+    from derivfleet.common.alert_rules import AlertRule
     from derivfleet.common.clock import Clock
     from derivfleet.common.fleet import Fleet
-    from derivfleet.common.watching import AlertRule
     from derivfleet.metrics.ingest.order_feed import OrderFeed
     from derivfleet.metrics.records.gateway_status import BotsSeen
     from derivfleet.metrics.reports.figures import Figures

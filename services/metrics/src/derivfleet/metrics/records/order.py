@@ -5,37 +5,21 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from derivfleet.common.clock import NS_PER_S
+from derivfleet.common.order_state import OrderState
 from derivfleet.common.redaction import redact
 from derivfleet.v1 import orders_pb2
 
 if TYPE_CHECKING:
     from derivfleet.v1.orders_pb2 import OrderEvent
 
-__all__ = ["FINAL", "MalformedOrderError", "OrderRecord", "OrderState", "order_of"]
+__all__ = ["MalformedOrderError", "OrderRecord", "order_of"]
 
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 _MAX_MONEY = Decimal(10) ** 12
 
-
-class OrderState(StrEnum):
-    """Where an order stands, as in ``orders.proto``."""
-
-    INTENDED = "intended"
-    DENIED = "denied"
-    SENT = "sent"
-    CONFIRMED = "confirmed"
-    REJECTED = "rejected"
-    UNKNOWN = "unknown"
-    NOT_FOUND = "not_found"
-    SETTLED = "settled"
-
-
-FINAL = frozenset({OrderState.SETTLED, OrderState.DENIED, OrderState.REJECTED, OrderState.NOT_FOUND})
-"""States that nothing follows on (``orders.proto``)."""
 
 _DECIDABLE = frozenset({OrderState.UNKNOWN, OrderState.NOT_FOUND})
 """A person may decide about them."""

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from derivfleet.common.clock import NS_PER_S
-from derivfleet.metrics.records.order import OrderState
+from derivfleet.common.order_state import OrderState
 from derivfleet.metrics.store.report_table import mark_amended
 from derivfleet.metrics.store.traced_orders import PROVEN
 from derivfleet.metrics.sums.profit_and_loss import (

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from derivfleet.metrics.records.order import OrderRecord, OrderState
+from derivfleet.common.order_state import OrderState
+from derivfleet.metrics.records.order import OrderRecord
 
 if TYPE_CHECKING:
     import sqlite3

@@ -9,7 +9,7 @@ from aiohttp import web
 from google.protobuf.message import Message
 
 from derivfleet.common.clock import NS_PER_S
-from derivfleet.metrics.records.order import OrderState
+from derivfleet.common.order_state import OrderState
 from derivfleet.metrics.reports.order_trace import attributes_of, trace_of
 from derivfleet.metrics.reports.periods import FieldError, Kind, period_at, within
 from derivfleet.metrics.store import order_table

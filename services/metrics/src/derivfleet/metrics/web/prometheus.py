@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
-
 if TYPE_CHECKING:
     from derivfleet.metrics.alerts.evaluator import Evaluator
     from derivfleet.metrics.ingest.order_feed import OrderFeed
@@ -17,6 +15,8 @@ __all__ = ["gauges"]
 
 async def gauges(evaluator: Evaluator, replicator: Replicator | None, feed: OrderFeed, counts: IngestCounts) -> bytes:
     """What Prometheus scrapes, in its text format: made anew for each scrape. Raises StoreError."""
+    from prometheus_client import CollectorRegistry, Gauge, generate_latest  # noqa: PLC0415 - a megabyte, if scraped
+
     registry = CollectorRegistry()
 
     def gauge(name: str, words: str, *labels: str) -> Gauge:

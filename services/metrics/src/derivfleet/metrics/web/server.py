@@ -7,9 +7,9 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from derivfleet.common.errors import ConfigurationError
+from derivfleet.common.prometheus import CONTENT_TYPE
 from derivfleet.common.settings import split_address
 from derivfleet.metrics.settings import key_of
 from derivfleet.metrics.web.middlewares import HEADERS, errors, is_loopback, only_local
@@ -121,7 +121,7 @@ class WebServer:
         return response
 
     async def _metrics(self, _request: web.Request) -> web.Response:
-        return web.Response(body=await self._gauges(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+        return web.Response(body=await self._gauges(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _health(self, _request: web.Request) -> web.Response:
         await self._store.mark()

@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from derivfleet.common.prometheus import CONTENT_TYPE, counter, gauge, text_of
-from derivfleet.common.settings import first_problem
+from derivfleet.common.validation import first_problem
 from derivfleet.simulator.core.settings import FaultSettings
 
 if TYPE_CHECKING:

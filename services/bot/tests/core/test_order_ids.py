@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from derivfleet.bot.core.orders import order_id
+from derivfleet.bot.core.order_ids import order_id
 
 ALLOWED = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 BOTS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", fullmatch=True)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
+from derivfleet.common.alert_rules import CONDITIONS, AlertRule, Condition
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.fleet import load_fleet
-from derivfleet.common.watching import CONDITIONS, AlertRule, Condition
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.rpc.identity import Identities, TokenFile
+from derivfleet.common.rpc.token_file import TokenFile
 from derivfleet.common.rpc.token_review import accounts_of, reviewing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from derivfleet.common.clock import Clock
+    from derivfleet.common.rpc.identity import Identities
     from derivfleet.common.settings import ServerSettings
 
 __all__ = ["identities_of"]

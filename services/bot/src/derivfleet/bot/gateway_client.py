@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import aclosing, asynccontextmanager
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
-from derivfleet.bot.core.trades import Answer, Holding, Intention, OrderNews, Refusal
+from derivfleet.bot.core.trades import CallFailure, FailureKind, Holding, Intention, OrderNews
 from derivfleet.bot.staking import money_text
 from derivfleet.common.errors import ConfigurationError
 from derivfleet.common.order_state import OrderState
@@ -21,7 +21,8 @@ from derivfleet.v1 import orders_pb2, trading_pb2
 from derivfleet.v1.trading_pb2_grpc import TradingServiceStub
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from opentelemetry.context import Context
 
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
     from derivfleet.common.rpc.status import Problem
     from derivfleet.v1 import market_pb2
 
-__all__ = ["BUY_DEADLINE_S", "Gateway", "RefusedError"]
+__all__ = ["BUY_DEADLINE_S", "CallFailedError", "GatewayClient"]
 
+Q = TypeVar("Q")
+M = TypeVar("M")
+V = TypeVar("V")
 BUY_DEADLINE_S = 5.0
 CHECK_DEADLINE_S = 5.0
 HISTORY_DEADLINE_S = 15.0
@@ -52,18 +56,18 @@ _STATES = {
 }
 
 
-class RefusedError(Exception):
-    """A call failed; ``refusal`` says what that means."""
+class CallFailedError(Exception):
+    """A call failed; ``failure`` says what that means."""
 
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(f"{refusal.code}: {refusal.message}")
-        self.refusal = refusal
+    def __init__(self, failure: CallFailure) -> None:
+        super().__init__(f"{failure.code}: {failure.message}")
+        self.failure = failure
 
 
-class Gateway:
+class GatewayClient:
     """One bot's view of one account. Deadlines and waits are fleet time.
 
-    Every call raises RefusedError if it failed, and ConfigurationError if the failure is one that only a person can
+    Every call raises CallFailedError if it failed, and ConfigurationError if the failure is one that only a person can
     mend: the token (any call), or a symbol or account that the gateway does not take (History and the streams).
     """
 
@@ -138,35 +142,28 @@ class Gateway:
             raise self._failure(error, order=False) from None
         return [_tick(tick) for tick in answer.ticks]
 
-    @asynccontextmanager
-    async def ticks(self, symbols: Sequence[str]) -> AsyncGenerator[AsyncIterator[Tick], None]:
+    def ticks(self, symbols: Sequence[str]) -> AbstractAsyncContextManager[AsyncIterator[Tick]]:
         """Ticks as they come. The call is under way when the block begins; what comes early waits for the reader."""
         request = trading_pb2.StreamTicksRequest(account=self._account, symbols=symbols)
         call = self._stub.StreamTicks(request, metadata=self._token.metadata)
+        return self._read(call, lambda message: _tick(message.tick))
 
-        async def read() -> AsyncGenerator[Tick, None]:
-            try:
-                async for message in call:
-                    yield _tick(message.tick)
-            except grpc.aio.AioRpcError as error:
-                raise self._failure(error, order=False) from None
-
-        async with aclosing(read()) as reader:
-            try:
-                yield reader
-            finally:
-                call.cancel()
-
-    @asynccontextmanager
-    async def orders(self) -> AsyncGenerator[AsyncIterator[OrderNews | None], None]:
+    def orders(self) -> AbstractAsyncContextManager[AsyncIterator[OrderNews | None]]:
         """Transitions of the bot's orders; None tells that the stream stands and misses nothing from here on."""
         request = trading_pb2.StreamOrdersRequest(account=self._account)
         call = self._stub.StreamOrders(request, metadata=self._token.metadata)
+        return self._read(call, lambda message: _news(message.event.order) if message.HasField("event") else None)
 
-        async def read() -> AsyncGenerator[OrderNews | None, None]:
+    @asynccontextmanager
+    async def _read(
+        self, call: grpc.aio.UnaryStreamCall[Q, M], convert: Callable[[M], V]
+    ) -> AsyncGenerator[AsyncIterator[V], None]:
+        """What a stream says, until the block ends."""
+
+        async def read() -> AsyncGenerator[V, None]:
             try:
                 async for message in call:
-                    yield _news(message.event.order) if message.HasField("event") else None
+                    yield convert(message)
             except grpc.aio.AioRpcError as error:
                 raise self._failure(error, order=False) from None
 
@@ -189,20 +186,20 @@ class Gateway:
                 f"the gateway at {self._target} does not take it: {problem.reason}: {problem.message}",
             )
         retry_after_s = 0.0 if problem.retry_after_s is None else self._clock.fleet_s(problem.retry_after_s)
-        return RefusedError(Refusal(_meaning(problem), problem.reason, problem.message, retry_after_s))
+        return CallFailedError(CallFailure(_meaning(problem), problem.reason, problem.message, retry_after_s))
 
 
-def _meaning(problem: Problem) -> Answer:
+def _meaning(problem: Problem) -> FailureKind:
     """Only an explicit no is a no: every other code leaves open whether the order was bought.
 
     ``final`` in the error's metadata is the gateway's word that the order is denied for good.
     """
     if problem.code is _Code.RESOURCE_EXHAUSTED:
-        return Answer.LIMIT
+        return FailureKind.LIMIT
     if problem.code is _Code.NOT_FOUND:
-        return Answer.ABSENT
+        return FailureKind.ABSENT
     is_no = problem.code in _SAYS_NO or problem.metadata.get("final") == "true"
-    return Answer.NO if is_no else Answer.SILENCE
+    return FailureKind.NO if is_no else FailureKind.SILENCE
 
 
 def _tick(tick: market_pb2.Tick) -> Tick:

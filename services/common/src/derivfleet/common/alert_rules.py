@@ -1,4 +1,4 @@
-"""What the fleet file says of watching: rules that raise alerts, where they are told, and the copy at Supabase."""
+"""What the fleet file says of alerts: the rules that raise them, and where they are told."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["BELOW", "CONDITIONS", "PER_BOT", "AlertRule", "Alerts", "Condition", "Supabase", "Telegram"]
+__all__ = ["BELOW", "CONDITIONS", "PER_BOT", "AlertRule", "Alerts", "Condition", "Telegram"]
 
 Condition = Literal[
     "error_rate",
@@ -142,12 +142,3 @@ class Alerts(_Part):
             for bot in rule.bots:
                 if not known(bot):
                     raise ValueError(f"alerts: rule {rule.name}: there is no bot {bot!r}")
-
-
-class Supabase(_Part):
-    """How the store is copied to Supabase, once SUPABASE_URL and SUPABASE_SERVICE_KEY are in the environment."""
-
-    every_s: int = Field(default=5, ge=1, le=3600)
-    """How often what is new is looked for."""
-    batch_rows: int = Field(default=500, ge=1, le=5000)
-    """The most rows in one request."""

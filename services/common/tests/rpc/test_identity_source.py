@@ -6,9 +6,10 @@ import pytest
 
 from derivfleet.common.clock import ManualClock
 from derivfleet.common.errors import ConfigurationError
-from derivfleet.common.rpc.identities import identities_of
-from derivfleet.common.rpc.identity import Identity, Role, issue_tokens
+from derivfleet.common.rpc.identity import Identity, Role
+from derivfleet.common.rpc.identity_source import identities_of
 from derivfleet.common.rpc.own_token import read_token
+from derivfleet.common.rpc.token_file import issue_tokens
 from derivfleet.common.settings import ServerSettings
 
 if TYPE_CHECKING:
