@@ -53,7 +53,8 @@ dashboards: setup ## render the Grafana dashboards into the chart
 run: setup ## run ten bots against the built-in simulator (DURATION=60 stops by itself; DIALECT=legacy; SPEED=10)
 	@$(BIN)/derivfleet up fleet.yaml --simulator --dialect $(DIALECT) --duration $(DURATION) --speed $(SPEED)
 
-PYTEST := pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Tests of real services wait more than they compute, so two processors are kept busy by four workers.
+PYTEST := pytest -q -n 4 --dist loadfile --no-loadscope-reorder
 test: setup ## run the tests and print the coverage (SERVICE=gateway runs that service's unit tests alone)
 	$(if $(filter-out $(SERVICES),$(SERVICE)),$(error there is no service $(SERVICE): there are $(SERVICES)))
 ifdef SERVICE
@@ -67,23 +68,31 @@ endif
 
 .PHONY: test-long
 test-long: setup ## run the tests that take minutes
-	@$(BIN)/python -m $(PYTEST) -m long --ignore tests/browser
+	@$(BIN)/python -m $(PYTEST) -n 2 -m long --ignore tests/browser
 
 browser: setup ## see the web page work in chromium; pictures go to build/screens/
 	@DERIVFLEET_BROWSER=required $(BIN)/python -m pytest -q tests/browser
 
+# The parts run side by side and all to their end, each one's output in one piece where make can do that (4.0 and newer).
+LINT := lint-ruff lint-buf lint-prose check-locks typecheck
+.PHONY: $(LINT)
 lint: setup ## ruff, pyright, buf, the length of sentences, and whether the locks are current
+	@$(MAKE) --no-print-directory --keep-going --jobs $(words $(LINT)) $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(LINT)
+
+lint-ruff: setup
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
-	@$(BIN)/pyright --warnings
+
+lint-buf: setup
 	@cd proto && ../$(BIN)/buf lint
+
+lint-prose: setup
 	@$(BIN)/python -m tests.prose
-	@$(MAKE) --no-print-directory check-locks
 
 format: setup ## let ruff rewrite the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --fix --quiet .
 
 typecheck: setup ## pyright alone
-	@$(BIN)/pyright --warnings
+	@$(BIN)/pyright --warnings --threads 2
 
 bench: bench-gateway bench-quota ## measure what takes minutes; figures go to build/bench/
 
@@ -144,7 +153,7 @@ lock: .venv/uv-$(UV_VERSION) ## bring the requirement locks up to date (UPGRADE=
 	@for image in $(IMAGES); do $(COMPILE) $(UPGRADE) services/$$image/pyproject.toml -c locks/dev.txt -o locks/$$image.txt || exit 1; done
 
 .PHONY: check-locks
-check-locks:
+check-locks: setup
 	@rm -rf build/locks && mkdir -p build && cp -r locks build/locks
 	@$(COMPILE) pyproject.toml --group dev -o build/locks/dev.txt
 	@for image in $(IMAGES); do $(COMPILE) services/$$image/pyproject.toml -c build/locks/dev.txt -o build/locks/$$image.txt || exit 1; done

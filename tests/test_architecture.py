@@ -142,7 +142,7 @@ def test_all_time_comes_from_the_one_clock(word: str) -> None:
     ("service", "most"),
     [
         *((service, 400) for service in ALL if service != "gateway"),
-        pytest.param("gateway", 350, marks=pytest.mark.xfail(strict=True, reason="longer rooms are left")),
+        pytest.param("gateway", 350, marks=pytest.mark.xfail(strict=True, reason="the quota's room is 368 lines long")),
     ],
 )
 def test_files_are_rooms_of_a_readable_size(service: str, most: int) -> None:

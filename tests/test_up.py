@@ -23,7 +23,7 @@ def secrets_of(folder: Path) -> list[str]:
     return [CANARY, *(file.read_text() for file in (folder / "tokens").glob("*.token"))]
 
 
-@pytest.mark.parametrize("dialect", ["options", "legacy"])
+@pytest.mark.parametrize("dialect", ["options", pytest.param("legacy", marks=pytest.mark.long)])
 def test_ten_bots_trade_and_the_ledger_agrees(tmp_path: Path, dialect: str) -> None:
     folder = tmp_path / "run"
     code, out = run(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
+import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from derivfleet.common.clock import ORIGIN_VARIABLE, SPEED_VARIABLE, FleetClock
@@ -150,6 +151,7 @@ async def test_what_is_acknowledged_outlives_a_kill_and_counts_once(settings: Me
     assert load.sent_again > 0
 
 
+@pytest.mark.long
 async def test_a_kill_on_either_side_of_a_commit_loses_and_repeats_neither_spans_nor_orders(
     settings: MetricsSettings,
     gateway: GatewayPeer,

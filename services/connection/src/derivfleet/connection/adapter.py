@@ -58,17 +58,10 @@ class _Pipe:
 class _NoCache:
     """The library remembers every answer; a process that runs for weeks cannot."""
 
-    def has(self, _key: object) -> bool:
-        return False
+    def has(self, *_: object) -> None:
+        """Nothing is here."""
 
-    def get(self, _key: object) -> None:
-        return None
-
-    def get_by_msg_type(self, _msg_type: object) -> None:
-        return None
-
-    def set(self, _key: object, _value: object) -> None:
-        return None
+    get = get_by_msg_type = set = has
 
 
 def _is_readable(error: Any) -> bool:

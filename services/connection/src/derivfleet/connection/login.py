@@ -98,10 +98,8 @@ class LoginError(Exception):
 class Login(Protocol):
     """How to log in under one dialect."""
 
-    @property
-    def codec(self) -> Codec:
-        """The dialect that its connections speak."""
-        ...
+    codec: Codec
+    """The dialect that its connections speak."""
 
     @property
     def login_calls(self) -> tuple[Call, ...]:

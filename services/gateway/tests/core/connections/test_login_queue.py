@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from derivfleet.gateway.core.connections.login_queue import GHOST_NS, LoginQueue
+from derivfleet.gateway.core.connections.login_queue import LINGER_NS, LoginQueue
 
 S = 10**9
 
@@ -32,8 +32,8 @@ def test_sockets_given_up_in_silence_count_until_deriv_has_noticed() -> None:
         queue.logged_in()
         queue.logged_in()
         queue.ended(number * S, may_linger=True)
-    assert queue.wait_ns(2 * S) == (GHOST_NS - 2 * S, "4 sockets of this user may still be open at Deriv")
-    assert queue.wait_ns(GHOST_NS) == (0, "")
+    assert queue.wait_ns(2 * S) == (LINGER_NS - 2 * S, "4 sockets of this user may still be open at Deriv")
+    assert queue.wait_ns(LINGER_NS) == (0, "")
 
 
 def test_sockets_that_ended_with_a_word_make_room_at_once() -> None:
@@ -47,7 +47,7 @@ def test_sockets_that_ended_with_a_word_make_room_at_once() -> None:
         queue.ended(0, may_linger=False)
 
 
-def test_with_no_socket_left_ghosts_keep_nobody_out() -> None:
+def test_with_no_socket_left_those_that_linger_keep_nobody_out() -> None:
     queue = LoginQueue("demo", 2)
     for _ in range(2):
         queue.logged_in()

@@ -171,7 +171,7 @@ class Pool:
             slot.connection.abort()
         slot.become(SlotState.CLOSED, self._clock.now_ns())
 
-    async def _log_in(self, slot: Slot) -> None:
+    async def _log_in(self, slot: Slot) -> Connection:
         async with self._logging_in:  # slots queue up here: two at once would be a stampede
             await self._wait_in_queue(slot)
             slot.become(SlotState.CONNECTING, self._clock.now_ns())
@@ -186,6 +186,7 @@ class Pool:
         slot.connection = connection
         slot.become(SlotState.READY, self._clock.now_ns())
         self._tell()
+        return connection
 
     async def _wait_in_queue(self, slot: Slot) -> None:
         while True:
@@ -215,11 +216,12 @@ class Pool:
     async def _keep(self, slot: Slot) -> None:
         short_lives = 0
         while True:
-            if slot.usable is None:
+            connection = slot.usable
+            if connection is None:
                 if short_lives:
                     await self._rested(backoff_s(short_lives - 1, f"{self.account}/{slot.role}"))
                 try:
-                    await self._log_in(slot)
+                    connection = await self._log_in(slot)
                 except Exception as error:  # noqa: BLE001 - a slot that nobody keeps stays empty for ever
                     # A credential that worked at the start may be renewed by its owner, so even this is tried again.
                     is_foreseen = isinstance(error, LoginError | CredentialError)
@@ -228,7 +230,7 @@ class Pool:
                     self._report(slot, str(error) if is_foreseen else type(error).__name__)
                     short_lives = 0
                     continue
-            lived_s = await self._use_up(slot)
+            lived_s = await self._use_up(slot, connection)
             short_lives = 1 if lived_s >= HEALTHY_AFTER_S else short_lives + 1
             slot.reconnects += 1
             self._report(slot, "the socket closed")
@@ -246,11 +248,8 @@ class Pool:
                 async with self._clock.timeout(left_s):
                     await self._changed.wait()
 
-    async def _use_up(self, slot: Slot) -> float:
+    async def _use_up(self, slot: Slot, connection: Connection) -> float:
         """Look after a slot's socket until it has closed; returns how long it lived, in fleet seconds."""
-        connection = slot.connection
-        if connection is None:
-            return 0.0
         born_ns = self._clock.now_ns()
         monitoring = asyncio.create_task(
             monitor(slot, connection, self._clock, self._tell), name=f"monitor {connection.name}"

@@ -14,7 +14,7 @@ __all__ = ["LoginQueue"]
 
 NS_PER_S = 1_000_000_000
 
-GHOST_NS = 120 * NS_PER_S
+LINGER_NS = 120 * NS_PER_S
 """A socket that was given up without a goodbye may stay open at Deriv until it has been idle for so long."""
 
 
@@ -26,7 +26,7 @@ class LoginQueue:
         self._key = key
         self._most = most_sockets
         self._held = 0
-        self._ghosts: deque[int] = deque()
+        self._lingering: deque[int] = deque()
         self.failures = 0
         """Logins that failed, one after the other, since the last that did not."""
         self._not_before_ns = 0
@@ -34,12 +34,13 @@ class LoginQueue:
     def wait_ns(self, now_ns: int) -> tuple[int, str]:
         """How long the next login has to wait, and why, if it is not for the failure of the last one."""
         backoff_ns = max(0, self._not_before_ns - now_ns)
-        while self._ghosts and self._ghosts[0] + GHOST_NS <= now_ns:
-            self._ghosts.popleft()
-        surplus = self._held + len(self._ghosts) + 1 - self._most
-        if self._held and surplus > 0:  # with none left, a refusal by Deriv costs less than waiting for ghosts
+        while self._lingering and self._lingering[0] + LINGER_NS <= now_ns:
+            self._lingering.popleft()
+        surplus = self._held + len(self._lingering) + 1 - self._most
+        if self._held and surplus > 0:  # with none left, a refusal by Deriv costs less than waiting
             # If the living alone are too many, there is no telling when: ask again after a while.
-            room_ns = self._ghosts[surplus - 1] + GHOST_NS if surplus <= len(self._ghosts) else now_ns + GHOST_NS
+            since_ns = self._lingering[surplus - 1] if surplus <= len(self._lingering) else now_ns
+            room_ns = since_ns + LINGER_NS
             if room_ns - now_ns > backoff_ns:
                 return room_ns - now_ns, f"{self._most} sockets of this user may still be open at Deriv"
         return backoff_ns, ""
@@ -58,4 +59,4 @@ class LoginQueue:
         """A socket has ended; ``may_linger``: Deriv may not have heard of that."""
         self._held -= 1
         if may_linger:
-            self._ghosts.append(now_ns)
+            self._lingering.append(now_ns)
