@@ -308,7 +308,7 @@ def test_asking_and_giving_up_over_and_over_leaves_nothing_behind() -> None:
         plan.dispatch(NOW + number)
         plan.cancel(permit)
     bucket = plan._buckets["trade"]
-    level = bucket.level(Rank.BUY)
+    level = bucket.ordinary
     assert bucket.waiting == 1
     assert all(len(entries) < 200 for entries in (plan._deadlines, level._own, level._loans, level._due))
 
@@ -349,7 +349,7 @@ def test_calls_that_wait_are_told_by_bot_and_bucket() -> None:
 @pytest.mark.parametrize("gives_up", ["at once", "later", "never"])
 def test_an_exit_that_gives_up_overdraws_the_budget_as_one_that_comes_late(gives_up: str) -> None:
     plan = quota({60: 10, 3600: 1000})
-    budget = plan._buckets["trade"].windows._budget
+    budget = plan._buckets["trade"].limits._budget
     under_way = fill(plan, 10)
     assert budget.level == 0
     if gives_up == "at once":
@@ -366,7 +366,7 @@ def test_an_exit_that_gives_up_overdraws_the_budget_as_one_that_comes_late(gives
 
 def test_an_exit_that_a_rest_or_its_bots_own_cap_holds_up_is_not_for_the_reserve_to_prevent() -> None:
     plan = quota({60: 10, 3600: 1000}, caps={"a": {Call.SELL: 1}})
-    budget = plan._buckets["trade"].windows._budget
+    budget = plan._buckets["trade"].limits._budget
     waiting = [ask(plan, "a", Call.SELL) for _ in range(2)]
     land(plan, plan.dispatch(NOW), NOW)
     assert isinstance(plan.ask("a", Call.SELL, NOW, NOW + S), PermitDenied)
@@ -407,7 +407,7 @@ def test_limits_lowered_while_full_hold_everybody_back_until_enough_has_returned
     forecast = plan.forecast("b", Call.SELL, NOW + late_ns)
     assert (forecast.remaining, forecast.binding) == (0, "trade/60s")
     assert woken(plan, NOW + late_ns, NOW + 100 * S) == [
-        (waiting, NOW + plan._buckets["trade"].windows.log.lengths_ns[0])
+        (waiting, NOW + plan._buckets["trade"].limits.log.lengths_ns[0])
     ]
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from derivfleet.gateway.core.quota.call_log import NEVER_NS
-from derivfleet.gateway.core.quota.windows import Tier, Windows
+from derivfleet.gateway.core.quota.windows import BucketLimits, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 S = 10**9
 
 
-def limits(windows: Mapping[int, int], headroom: float = 1.0) -> Windows:
-    return Windows("trade", windows, headroom)
+def limits(windows: Mapping[int, int], headroom: float = 1.0) -> BucketLimits:
+    return BucketLimits("trade", windows, headroom)
 
 
-def spend(bucket: Windows, calls: int, landed_ns: int | None) -> None:
+def spend(bucket: BucketLimits, calls: int, landed_ns: int | None) -> None:
     for _ in range(calls):
         bucket.spend(Tier.EXIT)
         if landed_ns is not None:
             bucket.log.land(landed_ns)
 
 
-def startable(bucket: Windows, tier: Tier, now_ns: int) -> int:
+def startable(bucket: BucketLimits, tier: Tier, now_ns: int) -> int:
     """How many calls of a tier start now, each by itself."""
     calls = 0
     while bucket.earliest_ns(tier, now_ns)[0] <= now_ns:

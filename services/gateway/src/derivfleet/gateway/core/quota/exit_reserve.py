@@ -15,12 +15,23 @@ error budget. Whoever stays below it keeps less for the next ones, whoever overd
 
 from __future__ import annotations
 
-from functools import cache
-from itertools import takewhile
+from functools import cache, lru_cache
 from math import exp, floor, sqrt
+from operator import itemgetter
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
-__all__ = ["Budget", "horizons_ns", "risk"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["Budget", "Look", "horizons_ns", "looks", "risk"]
+
+Look = tuple["Callable[[Sequence[int]], tuple[int, ...]]", list[int]]
+"""What picks the returns to look at out of those to come, and the horizon of each."""
+FINE = 6
+"""Reserves up to here are looked at one by one, larger ones in groups ..."""
+COARSE = 1.3
+"""... whose ends are so far apart: a group's last return has to lie within the horizon of its first."""
 
 GRACE_NS = 249_000_000
 """Who finds the window full, but the next return so near, waits for it: nobody calls that waiting."""
@@ -64,8 +75,13 @@ def horizons_ns(rate_per_ns: float, window_ns: int, most: int, level: int = 0) -
     ``rate_per_ns`` is the expected rate of exits, ``most`` the largest reserve wanted: beyond it no more is kept,
     however small the window. ``level``: see :class:`Budget`.
     """
-    spans_ns = (GRACE_NS + round(_mean(kept + 1, level) / rate_per_ns) for kept in range(most))
-    return list(takewhile(lambda span_ns: span_ns < window_ns, spans_ns))
+    horizons: list[int] = []
+    for kept in range(most):
+        span_ns = GRACE_NS + round(_mean(kept + 1, level) / rate_per_ns)
+        if span_ns >= window_ns:
+            break
+        horizons.append(span_ns)
+    return horizons
 
 
 def risk(level: int) -> float:
@@ -95,3 +111,21 @@ def _mean(order: int, level: int) -> float:
 @cache
 def _deviations(level: int) -> float:
     return NormalDist().inv_cdf(1 - risk(level))
+
+
+@lru_cache(maxsize=512)
+def looks(horizons: tuple[int, ...]) -> list[Look]:
+    """For 0, 1, 2 … kept calls: which of the returns to come have to be looked at, and their horizons.
+
+    Kept, because it takes long for a large window; nobody may change it.
+    """
+    edges = list(range(min(FINE, len(horizons))))
+    while edges and edges[-1] < len(horizons):
+        edges.append(min(len(horizons), max(edges[-1] + 1, round(edges[-1] * COARSE))))
+    table: list[Look] = []
+    for kept in range(len(horizons)):
+        firsts = [kept, *(edge for edge in edges if kept < edge < len(horizons))]
+        lasts = [*(first - 1 - kept for first in firsts[1:]), len(horizons) - 1 - kept]
+        # One more, for with a single index the picker would give a number instead of a row.
+        table.append((itemgetter(*lasts, lasts[-1]), [*(horizons[first] for first in firsts), horizons[firsts[-1]]]))
+    return table

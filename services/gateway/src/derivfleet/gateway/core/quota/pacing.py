@@ -23,12 +23,12 @@ class Pace:
         "_depth",
         "_ease",
         "_every_ns",
-        "_length_ns",
         "_log",
         "_next_ns",
         "_rate_per_ns",
         "_seen_ns",
         "_spans_ns",
+        "_window",
         "tokens",
     )
 
@@ -40,16 +40,18 @@ class Pace:
         exceeded.
         """
         self._log = log
-        self._length_ns = log.lengths_ns[window]
-        self._spans_ns = [shortest_ns]
-        while (span_ns := ceil(self._spans_ns[-1] * step)) < self._length_ns:
-            self._spans_ns.append(span_ns)
+        self._window = window
+        self._spans_ns: list[int] = []
+        while shortest_ns < log.lengths_ns[window]:
+            self._spans_ns.append(shortest_ns)
+            shortest_ns = ceil(shortest_ns * step)
+        self._depth = depth
         self._every_ns = every_ns
         self._ease = ease
         self._rate_per_ns = 0.0
-        self._seen_ns = 0
+        self._seen_ns: int | None = None
+        self._next_ns = 0
         self.tokens = depth
-        self.resize(depth)
 
     def resize(self, depth: float) -> None:
         """The window's limit has changed."""
@@ -59,9 +61,13 @@ class Pace:
 
     def ready_ns(self, room: int, tokens: float, now_ns: int) -> int:
         """When there will be so many tokens. ``room``: calls that the window may hold, without its reserve."""
+        if self._seen_ns is None:
+            self._seen_ns = now_ns
         have = self.tokens
         if have < self._depth:
-            have = self.tokens = min(have + (now_ns - self._seen_ns) * self._rate_per_ns, self._depth)
+            have += (now_ns - self._seen_ns) * self._rate_per_ns
+            have = min(have, self._depth)
+            self.tokens = have
         self._seen_ns = now_ns
         if now_ns >= self._next_ns:
             self._rate_per_ns = self._bearable(room, now_ns)
@@ -76,11 +82,17 @@ class Pace:
 
     def wait_ns(self, calls: int) -> int:
         """How long so many tokens take at the present rate; 0 if it is not known yet."""
-        return round(max(0.0, calls - self.tokens) / self._rate_per_ns) if self._rate_per_ns > 0 else 0
+        return max(0, round((calls - self.tokens) / self._rate_per_ns)) if self._rate_per_ns > 0 else 0
 
     def _bearable(self, room: int, now_ns: int) -> float:
-        landed, edge_ns = self._log.landed, now_ns - self._length_ns
+        log, length_ns = self._log, self._log.lengths_ns[self._window]
+        log.head(self._window, now_ns)
+        landed = log.landed
         # One more, for the next may start when the first of them returns.
-        left = room - self._log.in_flight - len(landed) + 1
-        rates = [(left + bisect_right(landed, edge_ns + span_ns)) / span_ns for span_ns in self._spans_ns]
-        return max(0.0, min(room / self._length_ns, *rates)) * self._ease
+        left = room - log.in_flight - len(landed) + 1
+        rate, edge_ns, index = room / length_ns, now_ns - length_ns, 0
+        for span_ns in self._spans_ns:
+            index = bisect_right(landed, edge_ns + span_ns, index)
+            if left + index < rate * span_ns:
+                rate = (left + index) / span_ns
+        return max(0.0, rate) * self._ease

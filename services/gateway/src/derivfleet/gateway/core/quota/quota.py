@@ -7,12 +7,12 @@ call starts while an exit waits. Among ordinary calls bots share fairly (``share
 
 from __future__ import annotations
 
+from heapq import heapify, heappop, heappush
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from derivfleet.gateway.core.quota.bucket import Bucket
 from derivfleet.gateway.core.quota.call_log import DRIFT, NEVER_NS
-from derivfleet.gateway.core.quota.indexed_heap import IndexedHeap
 from derivfleet.gateway.core.quota.permits import Forecast, Permit, PermitDenied, PermitState, Rank, ShareUse, rank_of
 from derivfleet.gateway.core.quota.shares import Cap
 from derivfleet.gateway.core.quota.windows import EXIT, LOAN, OWN, Tier, WindowUse
@@ -32,6 +32,8 @@ GATEWAY = "gateway"
 """The holder of the calls that the gateway makes for itself: streams, settlement, reconciling."""
 QUEUE_LENGTH = 256
 """Calls of one bot that may wait in one bucket; more are refused at once."""
+TIDY = 64
+"""Deadlines of those who wait no more are dropped when there are more of them than this, and than of the others."""
 PATIENCE_NS = 15_000_000_000
 """How long an answer is waited for; where wall time counts, twice as long as a frame may stray at most."""
 STRAY_NS = 5_000_000_000
@@ -69,7 +71,9 @@ class Quota:
         }
         self._bucket_names: dict[Call, str] = {}
         self._ready: list[Permit] = []
-        self._deadlines = IndexedHeap[Permit]()
+        self._deadlines: list[tuple[int, int, Permit]] = []
+        self._tidy_at = TIDY
+        self._ordinal = 0
         self._wakes_ns = NEVER_NS
 
     def ask(
@@ -89,12 +93,12 @@ class Quota:
         member = bucket.member(bot)
         level = bucket.level(rank)
         flow = level.flow(member)
-        if not bucket.waiting and call not in member.caps:
+        if not level.waiting and not bucket.waiting and not (member.caps and call in member.caps):
             # The common case: nobody waits, and the call may start at once.
             tier = bucket.tier(rank, member, now_ns)
-            if bucket.windows.earliest_ns(tier, now_ns, roughly=True)[0] <= now_ns:
+            if bucket.limits.earliest_ns(tier, now_ns, roughly=True)[0] <= now_ns:
                 level.pass_by(flow)
-                self._start(permit, bucket, tier, now_ns)
+                self._start(permit, bucket, member, tier, now_ns)
                 return permit
         if flow.waiting >= QUEUE_LENGTH:
             wait_ns, _ = bucket.wait(member, call, rank, now_ns)
@@ -104,7 +108,10 @@ class Quota:
             if now_ns + wait_ns > deadline_ns:
                 self._note_wait(permit, bucket, now_ns + wait_ns)
                 return PermitDenied(name, wait_ns, binding)
-            self._deadlines.place(permit, deadline_ns)
+            self._ordinal += 1
+            heappush(self._deadlines, (deadline_ns, self._ordinal, permit))
+            if len(self._deadlines) > self._tidy_at:
+                self._tidy()
             self._wakes_ns = min(self._wakes_ns, deadline_ns + 1)
         level.add(permit, flow, now_ns)
         if flow.waiting == 1 or member.caps:
@@ -112,17 +119,15 @@ class Quota:
         return permit
 
     def dispatch(self, now_ns: int) -> list[Permit]:
-        """Permits granted or expired since the last time, in order. Blocks to write first: :meth:`take_blocks`."""
+        """Tickets granted or expired since the last time, in order. Blocks to write first: :meth:`take_blocks`."""
         if now_ns >= self._wakes_ns:
-            while (permit := self._deadlines.first(now_ns - 1)) is not None:
-                bucket = self._withdraw(permit, EXPIRED)
-                permit.binding = bucket.binding
-                self._note_wait(permit, bucket, now_ns)
-                self._ready.append(permit)
+            if self._deadlines:
+                self._expire(now_ns)
             for bucket in self._buckets.values():
                 if bucket.wake_ns <= now_ns:
                     self._serve(bucket, now_ns)
-            self._wakes_ns = min(self._deadlines.lowest() + 1, *map(_wake_ns, self._buckets.values()))
+            wakes_ns = min(map(_wake_ns, self._buckets.values()))
+            self._wakes_ns = min(wakes_ns, self._deadlines[0][0] + 1) if self._deadlines else wakes_ns
         ready, self._ready = self._ready, []
         return ready
 
@@ -143,69 +148,90 @@ class Quota:
     def restore(self, blocks: Iterable[Block], now_ns: int) -> None:
         """Count what an earlier run may have spent, and what of it may still be on its way."""
         for bucket in self._buckets.values():
-            for landed_ns, calls in bucket.write_ahead.spent(blocks, now_ns + self._stray_ns):
-                bucket.windows.recall(landed_ns, calls)
+            for landed_ns, calls in bucket.blocks.spent(blocks, now_ns + self._stray_ns):
+                bucket.limits.recall(landed_ns, calls, now_ns)
 
     def recall(self, bot: str, call: Call, now_ns: int) -> None:
         """Count a call of an earlier run in its bot's cap; its frame may still be on its way."""
         cap = self._caps.get(bot, {}).get(call)
         if cap is not None:
-            cap.log.recall(now_ns + self._stray_ns, 1)
+            cap.log.recall(now_ns + self._stray_ns, 1, now_ns)
 
     def note(self, call: Call, now_ns: int) -> None:
         """Count a call that did not ask, as those of a login."""
         name = self._bucket_of(call)
         if name:
             bucket = self._buckets[name]
-            bucket.windows.spend(EXIT)
-            bucket.write_ahead.spend(now_ns)
-            bucket.windows.log.lose(now_ns + self._stray_ns)
-            self._wake(bucket, now_ns)
+            bucket.limits.spend(EXIT)
+            bucket.blocks.spend(now_ns)
+            bucket.limits.log.lose(now_ns + self._stray_ns)
+            if bucket.hangs:
+                self._wake(bucket, now_ns + self._stray_ns)
 
     def landed(self, permit: Permit, now_ns: int) -> None:
         """The answer to a granted call has come, whatever it says."""
-        bucket = self._finish(permit)
-        if bucket is not None:
-            # This one's way back and the way out of the one that follows it take so long together, at least.
-            self._fastest_ns = max(0, min(self._fastest_ns, now_ns - permit.granted_ns))
-            bucket.windows.log.land(now_ns - self._fastest_ns)
-            self._ended(permit, bucket, now_ns, now_ns)
+        if not self._finish(permit):
+            return
+        bucket = self._buckets[permit.bucket]
+        member = bucket.members[permit.bot]
+        if now_ns - permit.granted_ns < self._fastest_ns:
+            self._fastest_ns = max(0, now_ns - permit.granted_ns)
+        # This one's way back and the way out of the one that follows it take so long together, at least.
+        bucket.limits.log.land(now_ns - self._fastest_ns)
+        if member.caps:
+            self._free_cap(permit, bucket, member, now_ns, now_ns)
+        if bucket.hangs:
+            self._wake(bucket, now_ns)  # nobody could tell before when this call will count no more
 
     def lost(self, permit: Permit, now_ns: int) -> None:
         """No answer will come, and the frame may still be on its way: it is counted a while longer."""
-        bucket = self._finish(permit)
-        if bucket is not None:
-            bucket.windows.log.lose(now_ns + self._stray_ns)
-            self._ended(permit, bucket, now_ns + self._stray_ns, now_ns)
+        if not self._finish(permit):
+            return
+        bucket = self._buckets[permit.bucket]
+        member = bucket.members[permit.bot]
+        until_ns = now_ns + self._stray_ns
+        bucket.limits.log.lose(until_ns)
+        if member.caps:
+            self._free_cap(permit, bucket, member, now_ns, until_ns)
+        if bucket.hangs:
+            self._wake(bucket, until_ns)
 
     def unsent(self, permit: Permit, now_ns: int) -> None:
         """A granted call was never handed to a socket: it is given back."""
-        bucket = self._finish(permit)
-        if bucket is not None:
-            bucket.unstart(permit.bot, Tier(permit.tier), permit.block, permit.granted_ns)
-            member = bucket.members[permit.bot]
-            if permit.call in member.caps:
-                member.caps[permit.call].log.unsent()
-            self._place_again(bucket, member, now_ns)
+        if not self._finish(permit):
+            return
+        bucket = self._buckets[permit.bucket]
+        member = bucket.members[permit.bot]
+        bucket.limits.unspend(Tier(permit.tier))
+        bucket.blocks.give_back(permit.block)
+        member.unspend(Tier(permit.tier))
+        bucket.starts.remove(permit.bot, permit.granted_ns)
+        cap = member.caps.get(permit.call)
+        if cap is not None:
+            cap.log.unsent()
+        self._place_again(bucket, member, now_ns)
+        if bucket.waiting:
             self._wake(bucket, now_ns)
 
     def cancel(self, permit: Permit) -> None:
         """A waiting call is not wanted any more: it costs nothing."""
         if permit.state is WAITING:
-            self._withdraw(permit, CANCELLED)
+            self._withdraw(permit)
+            permit.state = CANCELLED
 
     def refused_by_deriv(self, call: Call, now_ns: int) -> None:
         """Deriv counts differently than we do; make its bucket rest."""
         name = self._bucket_of(call)
         if name:
-            self._buckets[name].windows.refused(now_ns)
+            self._buckets[name].limits.refused(now_ns)
 
     def adopt(self, table: LimitsTable) -> None:
         """The server has told its limits."""
         self.table = table
         for name, bucket in table.buckets.items():
             self._buckets[name].adopt(bucket.windows, self._headroom)
-            self._wake(self._buckets[name], 0)
+            if self._buckets[name].waiting:
+                self._wake(self._buckets[name], 0)
 
     def forecast(self, bot: str, call: Call, now_ns: int) -> Forecast:
         """For the bot's next call of a kind: how many could start now, its wait, and the window that binds."""
@@ -215,7 +241,7 @@ class Quota:
         bucket = self._buckets[name]
         member = bucket.member(bot)
         wait_ns, binding = bucket.wait(member, call, rank_of(call), now_ns)
-        remaining = 0 if wait_ns else max(1, bucket.windows.available(now_ns))
+        remaining = 0 if wait_ns else max(1, bucket.limits.available(now_ns))
         cap = member.caps.get(call)
         if cap is not None:
             remaining = min(remaining, max(0, cap.most - cap.log.used(0, now_ns)))
@@ -223,7 +249,7 @@ class Quota:
 
     def use(self, now_ns: int) -> list[WindowUse]:
         """The account's windows."""
-        return [use for bucket in self._buckets.values() for use in bucket.windows.use(now_ns)]
+        return [use for bucket in self._buckets.values() for use in bucket.limits.use(now_ns)]
 
     def share_use(self, now_ns: int) -> list[ShareUse]:
         """Each bot's windows; the gateway's own calls are nobody's share."""
@@ -233,6 +259,25 @@ class Quota:
         """Calls that wait, by bot and bucket; bots without any are there, too."""
         return {(bot, name): count for name, bucket in self._buckets.items() for bot, count in bucket.waiting_by_bot()}
 
+    def _expire(self, now_ns: int) -> None:
+        """Withdraw those whose deadline has passed."""
+        deadlines = self._deadlines
+        while deadlines and (deadlines[0][0] < now_ns or deadlines[0][2].state is not WAITING):
+            permit = heappop(deadlines)[2]
+            if permit.state is WAITING:
+                self._withdraw(permit)
+                permit.state = EXPIRED
+                bucket = self._buckets[permit.bucket]
+                permit.binding = bucket.binding
+                self._note_wait(permit, bucket, now_ns)
+                self._ready.append(permit)
+
+    def _tidy(self) -> None:
+        """Forget the deadlines of those who wait no more."""
+        self._deadlines = [entry for entry in self._deadlines if entry[2].state is WAITING]
+        heapify(self._deadlines)
+        self._tidy_at = 2 * len(self._deadlines) + TIDY
+
     def _wake(self, bucket: Bucket, at_ns: int) -> None:
         """Look at a bucket at an instant, or before."""
         bucket.wake_ns = min(bucket.wake_ns, at_ns)
@@ -240,77 +285,80 @@ class Quota:
 
     def _serve(self, bucket: Bucket, now_ns: int) -> None:
         """Grant what may start now."""
-        windows = bucket.windows
+        limits = bucket.limits
         bucket.hangs = False
         while True:
             level, flow, tier, wake_ns = bucket.first(now_ns)
             if flow is None:
                 bucket.wake_ns = wake_ns
                 return
-            at_ns, binding = windows.earliest_ns(tier, now_ns, roughly=True)
+            at_ns, binding = limits.earliest_ns(tier, now_ns, roughly=True)
             if at_ns > now_ns:
-                bucket.hangs = at_ns >= NEVER_NS
+                if at_ns >= NEVER_NS:
+                    bucket.hangs, at_ns = True, limits.log.expected_ns()
                 if tier is LOAN and (own_ns := level.wakes_ns()) < at_ns:
                     # A flow may come to be within its share before a loan is possible.
-                    at_ns = min(at_ns, max(own_ns, windows.earliest_ns(OWN, now_ns, roughly=True)[0]))
+                    at_ns = min(at_ns, max(own_ns, limits.earliest_ns(OWN, now_ns, roughly=True)[0]))
                 bucket.binding = binding
                 bucket.wake_ns = min(wake_ns, at_ns)
                 return
             permit = flow.next(now_ns)
-            if permit is not None:
-                self._deadlines.remove(permit)
-                level.remove(permit, flow)
-                level.serve(flow)
-                if permit.asked_ns < now_ns:
-                    permit.binding = bucket.binding
-                self._start(permit, bucket, tier, now_ns)
-            level.place(flow, now_ns)  # if there is no permit, a cap has come to hold back all that it waits for
+            if permit is None:
+                level.again(flow, now_ns)  # since it stood here a cap has come to hold back all that it waits for
+                continue
+            level.serve(permit, flow)
+            if permit.asked_ns < now_ns:
+                permit.binding = bucket.binding
+            self._start(permit, bucket, flow.member, tier, now_ns)
+            level.again(flow, now_ns)
 
-    def _start(self, permit: Permit, bucket: Bucket, tier: Tier, now_ns: int) -> None:
+    def _start(self, permit: Permit, bucket: Bucket, member: Member, tier: Tier, now_ns: int) -> None:
         permit.state, permit.granted_ns, permit.tier = GRANTED, now_ns, tier
-        self._note_wait(permit, bucket, now_ns)
-        permit.block = bucket.start(permit.bot, tier, now_ns)
-        caps = bucket.members[permit.bot].caps
-        if permit.call in caps:
-            caps[permit.call].log.start()
+        bucket.limits.spend(tier)
+        if permit.rank is Rank.EXIT:
+            self._note_wait(permit, bucket, now_ns)
+        permit.block = bucket.blocks.spend(now_ns)
+        bucket.starts.add(permit.bot, now_ns)
+        member.spend(tier, now_ns)
+        if member.caps and permit.call in member.caps:
+            member.caps[permit.call].log.start()
         self._ready.append(permit)
 
     @staticmethod
     def _note_wait(permit: Permit, bucket: Bucket, until_ns: int) -> None:
         """How long an exit has to wait, whether it starts or gives up; not if its bot's own cap may be to blame."""
         if permit.rank is Rank.EXIT and permit.call not in bucket.members[permit.bot].caps:
-            bucket.windows.exits(permit.asked_ns, until_ns)
+            bucket.limits.exits(permit.asked_ns, until_ns)
 
-    def _finish(self, permit: Permit) -> Bucket | None:
-        """Take a granted permit off the books; None if it is free or has been."""
-        was_granted = permit.state is GRANTED
+    def _finish(self, permit: Permit) -> bool:
+        """Take a granted permit off the books; False if it is free or has been."""
+        was_granted = permit.state is GRANTED and permit.bucket != ""
         permit.state = DONE
-        return self._buckets.get(permit.bucket) if was_granted else None
+        return was_granted
 
-    def _ended(self, permit: Permit, bucket: Bucket, landed_ns: int, now_ns: int) -> None:
-        """It is known now when a call, and its bot's cap, will count no more."""
-        member = bucket.members[permit.bot]
-        if permit.call in member.caps:
-            member.caps[permit.call].log.lose(landed_ns)
-            self._place_again(bucket, member, now_ns)
-        if bucket.hangs:
-            self._wake(bucket, now_ns)
+    def _free_cap(self, permit: Permit, bucket: Bucket, member: Member, now_ns: int, landed_ns: int) -> None:
+        cap = member.caps.get(permit.call)
+        if cap is None:
+            return
+        if landed_ns > now_ns:
+            cap.log.lose(landed_ns)
+        else:
+            cap.log.land(landed_ns)
+        self._place_again(bucket, member, now_ns)  # the cap knows now when it lets the next call go
 
     def _place_again(self, bucket: Bucket, member: Member, now_ns: int) -> None:
         """What a bot may do next has changed, and not by the mere passing of time."""
         for level in bucket.levels:
-            if member.bot in level.flows:
-                level.place(level.flows[member.bot], now_ns)
+            flow = level.flows.get(member.bot)
+            if flow is not None and flow.waiting:
+                level.again(flow, now_ns)
                 self._wake(bucket, now_ns)
 
-    def _withdraw(self, permit: Permit, state: PermitState) -> Bucket:
-        permit.state = state
+    def _withdraw(self, permit: Permit) -> None:
         bucket = self._buckets[permit.bucket]
         level = bucket.level(permit.rank)
         level.remove(permit, level.flows[permit.bot])
-        self._deadlines.remove(permit)
         self._wake(bucket, permit.asked_ns)  # who stood behind it may be able to go
-        return bucket
 
     def _bucket_of(self, call: Call) -> str:
         name = self._bucket_names.get(call)

@@ -7,22 +7,24 @@ begin there.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass
 from enum import IntEnum
-from math import floor, inf
-from operator import itemgetter, sub
+from math import floor
+from operator import sub
 from typing import TYPE_CHECKING
 
-from derivfleet.gateway.core.quota.call_log import DRIFT, NEVER_NS, NS_PER_S, CallLog
-from derivfleet.gateway.core.quota.exit_reserve import Budget, horizons_ns
+from derivfleet.gateway.core.quota.call_log import DRIFT, NEVER_NS, CallLog
+from derivfleet.gateway.core.quota.exit_reserve import Budget, horizons_ns, looks
 from derivfleet.gateway.core.quota.pacing import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["EXIT", "LOAN", "OWN", "Tier", "WindowUse", "Windows"]
+__all__ = ["BucketLimits", "Tier", "WindowUse"]
 
+NS_PER_S = 1_000_000_000
+NOTHING, RESTING = -1, -2
+"""What makes a call wait if it is no window."""
 PENALTY_NS = 60 * NS_PER_S
 """After a refusal by Deriv the bucket rests for the length of its short window (refusals name no delay)."""
 LOWERED = 0.95
@@ -70,7 +72,7 @@ class WindowUse:
     reserved: int
 
 
-class Windows:
+class BucketLimits:
     """All windows of one bucket of the account, what is kept free in them, and the pace at which the longest is spent.
 
     In the shortest window the reserve is what exits may need until enough calls are free again, so it shrinks as the
@@ -82,19 +84,23 @@ class Windows:
         self.name = name
         self.windows_s = sorted(windows)
         self.log = CallLog(self.windows_s, drift)
+        self._names = [*(f"{name}/{window_s}s" for window_s in self.windows_s), f"{name}/refused", ""]
         self.lowered = 1.0
         self._headroom = headroom
         self._windows = dict(windows)
-        self._names = [f"{name}/{window_s}s" for window_s in self.windows_s]
         self._rests_until_ns = 0
         self._refused_ns = -NEVER_NS
+        self._known: list[tuple[int, int] | None] = []
+        """By tier, what :meth:`_look` has found since the last call started."""
         self._budget = Budget()
         self._set_limits()
         last, lengths_ns = len(self.windows_s) - 1, self.log.lengths_ns
         # Paces are set anew often, but not with every few calls: that costs more than deciding about them.
         hourly_ns = max(lengths_ns[last] // 360, 20 * lengths_ns[last] // self.limits[last])
         loans_ns = max(lengths_ns[0] // 60, 5 * lengths_ns[0] // self.limits[0])
-        self._pace = Pace(self.log, last, self._depth, hourly_ns, lengths_ns[last] // 360, 1.0, 1.4)
+        self._pace = (
+            Pace(self.log, last, self.limits[0], hourly_ns, lengths_ns[last] // 360, 1.0, 1.4) if last else None
+        )
         self._loan_pace = Pace(self.log, 0, LOANS_AT_ONCE, loans_ns, lengths_ns[0] // 12, LOAN_EASE, 1.5)
 
     def adopt(self, windows: Mapping[int, int], headroom: float) -> None:
@@ -110,56 +116,51 @@ class Windows:
         """
         fits_ns, binding = self._known[tier] or self._look(tier, now_ns)
         if fits_ns <= now_ns:
-            fits_ns, binding = now_ns, ""
+            fits_ns, binding = now_ns, NOTHING
         if self._rests_until_ns > fits_ns:
-            fits_ns, binding = self._rests_until_ns, f"{self.name}/refused"
+            fits_ns, binding = self._rests_until_ns, RESTING
         # Where the pace is what binds, whoever is woken without having asked it is mostly woken for nothing.
         if tier is not EXIT and (fits_ns <= now_ns or self._pace_binds or not roughly):
-            tokens = 1.0 if tier is LOAN else 1.0 - self._cushion
-            paced_ns = self._pace.ready_ns(self._lendable, tokens, now_ns)
+            paced_ns, window = self._paced_ns(tier, now_ns)
             if paced_ns > fits_ns:
-                fits_ns, binding = paced_ns, self._names[-1]
-            if tier is LOAN:
-                paced_ns = self._loan_pace.ready_ns(self.limits[0], 1.0, now_ns)
-                if paced_ns > fits_ns:
-                    fits_ns, binding = paced_ns, self._names[0]
-        return fits_ns, binding
+                fits_ns, binding = paced_ns, window
+        return fits_ns, self._names[binding]
 
-    def _look(self, tier: Tier, now_ns: int) -> tuple[int, str]:
+    def _look(self, tier: Tier, now_ns: int) -> tuple[int, int]:
         """When the windows have room for one more call, and which of them is the last to have it.
 
         That stays true until another call starts, however time passes and whatever answers come, unless it hangs on
         an answer.
         """
-        found = max([(self._room_ns(window, 1, tier, now_ns), name) for window, name in enumerate(self._names)])
-        if found[0] < NEVER_NS:
-            self._known[tier] = found
-        return found
+        log, landed = self.log, self.log.landed
+        at_ns, binding = -NEVER_NS, NOTHING
+        for window in self._order:
+            head = log.head(window, now_ns)
+            count = len(landed)
+            free = self.limits[window] - log.in_flight - count + head
+            if window == 0 and tier is not EXIT:
+                fits_ns = now_ns if free > self._horizons_kept[tier] else self._fits_ns(free, head, tier)
+            else:
+                returning = head + self._kept[tier][window] - free
+                if returning < head:
+                    continue
+                fits_ns = landed[returning] + log.lengths_ns[window] if returning < count else NEVER_NS
+            if fits_ns > at_ns:
+                at_ns, binding = fits_ns, window
+        if at_ns < NEVER_NS:
+            self._known[tier] = at_ns, binding
+        return at_ns, binding
 
-    def _room_ns(self, window: int, calls: int, tier: Tier, now_ns: int) -> int:
-        """When a window has room for so many calls more; NEVER_NS if that hangs on answers."""
-        log, landed, limit = self.log, self.log.landed, self.limits[window]
-        head = log.head(window, now_ns)
-        spare = limit - log.in_flight - len(landed) + head - calls
-        if window == 0 and tier is not EXIT:
-            return self._fits_ns(spare, head, tier)
-        returning = head + self._kept[tier][window] - spare - 1
-        if returning < head:
-            return now_ns
-        return landed[returning] + log.lengths_ns[window] if returning < len(landed) else NEVER_NS
-
-    def spend(self, tier: Tier, calls: int = 1) -> None:
+    def spend(self, tier: Tier) -> None:
         """A call starts."""
-        self.log.in_flight += calls
+        self.log.in_flight += 1
         self._known = [None, None, None]
-        if tier is not EXIT:
-            self._pace.tokens -= calls
+        if tier is EXIT:
+            return
+        if self._pace is not None:
+            self._pace.tokens -= 1.0
         if tier is LOAN:
-            self._loan_pace.tokens -= calls
-
-    def unspend(self, tier: Tier) -> None:
-        """A call that was to start was not sent."""
-        self.spend(tier, -1)
+            self._loan_pace.tokens -= 1.0
 
     def exits(self, asked_ns: int, until_ns: int) -> None:
         """An exit starts at an instant, or would have: what is kept for the next ones depends on how long that took.
@@ -169,10 +170,19 @@ class Windows:
         if asked_ns >= self._rests_until_ns and self._budget.take(until_ns - asked_ns):
             self._set_reserve()
 
-    def recall(self, landed_ns: int, calls: int) -> None:
+    def unspend(self, tier: Tier) -> None:
+        """A call that was to start was not sent."""
+        self.log.in_flight -= 1
+        self._forget()
+        if self._pace is not None and tier is not EXIT:
+            self._pace.tokens += 1.0
+        if tier is LOAN:
+            self._loan_pace.tokens += 1.0
+
+    def recall(self, landed_ns: int, calls: int, now_ns: int) -> None:
         """Count calls of an earlier run; some of them may still be on their way."""
-        self.log.recall(landed_ns, calls)
-        self._known = [None, None, None]
+        self.log.recall(landed_ns, calls, now_ns)
+        self._forget()
 
     def ready_in_ns(self, calls: int, tier: Tier, now_ns: int) -> tuple[int, str]:
         """About when so many calls more will have started, from now, and the window that decides it.
@@ -181,31 +191,52 @@ class Windows:
         returns is spent as it returns.
         """
         first_ns, binding = self.earliest_ns(tier, now_ns)
-        if first_ns >= NEVER_NS:  # as if what is under way were answered now, which is the soonest
-            log = self.log
-            under_way, log.in_flight = log.in_flight, 0
-            log.landed += [now_ns] * under_way
+        if first_ns >= NEVER_NS:
+            under_way = self.log.suppose_answered(now_ns)
             first_ns, binding = self.earliest_ns(tier, now_ns)
-            del log.landed[len(log.landed) - under_way :]
-            log.in_flight = under_way
-            self._known = [None, None, None]
-        waits = [(first_ns - now_ns, binding)]
-        if calls > 1:
-            for window, length_ns in enumerate(self.log.lengths_ns):
-                rounds, rest = divmod(calls - 1, self.limits[window])
-                room_ns = self._room_ns(window, rest + 1, tier, now_ns)
-                last_ns = length_ns if room_ns >= NEVER_NS else room_ns - now_ns
-                waits.append((rounds * length_ns + last_ns, self._names[window]))
-            if tier is not EXIT:
-                waits.append((self._pace.wait_ns(calls - self._cushion), self._names[-1]))
-        return max(waits, key=itemgetter(0))
+            self.log.suppose_no_more(under_way)
+            self._forget()
+        wait_ns = first_ns - now_ns
+        if calls <= 1:
+            return wait_ns, binding
+        for window in range(len(self.limits)):
+            then_ns = self._nth_in_ns(window, calls, tier, now_ns)
+            if then_ns > wait_ns:
+                wait_ns, binding = then_ns, self._names[window]
+        if self._pace is not None and tier is not EXIT:
+            paced_ns = self._pace.wait_ns(calls - self._cushion)
+            if paced_ns > wait_ns:
+                wait_ns, binding = paced_ns, self._names[len(self.limits) - 1]
+        return wait_ns, binding
+
+    def _nth_in_ns(self, window: int, calls: int, tier: Tier, now_ns: int) -> int:
+        """About when a window will have let so many calls more start, from now."""
+        log, limit, length_ns = self.log, self.limits[window], self.log.lengths_ns[window]
+        head = log.head(window, now_ns)
+        free = limit - log.in_flight - len(log.landed) + head
+        if window == 0 and tier is not EXIT:
+            # The last of them finds what the others have left; the reserve is released meanwhile.
+            fits_ns = self._fits_ns(free - calls + 1, head, tier)
+            if fits_ns < NEVER_NS:
+                return max(0, fits_ns - now_ns)
+        missing = calls - free + self._kept[tier][window]
+        if missing <= 0:
+            return 0
+        rounds, rest = divmod(missing - 1, limit)
+        freed_ns = log.freed_ns(window, rest + 1, now_ns)
+        return rounds * length_ns + (length_ns if freed_ns == NEVER_NS else freed_ns - now_ns)
 
     def available(self, now_ns: int) -> int:
         """How many ordinary calls could start now."""
         if self._rests_until_ns > now_ns:
             return 0
-        rooms = [use.limit - use.used - use.reserved for use in self.use(now_ns)]
-        return floor(max(0, min(*rooms, self._pace.tokens + self._cushion)))
+        rooms = [
+            limit - self.log.used(window, now_ns) - self._reserved(window, now_ns)
+            for window, limit in enumerate(self.limits)
+        ]
+        if self._pace is not None:
+            rooms.append(floor(self._pace.tokens + self._cushion))
+        return max(0, min(rooms))
 
     def refused(self, now_ns: int) -> None:
         """Deriv refused a call for rate: let the bucket rest; if that happens again within the hour, use less of it."""
@@ -218,25 +249,52 @@ class Windows:
 
     def use(self, now_ns: int) -> list[WindowUse]:
         """How full each window is."""
-        uses: list[WindowUse] = []
-        for window, (window_s, limit) in enumerate(zip(self.windows_s, self.limits, strict=True)):
-            used = self.log.used(window, now_ns)
-            uses.append(WindowUse(self.name, window_s, limit, used, self._reserved(window, limit - used, now_ns)))
-        return uses
+        return [
+            WindowUse(
+                self.name,
+                window_s,
+                self.limits[window],
+                self.log.used(window, now_ns),
+                self._reserved(window, now_ns),
+            )
+            for window, window_s in enumerate(self.windows_s)
+        ]
+
+    def _paced_ns(self, tier: Tier, now_ns: int) -> tuple[int, int]:
+        """When the paces allow a call, and in which window."""
+        paced_ns, last = now_ns, len(self.limits) - 1
+        if self._pace is not None:
+            tokens = 1.0 if tier is LOAN else 1.0 - self._cushion
+            paced_ns = self._pace.ready_ns(self._lendable, tokens, now_ns)
+        if tier is LOAN:
+            loan_ns = self._loan_pace.ready_ns(self.limits[0], 1.0, now_ns)
+            if loan_ns > paced_ns:
+                return loan_ns, 0
+        return paced_ns, last
 
     def _resize(self) -> None:
         self._set_limits()
-        self._pace.resize(self._depth)
+        if self._pace is not None:
+            self._pace.resize(self.limits[0])
         self._loan_pace.resize(LOANS_AT_ONCE)
 
+    def _forget(self) -> None:
+        self._known = [None, None, None]
+
     def _set_limits(self) -> None:
+        self._forget()
         part = self._headroom * self.lowered
         # Never below one call: a limit of 0 would wait for ever.
         self.limits = [max(1, floor(self._windows[window_s] * part + 1e-9)) for window_s in self.windows_s]
         short = self.limits[0]
-        kept = [0, *(min(floor(short * BURST_PART), round(limit * LONG_RESERVE_PART)) for limit in self.limits[1:])]
-        lent = [calls and calls + 1 + round(calls * RETURNING_SHARE) for calls in kept]
-        self._kept = [[0] * len(kept), kept, lent]
+        # The long window first: it is the likelier one to make a call wait, and the cheaper one to ask.
+        self._order = tuple(reversed(range(len(self.limits))))
+        kept = [
+            0 if window == 0 else min(floor(short * BURST_PART), round(limit * LONG_RESERVE_PART))
+            for window, limit in enumerate(self.limits)
+        ]
+        lent = [0 if not calls else calls + 1 + round(calls * RETURNING_SHARE) for calls in kept]
+        self._kept = {EXIT: [0] * len(kept), OWN: kept, LOAN: lent}
         self._lendable = self.limits[-1] - lent[-1]
         self._cushion = lent[-1] - kept[-1]
         """Calls by which bots within their share may run ahead of the pace."""
@@ -245,38 +303,46 @@ class Windows:
         )
         """Calls of the short window that can be kept up for ever."""
         self._pace_binds = self.sustained < short
-        self._depth = short if len(kept) > 1 else inf
-        """Calls that may start at once whatever the pace; a window that is the only one needs none."""
         self._set_reserve()
 
     def _set_reserve(self) -> None:
-        self._known: list[tuple[int, str] | None] = [None, None, None]
-        """By tier, what :meth:`_look` has found since the last call started."""
+        self._forget()
         short, length_ns = self.limits[0], self.log.lengths_ns[0]
-        self._horizons = [
-            horizons_ns(part * short / length_ns, length_ns, (short - 1) // 2, self._budget.level)
-            for part in (EXITS_PART, EXITS_PART, EXITS_PART + RETURNING_PART)
-        ]
-        """By tier; an exit has no use for its own."""
+        horizons = {
+            tier: horizons_ns(part * short / length_ns, length_ns, (short - 1) // 2, self._budget.level)
+            for tier, part in ((OWN, EXITS_PART), (LOAN, EXITS_PART + RETURNING_PART))
+        }
+        self._horizons_kept = {tier: len(spans) for tier, spans in horizons.items()}
+        self._looks = {tier: looks(tuple(spans)) for tier, spans in horizons.items()}
 
-    def _fits_ns(self, kept: int, head: int, tier: Tier) -> int:
-        """When a call may start that leaves so many of the short window's calls free, for its tier: see
-        ``exit_reserve``. If that is less than none, as many have to return before.
-        """
-        landed, horizons = self.log.landed, self._horizons[tier]
-        begin = head + max(0, -kept)
-        kept = max(0, kept)
-        end = begin + len(horizons) - kept
-        if max(begin, end) > len(landed):
+    def _fits_ns(self, free: int, head: int, tier: Tier) -> int:
+        """When a call leaves enough of the short window for its tier: see ``exit_reserve``."""
+        landed, length_ns = self.log.landed, self.log.lengths_ns[0]
+        # So many calls have to return before there is one to spend at all.
+        kept, skipped = (free - 1, 0) if free > 0 else (0, 1 - free)
+        begin, horizons = head + skipped, self._horizons_kept[tier]
+        end = begin + horizons - kept
+        if begin > len(landed) or end > len(landed):
             return NEVER_NS
-        fits_ns = max(map(sub, landed[begin:end], horizons[kept:]), default=-NEVER_NS)
-        if begin > head:
-            fits_ns = max(fits_ns, landed[begin - 1])
-        return fits_ns + self.log.lengths_ns[0]
+        fits_ns = -NEVER_NS
+        if kept < horizons:
+            pick, spans_ns = self._looks[tier][kept]
+            fits_ns = max(map(sub, pick(landed[begin:end]), spans_ns))
+        if skipped and landed[begin - 1] > fits_ns:
+            fits_ns = landed[begin - 1]
+        return fits_ns + length_ns
 
-    def _reserved(self, window: int, free: int, now_ns: int) -> int:
-        """How many of the free calls are held back now: the fewest that an ordinary call may leave."""
+    def _reserved(self, window: int, now_ns: int) -> int:
+        """Free calls that are held back now."""
+        head = self.log.head(window, now_ns)
+        free = self.limits[window] - self.log.in_flight - len(self.log.landed) + head
         if window != 0:
             return max(0, min(free, self._kept[OWN][window]))
-        head = self.log.head(0, now_ns)
-        return bisect_left(range(max(0, free)), x=True, key=lambda kept: self._fits_ns(kept, head, OWN) <= now_ns)
+        low, high = 0, max(0, free)
+        while low < high:  # the largest number of calls that the reserve leaves to ordinary ones
+            middle = (low + high + 1) // 2
+            if free - middle + 1 > self._horizons_kept[OWN] or (self._fits_ns(free - middle + 1, head, OWN) <= now_ns):
+                low = middle
+            else:
+                high = middle - 1
+        return max(0, free) - low

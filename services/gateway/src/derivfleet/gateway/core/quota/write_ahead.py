@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Block", "WriteAhead"]
+__all__ = ["Block", "Blocks"]
 
 BLOCKS_A_WINDOW = 30
 BLOCK_LASTS_NS = 600_000_000_000
@@ -26,7 +26,7 @@ class Block(NamedTuple):
     calls: int
 
 
-class WriteAhead:
+class Blocks:
     """The blocks of one bucket."""
 
     def __init__(self, bucket: str, calls_a_window: int, landing_ns: int, opened: list[Block]) -> None:
