@@ -74,7 +74,7 @@ browser: setup ## see the web page work in chromium; pictures go to build/screen
 	@DERIVFLEET_BROWSER=required $(BIN)/python -m pytest -q tests/browser
 
 # The parts run side by side and all to their end, each one's output in one piece where make can do that (4.0 and newer).
-LINT := lint-ruff lint-buf lint-prose check-locks typecheck
+LINT := typecheck lint-ruff lint-buf lint-prose check-locks
 .PHONY: $(LINT)
 lint: setup ## ruff, pyright, buf, the length of sentences, and whether the locks are current
 	@$(MAKE) --no-print-directory --keep-going --jobs $(words $(LINT)) $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(LINT)
@@ -92,7 +92,7 @@ format: setup ## let ruff rewrite the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --fix --quiet .
 
 typecheck: setup ## pyright alone
-	@$(BIN)/pyright --warnings --threads 2
+	@$(BIN)/pyright --warnings
 
 bench: bench-gateway bench-quota ## measure what takes minutes; figures go to build/bench/
 

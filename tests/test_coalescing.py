@@ -111,6 +111,8 @@ async def test_what_is_told_here_is_what_deriv_tells_then(tmp_path: Path, dialec
     symbols = ("1HZ100V", "R_75")  # one tick a second, one every two
     async with running_fleet(tmp_path, dialect, speed=2, simulator=plenty) as fleet, deriv(fleet, dialect) as ask:
         codec = codec_of(dialect)
+        # A stream that is opened before the connection for reads is there moves to it, and is asked for twice.
+        await eventually(fleet.account, lambda account: {slot.state for slot in account.connections} == {"ready"})
         before = compared = rounds = 0
         epochs: set[int] = set()
         while compared <= 60 or len(epochs) <= 10:  # the market goes on meanwhile
