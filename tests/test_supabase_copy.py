@@ -86,9 +86,9 @@ async def project(database: Database) -> AsyncGenerator[Pair, None]:
 @contextmanager
 def frozen(fleet: subprocess.Popen[str], bot: str) -> Generator[None, None, None]:
     """One bot of the fleet stands still, as on a machine that hangs."""
-    (process,) = (
-        child for child in psutil.Process(fleet.pid).children() if child.environ().get("DERIVFLEET_BOT_NAME", "") == bot
-    )
+    # A forked bot shows its server's environment, and its own name; elsewhere than on Linux it is the other way round.
+    children = psutil.Process(fleet.pid).children(recursive=True)
+    (process,) = (child for child in children if bot in (child.name(), child.environ().get("DERIVFLEET_BOT_NAME", "")))
     process.suspend()
     try:
         yield
